@@ -1,0 +1,1 @@
+"""One file per subject and engine: the only place most contributors ever touch."""

@@ -1,0 +1,281 @@
+"""The vocabulary collectors are written in: measures, blocks, queries and collectors, all of them immutable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from exporter.gates import ANY, Gate
+
+if TYPE_CHECKING:
+    from exporter.config.model import ServerConfig
+    from exporter.facts import Facts
+
+Kind = Literal["counter", "gauge", "histogram"]
+Parse = Callable[[Any], "float | int | None"]
+Merge = Literal["drop", "sum", "max", "min"]
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_LABEL = re.compile(r"[a-z_][a-z0-9_]*\Z")
+# Every series of ours carries these; a collector can't have its own.
+RESERVED_LABELS = frozenset({"server", "engine", "instance", "job", "le"})
+
+
+class DeclarationError(ValueError):
+    """A collector is declared wrongly; raised when its module is imported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A result: column names and tuples in the same order. A missing value is None."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Any, ...]]
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """The rows by column name, for hooks that rewrite them."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    @staticmethod
+    def of(columns: Sequence[str], dicts: Sequence[Mapping[str, Any]]) -> Rows:
+        """Rows from mappings; a key that is not there is None."""
+        return Rows(tuple(columns), [tuple(item.get(column) for column in columns) for item in dicts])
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a hook may know besides the rows.
+
+    Attributes:
+        server: The server's configuration.
+        facts: What is true of the server.
+        now: Monotonic seconds at which the rows were read.
+    """
+
+    server: ServerConfig
+    facts: Facts
+    now: float
+
+
+Hook = Callable[[Rows, Context], Rows]
+
+
+class Accumulator(Protocol):
+    """State that a collector keeps for one server between its runs."""
+
+    def feed(self, rows: Rows, context: Context) -> Rows:
+        """Take a reading in; give the rows that are to be exported."""
+
+    def rebase(self) -> None:
+        """Another server answers from here on: forget the last reading, keep what was counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One metric fed by one column.
+
+    Attributes:
+        name: The metric's full name.
+        kind: counter, gauge or histogram. A histogram's column holds `(buckets, sum, count)`: buckets a sequence of
+            (upper bound, cumulative count) without +Inf, sum or None where the server doesn't know it.
+        columns: Where the value is; the first of these that the result has (SHOW statements rename theirs).
+        help: A sentence.
+        when: On which servers the column exists.
+        sql: What `{columns}` selects for the column, if not the column itself.
+        parse: Turns a value that is neither number nor NULL into one; None is absent.
+        drop_in: The name is an existing exporter's, so our naming rules don't apply to it.
+    """
+
+    name: str
+    kind: Kind
+    columns: tuple[str, ...]
+    help: str
+    when: Gate = ANY
+    sql: str | None = None
+    parse: Parse | None = None
+    drop_in: bool = False
+
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name):
+            raise DeclarationError(f"{self.name}: a metric's name is snake_case")
+        if not self.columns:
+            raise DeclarationError(f"{self.name}: name the column that feeds it")
+        if not self.help.endswith("."):
+            raise DeclarationError(f"{self.name}: its help is a sentence and ends with a full stop")
+        if not self.drop_in and (self.kind == "counter") != self.name.endswith("_total"):
+            raise DeclarationError(f"{self.name}: counters end with _total, and nothing else does")
+
+
+def counter(
+    name: str,
+    *columns: str,
+    help: str,  # noqa: A002 - the exposition format's word
+    when: Gate = ANY,
+    sql: str | None = None,
+    parse: Parse | None = None,
+    drop_in: bool = False,
+) -> Measure:
+    """A value that only grows, until the server or its statistics are reset."""
+    return Measure(name, "counter", columns, help, when, sql, parse, drop_in)
+
+
+def gauge(
+    name: str,
+    *columns: str,
+    help: str,  # noqa: A002
+    when: Gate = ANY,
+    sql: str | None = None,
+    parse: Parse | None = None,
+    drop_in: bool = False,
+) -> Measure:
+    """A value that goes up and down."""
+    return Measure(name, "gauge", columns, help, when, sql, parse, drop_in)
+
+
+def histogram(name: str, column: str, *, help: str, when: Gate = ANY) -> Measure:  # noqa: A002
+    """A distribution; see Measure.kind for what its column holds."""
+    return Measure(name, "histogram", (column,), help, when)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Measures that share their labels, so that a row's labels are written once for all of them.
+
+    Attributes:
+        measures: The metrics.
+        labels: Label name to column. NULL is the empty label.
+        merge: What happens to rows with equal labels: `drop` keeps the first and counts the others, the other
+            three make one of them.
+        when: On which servers the block applies.
+    """
+
+    measures: tuple[Measure, ...]
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    merge: Merge = "drop"
+    when: Gate = ANY
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "measures", tuple(self.measures))
+        object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
+        for label in self.labels:
+            if not _LABEL.match(label) or label.startswith("__") or label in RESERVED_LABELS:
+                raise DeclarationError(f"{self.measures[0].name}: {label!r} can't be a label of a collector")
+
+
+def block(
+    *measures: Measure,
+    labels: Mapping[str, str] | Sequence[str] = (),
+    merge: Merge = "drop",
+    when: Gate = ANY,
+) -> Block:
+    """A block; labels given as a sequence are columns of the same name."""
+    mapping = dict(labels) if isinstance(labels, Mapping) else {label: label for label in labels}
+    return Block(measures, mapping, merge, when)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """SQL and where it applies; of a collector's queries the first whose gate is open is run.
+
+    `{columns}` stands for the columns that the labels and the measures of this server need, `{limit}` for the
+    collector's limit. With `pivot` the result is name and value in two columns, and becomes one row whose columns
+    are the names in lower case.
+    """
+
+    when: Gate
+    sql: str
+    pivot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Measures and queries about one subject.
+
+    Attributes:
+        name: Its name in the config and in the label `collector`.
+        about: A sentence for people who choose collectors.
+        engine: `postgres` or `mysql`.
+        when: The servers it is meant for; its queries must cover all of them.
+        queries: See Query.
+        blocks: What comes out.
+        rows: Rewrites the result before it is rendered; pure.
+        state: Makes the Accumulator that each server keeps for this collector.
+        every: Seconds between runs in the background; None runs it at every scrape.
+        timeout: Seconds that one run may take at most.
+        limit: Rows that `{limit}` allows.
+        each_database: Run once in every database of the server; the results are put together, with the name of the
+            database in the column `database`. PostgreSQL only.
+        default: Whether it runs unless the config says otherwise.
+        grants: Privileges it needs besides those of every account of ours, for `check --grants`.
+    """
+
+    name: str
+    about: str
+    engine: Literal["postgres", "mysql"]
+    queries: tuple[Query, ...]
+    blocks: tuple[Block, ...]
+    when: Gate = ANY
+    rows: Hook | None = None
+    state: Callable[[], Accumulator] | None = None
+    every: float | None = None
+    timeout: float = 5.0
+    limit: int | None = None
+    each_database: bool = False
+    default: bool = True
+    grants: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "queries", tuple(self.queries))
+        object.__setattr__(self, "blocks", tuple(self.blocks))
+        if not _NAME.match(self.name):
+            raise DeclarationError(f"collector {self.name!r}: a collector's name is snake_case")
+        if not self.about.endswith("."):
+            raise DeclarationError(
+                f"collector {self.name}: its description is a sentence and ends with a full stop"
+            )
+        if not self.queries or not self.blocks:
+            raise DeclarationError(f"collector {self.name}: it needs at least one query and one block")
+        if self.each_database and self.every is None:
+            raise DeclarationError(
+                f"collector {self.name}: work in every database belongs to the slow tier: give every="
+            )
+        if any("{limit}" in query.sql for query in self.queries) and self.limit is None:
+            raise DeclarationError(f"collector {self.name}: its SQL says {{limit}}, so give limit=")
+
+    def measures(self) -> list[Measure]:
+        """All measures of all blocks."""
+        return [measure for part in self.blocks for measure in part.measures]
+
+    def query(self, facts: Facts) -> Query | None:
+        """The query for a server, or None if none applies."""
+        return next((query for query in self.queries if query.when.passes(facts)), None)
+
+    def sql(self, query: Query, facts: Facts, limit: int | None = None) -> str:
+        """The statement to send to a server with these facts."""
+        text = query.sql
+        if "{columns}" in text:
+            text = text.replace("{columns}", ", ".join(self._columns(facts)))
+        if "{limit}" in text:
+            text = text.replace("{limit}", str(int(limit if limit is not None else self.limit or 0)))
+        return text
+
+    def _columns(self, facts: Facts) -> list[str]:
+        # A dict keeps the order and each column once; an expression wins over the bare name.
+        wanted: dict[str, str] = {}
+        for part in self.blocks:
+            if not part.when.passes(facts):
+                continue
+            for column in part.labels.values():
+                wanted.setdefault(column, column)
+            for measure in part.measures:
+                if not measure.when.passes(facts):
+                    continue
+                column = measure.columns[0]
+                if measure.sql is not None:
+                    wanted[column] = f"{measure.sql} AS {column}"
+                else:
+                    wanted.setdefault(column, column)
+        return list(wanted.values())

@@ -1,0 +1,1 @@
+"""Sessions and facts, one package per engine; nothing outside knows a driver."""

@@ -1,0 +1,70 @@
+"""What the rest of the exporter knows of an engine: how to connect, who answers, and how to run a query."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from exporter.config.model import ServerConfig
+    from exporter.declare import Rows
+    from exporter.engines.deadline import Deadline
+    from exporter.facts import Facts, Identity
+
+
+class Session(Protocol):
+    """One connection: read-only, budgeted, and unable to wait beyond a deadline. Not for two threads at once."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone."""
+
+    @property
+    def tls(self) -> str | None:
+        """Protocol and cipher of the connection, None if it is not encrypted."""
+
+    def run(self, sql: str, deadline: Deadline) -> Rows:
+        """Run one statement.
+
+        The server gives up before the deadline, the client at it.
+
+        Raises:
+            Failure: It did not work; `broken` tells whether the session is lost.
+        """
+
+    def close(self) -> None:
+        """Close the connection without waiting for the server."""
+
+
+class Engine(Protocol):
+    """One kind of server."""
+
+    name: str
+
+    def connect(
+        self,
+        server: ServerConfig,
+        deadline: Deadline,
+        *,
+        database: str | None = None,
+        facts: Facts | None = None,
+    ) -> Session:
+        """Open a session, with its settings made.
+
+        Args:
+            server: Where and as whom.
+            deadline: Covers name resolution, TLS, authentication and the settings.
+            database: Another database than the configured one.
+            facts: What is known from an earlier session, which saves asking for the version.
+
+        Raises:
+            Failure: With the reason why not.
+        """
+
+    def identify(self, session: Session, deadline: Deadline) -> Identity:
+        """Ask who answers; one cheap query, also the ping that db_up reports."""
+
+    def learn(self, session: Session, identity: Identity, server: ServerConfig, deadline: Deadline) -> Facts:
+        """Learn the facts of the server behind a session."""
+
+    def databases(self, session: Session, deadline: Deadline) -> list[str]:
+        """The databases that `each_database` collectors visit, before the config's include and exclude."""

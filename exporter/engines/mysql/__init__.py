@@ -1,0 +1,1 @@
+"""MySQL and MariaDB: sessions over PyMySQL, and how their facts are learnt."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: sessions over psycopg, and how its facts are learnt."""

@@ -1,0 +1,45 @@
+"""Why something could not be read: an exception with a reason for metrics and a fix for people."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """The values of the label `reason` of database_exporter_collector_failure."""
+
+    CONNECT = "connect"
+    DNS = "dns"
+    TLS = "tls"
+    AUTH = "auth"
+    STARTING = "starting"
+    TOO_MANY_CONNECTIONS = "too_many_connections"
+    TIMEOUT = "timeout"
+    LOCK = "lock"
+    PERMISSION = "permission"
+    MISSING_EXTENSION = "missing_extension"
+    ERROR = "error"
+
+
+# After one of these nothing else can be asked over the same session.
+FATAL = frozenset(
+    {Reason.CONNECT, Reason.DNS, Reason.TLS, Reason.AUTH, Reason.STARTING, Reason.TOO_MANY_CONNECTIONS}
+)
+
+
+class Failure(Exception):  # noqa: N818 - the design's word
+    """A connect or a run that did not work.
+
+    Attributes:
+        reason: What kind of failure, for metrics.
+        message: One line for people, free of secrets.
+        fix: The statement or setting that mends it, if one is known.
+        broken: The session can't be used any more.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, fix: str | None = None, broken: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.fix = fix
+        self.broken = broken or reason in FATAL

@@ -1,0 +1,1 @@
+"""When what runs: server state, scrapes, the slow tier, deadlines, breakers and snapshots."""

@@ -1,0 +1,1 @@
+"""Totals of executed and slow statements that never fall."""
