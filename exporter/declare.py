@@ -233,9 +233,7 @@ class Collector:
         if not _NAME.match(self.name):
             raise DeclarationError(f"collector {self.name!r}: a collector's name is snake_case")
         if not self.about.endswith("."):
-            raise DeclarationError(
-                f"collector {self.name}: its description is a sentence and ends with a full stop"
-            )
+            raise DeclarationError(f"collector {self.name}: its description is a sentence and ends with a full stop")
         if not self.queries or not self.blocks:
             raise DeclarationError(f"collector {self.name}: it needs at least one query and one block")
         if self.each_database and self.every is None:

@@ -37,11 +37,7 @@ class Identity:
 
         MySQL derives its start from whole seconds of uptime, so two readings may be a second or two apart.
         """
-        return (
-            self.system == other.system
-            and self.role == other.role
-            and abs(self.start_time - other.start_time) < 2.5
-        )
+        return self.system == other.system and self.role == other.role and abs(self.start_time - other.start_time) < 2.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,7 @@ class Reason(StrEnum):
 
 
 # After one of these nothing else can be asked over the same session.
-FATAL = frozenset(
-    {Reason.CONNECT, Reason.DNS, Reason.TLS, Reason.AUTH, Reason.STARTING, Reason.TOO_MANY_CONNECTIONS}
-)
+FATAL = frozenset({Reason.CONNECT, Reason.DNS, Reason.TLS, Reason.AUTH, Reason.STARTING, Reason.TOO_MANY_CONNECTIONS})
 
 
 class Failure(Exception):  # noqa: N818 - the design's word

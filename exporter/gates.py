@@ -113,9 +113,7 @@ def _versioned(flavors: tuple[str, ...], at_least: tuple[int, ...], below: tuple
         text += (" and" if at_least else "") + " < " + ".".join(map(str, below))
 
     def test(facts: Facts) -> bool:
-        return (
-            facts.flavor in flavors and facts.version >= at_least and (below is None or facts.version < below)
-        )
+        return facts.flavor in flavors and facts.version >= at_least and (below is None or facts.version < below)
 
     return _Leaf(text, test)
 

@@ -22,9 +22,7 @@ def collectors_by_name() -> Mapping[str, Collector]:
     for info in pkgutil.walk_packages(collectors.__path__, collectors.__name__ + "."):
         for value in vars(importlib.import_module(info.name)).values():
             if isinstance(value, Collector) and found.setdefault(value.name, value) is not value:
-                raise DeclarationError(
-                    f"two collectors are named {value.name}; one of them is in {info.name}"
-                )
+                raise DeclarationError(f"two collectors are named {value.name}; one of them is in {info.name}")
     return MappingProxyType(dict(sorted(found.items())))
 
 
