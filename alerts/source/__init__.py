@@ -1,0 +1,1 @@
+"""Writes the recording and alert rules for Prometheus from alerts/settings.yml."""

@@ -1,0 +1,56 @@
+"""Replicas that are behind or stopped."""
+
+from alerts.source.model import SERVER, Alert, Recording, above, ask, threshold
+from alerts.source.settings import Settings, Severity
+
+LAG = "channel:db_replication_lag_seconds:less_delay"
+
+
+def recordings(_settings: Settings) -> list[Recording]:
+    """Seconds that a replica is behind beyond the delay it was configured to keep."""
+    return [
+        Recording(
+            record=LAG,
+            expr=(
+                "(\n"
+                f"  db_replication_lag_seconds\n    - on ({SERVER}, channel) group_left ()\n"
+                "  db_replication_delay_seconds\n"
+                f"  or db_replication_lag_seconds\n)\n  and on ({SERVER})\n"
+                'db_info{role="replica"}'
+            ),
+        )
+    ]
+
+
+def alerts(_settings: Settings) -> list[Alert]:
+    """Lag at two thresholds, and replication that does not run."""
+    severities: tuple[Severity, ...] = ("warning", "critical")
+    return [
+        *(_lag(severity) for severity in severities),
+        Alert(
+            name="DatabaseReplicationStopped",
+            severity="critical",
+            expr="db_replication_running == 0",
+            summary="A replica has stopped replicating.",
+            description=(
+                "Replication on {{ $labels.server }} ({{ $labels.engine }})"
+                "{{ with $labels.channel }}, channel {{ . }},{{ end }} is not running: it does not receive, or does "
+                "not apply. Its data gets older and it cannot take over."
+            ),
+        ),
+    ]
+
+
+def _lag(severity: Severity) -> Alert:
+    return Alert(
+        name="DatabaseReplicationLag",
+        severity=severity,
+        expr=above(LAG, "replication_lag", severity),
+        summary="A replica is behind.",
+        description=(
+            "{{ $labels.server }} ({{ $labels.engine }})"
+            "{{ with $labels.channel }}, channel {{ . }},{{ end }} is {{ $value | humanizeDuration }} "
+            f"behind its source (threshold {threshold('replication_lag', severity, 'humanizeDuration')}; a delay that is configured, "
+            f"here {ask('max(db_replication_delay_seconds{%s})', 'humanizeDuration')}, does not count)."
+        ),
+    )
