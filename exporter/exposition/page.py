@@ -1,0 +1,70 @@
+"""Families to a page in one of the formats that Prometheus reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from exporter.exposition.render import Family
+
+
+class Dialect(Enum):
+    """A format and the content type that announces it."""
+
+    TEXT_0_0_4 = "text/plain; version=0.0.4; charset=utf-8"
+    TEXT_1_0_0 = "text/plain; version=1.0.0; charset=utf-8"
+    OPENMETRICS_0_0_1 = "application/openmetrics-text; version=0.0.1; charset=utf-8"
+    OPENMETRICS_1_0_0 = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+    @property
+    def openmetrics(self) -> bool:
+        """Whether this is one of OpenMetrics' versions."""
+        return self in (Dialect.OPENMETRICS_0_0_1, Dialect.OPENMETRICS_1_0_0)
+
+
+@dataclass(slots=True)
+class _Group:
+    kind: str
+    help: str
+    texts: list[str]
+
+
+def page(families: Iterable[Family], dialect: Dialect) -> bytes:
+    """A page: one group per family, HELP and TYPE once; OpenMetrics ends with its mark.
+
+    Two families of one name and different types can't stand on one page: the first one's type is told, since
+    a page that Prometheus refuses would lose everything.
+    """
+    groups: dict[str, _Group] = {}
+    for family in families:
+        group = groups.get(family.name)
+        if group is None:
+            groups[family.name] = _Group(family.kind, family.help, [family.text])
+        else:
+            group.texts.append(family.text)
+    parts: list[str] = []
+    for name, group in groups.items():
+        parts.append(_openmetrics_head(name, group) if dialect.openmetrics else _text_head(name, group))
+        parts.extend(group.texts)
+    if dialect.openmetrics:
+        parts.append("# EOF\n")
+    # What a driver could not decode must not break the page either.
+    return "".join(parts).encode("utf-8", "replace")
+
+
+def _text_head(name: str, group: _Group) -> str:
+    text = group.help.replace("\\", "\\\\").replace("\n", "\\n")
+    return f"# HELP {name} {text}\n# TYPE {name} {group.kind}\n"
+
+
+def _openmetrics_head(name: str, group: _Group) -> str:
+    kind = group.kind
+    if kind == "counter":
+        # A counter there is called without _total; a drop-in counter that never had it can only be `unknown`.
+        if name.endswith("_total"):
+            name = name.removesuffix("_total")
+        else:
+            kind = "unknown"
+    text = group.help.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+    return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
