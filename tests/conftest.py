@@ -1,0 +1,154 @@
+"""Options, markers and fixtures of the tests; tests/providers/__init__.py says how to use them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.providers.base import DatabaseServer, ProviderError
+from tests.providers.fleet import Fleet
+
+FLAVORS = ("postgres", "mysql", "mariadb")
+# Fixtures that stand for one flavor; a test that asks for one is left out where no server of it is chosen.
+FIXTURE_FLAVORS = {flavor: flavor for flavor in FLAVORS} | {
+    "postgres_standby": "postgres",
+    "mysql_replica": "mysql",
+    "mariadb_replica": "mariadb",
+}
+FLEET = pytest.StashKey[Fleet]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("servers")
+    group.addoption(
+        "--servers",
+        default="edges",
+        help="all, edges (oldest and newest of each flavor, the default), or names: postgres-18,mysql-9.7",
+    )
+    group.addoption("--provider", choices=["auto", "local", "containers"], default="auto")
+    group.addoption("--full", action="store_true", help="also run the tests marked full")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "engine(*names): run only on servers of these engines")
+    config.addinivalue_line("markers", "flavor(*names): run only on servers of these flavors")
+    config.addinivalue_line("markers", "full: slow or needs the full matrix; runs with --full only")
+    try:
+        config.stash[FLEET] = Fleet(config.getoption("provider"), config.getoption("servers"))
+    except ProviderError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    # Also reached after Ctrl-C in the middle of a fixture.
+    if fleet := config.stash.get(FLEET, None):
+        fleet.close()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    fleet = config.stash[FLEET]
+    return f"servers ({fleet.provider.name}): {', '.join(fleet.names)}"
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if started := config.stash[FLEET].started():
+        terminalreporter.write_line(f"servers that ran: {', '.join(started)}")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server" not in metafunc.fixturenames:
+        return
+    names = metafunc.config.stash[FLEET].chosen(
+        engines=_arguments(metafunc.definition, "engine"), flavors=_arguments(metafunc.definition, "flavor")
+    )
+    metafunc.parametrize("server", names or [None], indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    fleet, full = config.stash[FLEET], config.getoption("full")
+
+    def wanted(item: pytest.Item) -> bool:
+        if item.get_closest_marker("full") and not full:
+            return False
+        called = getattr(item, "callspec", None)
+        if called is not None and "server" in called.params and called.params["server"] is None:
+            return False
+        needed = {FIXTURE_FLAVORS[name] for name in getattr(item, "fixturenames", ()) if name in FIXTURE_FLAVORS}
+        return all(fleet.chosen(flavors=[flavor]) for flavor in needed)
+
+    config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
+    items[:] = [item for item in items if wanted(item)]
+
+
+def _arguments(definition: pytest.Item, marker: str) -> list[str]:
+    return [str(name) for mark in definition.iter_markers(marker) for name in mark.args]
+
+
+@pytest.fixture(scope="session")
+def fleet(pytestconfig: pytest.Config) -> Fleet:
+    """Give the servers of this test run by name, each started when first asked for."""
+    return pytestconfig.stash[FLEET]
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest, fleet: Fleet) -> DatabaseServer:
+    """Give every chosen server, one after the other; the markers engine and flavor narrow the choice."""
+    return fleet.server(request.param)
+
+
+@pytest.fixture(scope="session")
+def replica(server: DatabaseServer, fleet: Fleet) -> DatabaseServer:
+    """Give a replica of `server`; its attribute `primary` is the server."""
+    return fleet.replica(server.name)
+
+
+@pytest.fixture(scope="session")
+def postgres(fleet: Fleet) -> DatabaseServer:
+    """Give the newest chosen PostgreSQL."""
+    return fleet.newest("postgres")
+
+
+@pytest.fixture(scope="session")
+def postgres_standby(postgres: DatabaseServer, fleet: Fleet) -> DatabaseServer:
+    """Give a streaming standby of `postgres`."""
+    return fleet.replica(postgres.name)
+
+
+@pytest.fixture(scope="session")
+def mysql(fleet: Fleet) -> DatabaseServer:
+    """Give the newest chosen MySQL."""
+    return fleet.newest("mysql")
+
+
+@pytest.fixture(scope="session")
+def mysql_replica(mysql: DatabaseServer, fleet: Fleet) -> DatabaseServer:
+    """Give a replica of `mysql`."""
+    return fleet.replica(mysql.name)
+
+
+@pytest.fixture(scope="session")
+def mariadb(fleet: Fleet) -> DatabaseServer:
+    """Give the newest chosen MariaDB."""
+    return fleet.newest("mariadb")
+
+
+@pytest.fixture(scope="session")
+def mariadb_replica(mariadb: DatabaseServer, fleet: Fleet) -> DatabaseServer:
+    """Give a replica of `mariadb`."""
+    return fleet.replica(mariadb.name)
+
+
+@pytest.fixture
+def fresh_server(fleet: Fleet) -> Iterator[Callable[..., DatabaseServer]]:
+    """Make servers for one test alone: ``fresh_server("postgres-18", {"max_connections": "5"}, tls=True)``."""
+    made: list[DatabaseServer] = []
+
+    def make(name: str, settings: dict[str, str] | None = None, *, tls: bool = False) -> DatabaseServer:
+        made.append(fleet.provider.create(name, settings, tls=tls))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.remove()

@@ -1,0 +1,174 @@
+"""Servers as plain processes of this machine, without Docker."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.providers.base import (
+    ADMIN_PASSWORD,
+    Account,
+    Address,
+    DatabaseServer,
+    Kind,
+    ProviderError,
+)
+from tests.providers.postgres import SETTINGS, PostgresServer
+from tests.providers.processes import Process, Workspace, free_port, run
+from tests.providers.roots import postgres_home, wheel_home
+
+NAMES = ["postgres-13", "postgres-14", "postgres-15", "postgres-16", "postgres-17", "postgres-18"]
+
+
+@dataclass
+class LocalRunner:
+    """A server's process and its files."""
+
+    address: Address
+    process: Process
+    directory: Path
+    config: Path
+    heading: str = ""
+
+    def start(self) -> None:
+        """Begin to start."""
+        self.process.start()
+
+    def stop(self) -> None:
+        """End it in an orderly way."""
+        self.process.stop()
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+
+    def pause(self) -> None:
+        """Freeze it."""
+        self.process.pause()
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        self.process.resume()
+
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.process.alive()
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Append settings to its file: the last one wins."""
+        with self.config.open("a") as file:
+            file.write("".join(f"{key} = {_quoted(value)}\n" for key, value in settings.items()))
+
+    def log_text(self) -> str:
+        """Read its log."""
+        return self.process.log.read_text(errors="replace") if self.process.log.exists() else ""
+
+    def remove(self) -> None:
+        """Stop it and delete its files."""
+        self.process.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class LocalProvider:
+    """PostgreSQL from packages of PyPI and npm, MySQL and MariaDB from Debian."""
+
+    name = "local"
+
+    def __init__(self) -> None:
+        self._workspace: Workspace | None = None
+        self._servers: list[DatabaseServer] = []
+
+    @property
+    def workspace(self) -> Workspace:
+        """Where the servers live; made when first needed."""
+        if self._workspace is None:
+            self._workspace = Workspace()
+        return self._workspace
+
+    def names(self) -> list[str]:
+        """The servers it can make."""
+        return list(NAMES)
+
+    def create(self, name: str, settings: Mapping[str, str] | None = None, *, tls: bool = False) -> DatabaseServer:
+        """Make and start a new server."""
+        kind = Kind.parse(name)
+        if name not in NAMES:
+            raise ProviderError(
+                f"{name} cannot be had without Docker; local servers are: {', '.join(NAMES)}. "
+                "Start Docker and use --provider=containers for the others."
+            )
+        server = self._postgres(kind, settings or {}, tls=tls)
+        self._servers.append(server)
+        server.start()
+        server.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        return server
+
+    def close(self) -> None:
+        """Stop every server and delete all data."""
+        for server in self._servers:
+            server.remove()
+        self._servers.clear()
+        if self._workspace is not None:
+            self._workspace.close()
+            self._workspace = None
+
+    def _postgres(self, kind: Kind, settings: Mapping[str, str], *, tls: bool) -> PostgresServer:
+        home = postgres_home(kind.release[0], tls=tls)
+        directory = self.workspace.directory(kind.name, unprivileged=True)
+        secret = directory / "password"
+        secret.write_text(ADMIN_PASSWORD)
+        secret.chmod(0o644)
+        run(
+            [
+                home / "bin/initdb", "--pgdata", directory / "data", "--username", "postgres",
+                "--pwfile", secret, "--auth-local", "trust", "--auth-host", "scram-sha-256",
+                "--encoding", "UTF8", "--no-locale", "--no-sync",
+            ],
+            unprivileged=True,
+        )  # fmt: skip
+        runner = self._postgres_runner(home, directory)
+        runner.configure({**SETTINGS, **settings})
+        return PostgresServer(kind, runner, Account("postgres", ADMIN_PASSWORD), maker=self._standby)
+
+    def _postgres_runner(self, home: Path, directory: Path) -> LocalRunner:
+        data = directory / "data"
+        address = Address("127.0.0.1", free_port(), directory, data, directory / "log")
+        process = Process(
+            [home / "bin/postgres", "-D", data],
+            workspace=self.workspace,
+            log=directory / "log",
+            stop_signal=signal.SIGINT,
+            unprivileged=True,
+        )
+        runner = LocalRunner(address, process, directory, data / "postgresql.conf")
+        runner.configure({"port": str(address.port), "unix_socket_directories": str(directory)})
+        return runner
+
+    def _standby(self, primary: DatabaseServer, settings: Mapping[str, str]) -> DatabaseServer:
+        home = postgres_home(primary.kind.release[0])
+        directory = self.workspace.directory(f"{primary.name}-standby", unprivileged=True)
+        source = (
+            f"host={primary.host} port={primary.port} user=postgres password={ADMIN_PASSWORD} "
+            f"application_name={directory.name}"
+        )
+        # pg_basebackup of the newest release copies from all older ones.
+        run(
+            [
+                wheel_home() / "bin/pg_basebackup", "--pgdata", directory / "data", "--write-recovery-conf",
+                "--checkpoint", "fast", "--no-sync", "--dbname",
+                source,
+            ],
+            unprivileged=True,
+        )  # fmt: skip
+        runner = self._postgres_runner(home, directory)
+        runner.configure(settings)
+        standby = PostgresServer(primary.kind, runner, primary.admin, primary=primary, maker=self._standby)
+        standby.start()
+        return standby
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
