@@ -1,0 +1,219 @@
+"""From what a config says about a server to the complete server: defaults merged in, connection strings taken apart."""
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import cast
+
+from pydantic import ValidationError
+
+from exporter.config.document import Location, secret_from_file
+from exporter.config.dsn import DSNError, Target, parse_dsn, parse_url, password_of
+from exporter.config.errors import read_failure
+from exporter.config.model import DEFAULT_PORTS, DEFAULT_THRESHOLDS, Engine, ServerConfig
+from exporter.config.secrets import Secret, SecretError
+from exporter.config.sentences import sentence
+
+Data = dict[str, object]
+Report = Callable[[Location, str], None]
+"""Notes a problem at a key of the server (the empty location is the server itself)."""
+
+
+def merge(*layers: Mapping[str, object]) -> Data:
+    """One mapping out of several: later ones win, mappings inside are merged, everything else is replaced."""
+    merged: Data = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = merged.get(key)
+            if isinstance(old, dict) and isinstance(value, dict):
+                merged[key] = merge(old, value)
+            elif not (value is None and isinstance(old, dict)):
+                merged[key] = value
+    return merged
+
+
+def resolve(
+    server: Data,
+    report: Report,
+    *,
+    defaults: Data | None = None,
+    thresholds: Data | None = None,
+    directory: Path | None = None,
+) -> tuple[ServerConfig, Target] | None:
+    """Complete a server, or report why it cannot be and return None. The target is what its `url` said."""
+    defaults = defaults or {}
+    target = _target(server, report)
+    password = _password(server, target, defaults, directory or Path(), report)
+    if target is None:
+        return None
+    own = {key: value for key, value in server.items() if value is not None}
+    for key in ("host", "port", "socket", "engine"):
+        if key in own and target.keys.get(key, own[key]) != own[key]:
+            report((key,), f"contradicts url; remove {key} or take it out of the url")
+            return None
+    built_in = {signal: dict(levels) for signal, levels in DEFAULT_THRESHOLDS.items()}
+    layers: list[Data] = [{"thresholds": built_in}, {"thresholds": thresholds or {}}, defaults, target.keys, server]
+    merged = merge(*(_switches_spelt_out(layer) for layer in layers))
+    for key in ("url", "password_file"):
+        merged.pop(key, None)
+    merged["password"] = password
+    engine = _engine(merged.get("engine"), report)
+    if engine is None or not _address(merged, engine, report):
+        return None
+    _tls(merged, engine, directory or Path(), report)
+    return _validated(merged, engine, report, target)
+
+
+def _validated(merged: Data, engine: Engine, report: Report, target: Target) -> tuple[ServerConfig, Target] | None:
+    merged["engine"] = engine
+    problems = []
+    try:
+        config = ServerConfig.model_validate(merged)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+    else:
+        _consistency(config, report)
+        return config, target
+    for problem in problems:
+        report(problem["loc"], sentence(problem, None, ServerConfig))
+    return None
+
+
+def _target(server: Data, report: Report) -> Target | None:
+    url = server.get("url")
+    if not isinstance(url, Secret):
+        return Target()
+    try:
+        return parse_url(url.reveal())
+    except (DSNError, SecretError) as error:
+        message = str(error)
+    report(("url",), message)
+    return None
+
+
+def _password(server: Data, target: Target | None, defaults: Data, directory: Path, report: Report) -> Secret | None:
+    """The password of the nearest place that gives one: the server itself, its url, the defaults."""
+    url = server.get("url")
+    own = _given_password(server, directory, report)
+    if own is not None:
+        return own
+    if target and "password" in target.keys and isinstance(url, Secret):
+        return url.derived(password_of)
+    return _given_password(defaults, directory, report)
+
+
+def _given_password(layer: Data, directory: Path, report: Report) -> Secret | None:
+    given, path = layer.get("password"), layer.get("password_file")
+    if given is not None and path is not None:
+        report(("password_file",), "stands beside password; remove one of them")
+    if isinstance(given, Secret) or not isinstance(path, str):
+        return given if isinstance(given, Secret) else None
+    try:
+        return secret_from_file(path, directory)
+    except SecretError as error:
+        report(("password_file",), str(error))
+    return None
+
+
+def _switches_spelt_out(layer: Mapping[str, object]) -> Mapping[str, object]:
+    """`collectors: {x: false}` as `{x: {enabled: false}}`, so that it merges with the interval of another layer."""
+    collectors = layer.get("collectors")
+    if not isinstance(collectors, dict):
+        return layer
+    spelt = {name: {"enabled": value} if isinstance(value, bool) else value for name, value in collectors.items()}
+    return {**layer, "collectors": spelt}
+
+
+def _engine(engine: object, report: Report) -> Engine | None:
+    if engine in DEFAULT_PORTS:
+        return cast("Engine", engine)
+    report((), "says neither engine nor url; add 'engine: postgres' or 'engine: mysql' (MariaDB too)")
+    return None
+
+
+def _address(merged: Data, engine: Engine, report: Report) -> bool:
+    """Fill in host, port and name. False if nothing says where the server is."""
+    socket = merged.get("socket")
+    if socket is not None and merged.get("host") is not None:
+        report(("socket",), "stands beside host; remove one of them")
+        return False
+    if socket is None and merged.get("host") is None:
+        report((), "says nowhere where the server is; add host, socket or url")
+        return False
+    if engine == "postgres" and isinstance(socket, str) and "/.s.PGSQL." in socket:
+        report(("socket",), "must be the directory that holds the socket; leave out /.s.PGSQL.… and set port")
+        return False
+    if merged.get("port") is None:
+        merged["port"] = DEFAULT_PORTS[engine]
+    if socket is not None:
+        merged["host"] = "localhost"
+    if merged.get("database") is None and engine == "postgres":
+        merged["database"] = "postgres"
+    if merged.get("name") is None:
+        host, port = str(merged["host"]), merged["port"]
+        if socket is not None:
+            merged["name"] = f"{socket}:{port}" if engine == "postgres" else socket
+        else:
+            merged["name"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return True
+
+
+def _tls(merged: Data, engine: Engine, directory: Path, report: Report) -> None:
+    """The mode where none is given: never one that lets a MySQL connection over a network fall back to plain text."""
+    given = merged.get("tls")
+    tls: Data = {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else {}
+    merged["tls"] = tls
+    if "mode" not in tls:
+        local = merged.get("socket") is not None or _is_loopback(str(merged["host"]))
+        if "ca" in tls:
+            tls["mode"] = "verify-full"
+        elif engine == "mysql":
+            tls["mode"] = "disable" if local else "require"
+        else:
+            tls["mode"] = "prefer"
+    if tls["mode"] == "prefer" and engine == "mysql":
+        report(("tls", "mode"), "prefer would fall back to plain text unseen; use require or disable for MySQL")
+    if tls["mode"] in {"verify-ca", "verify-full"}:
+        tls.setdefault("ca", "system")
+    if ("cert" in tls) != ("key" in tls):
+        have, lack = ("cert", "key") if "cert" in tls else ("key", "cert")
+        report(("tls", have), f"needs {lack} beside it")
+    for key in ("ca", "cert", "key"):
+        if key in tls and tls[key] != "system":
+            path = directory / str(tls[key])
+            tls[key] = str(path)
+            try:
+                path.open("rb").close()
+            except OSError as error:
+                report(("tls", key), read_failure(error, path))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
+
+
+def _consistency(server: ServerConfig, report: Report) -> None:
+    for signal, levels in server.thresholds.items():
+        warning, critical = levels.get("warning"), levels.get("critical")
+        if signal == "connections" and max(levels.values()) > 1:
+            report(("thresholds", signal), "is a share of the limit; write 0.8 or 80%")
+        elif warning is not None and critical is not None and warning > critical:
+            report(("thresholds", signal), "has a warning above its critical; swap them or change one")
+    if server.timeouts.scrape_offset >= server.timeouts.scrape_default:
+        report(("timeouts",), "has a scrape_offset that leaves nothing of scrape_default; lower it")
+    if server.engine == "postgres" and server.tls.ca == "system" and server.tls.mode == "verify-ca":
+        report(("tls", "mode"), "verify-ca needs ca: the file of the authority to trust; or use verify-full")
+
+
+def server_from_dsn(dsn: str, **keys: object) -> ServerConfig:
+    """A server from a connection string and further keys of the config. Raises DSNError; shows no secret."""
+    target = parse_dsn(dsn)
+    server: Data = merge(target.keys, keys)
+    said: list[str] = []
+    resolved = resolve(server, lambda at, message: said.append(" ".join([*map(str, at), message])))
+    if resolved is None or said:
+        raise DSNError("; ".join(said))
+    return resolved[0]
