@@ -29,7 +29,7 @@ def alerts(settings: Settings) -> list[Alert]:
             expr="absent(db_up)",
             summary="No database is being watched.",
             description=(
-                "Prometheus {{ externalURL }} has no db_up series of any server: "
+                "Prometheus has no db_up series of any server: "
                 "the exporter is not scraped, or has no servers configured. No other alert can fire."
             ),
             panel_variables=(),

@@ -52,8 +52,8 @@ def _server(severity: Severity) -> Alert:
         summary="A database server is running out of connections.",
         description=(
             "{{ $labels.server }} ({{ $labels.engine }}) uses {{ $value | humanizePercentage }} of the "
-            f"{_ROOM} connections that "
-            f"applications may have (threshold {threshold('connections', severity, 'humanizePercentage')}). At 100% new "
+            f"{_ROOM} connections that applications may "
+            f"have (threshold {threshold('connections', severity, 'humanizePercentage')}). At 100% new "
             "connections are refused."
         ),
     )

@@ -4,6 +4,7 @@ from alerts.source.model import SERVER, Alert, Recording, above, ask, threshold
 from alerts.source.settings import Settings, Severity
 
 LAG = "channel:db_replication_lag_seconds:less_delay"
+_DELAY = ask("max(db_replication_delay_seconds{%s})", "humanizeDuration")
 
 
 def recordings(_settings: Settings) -> list[Recording]:
@@ -50,7 +51,7 @@ def _lag(severity: Severity) -> Alert:
         description=(
             "{{ $labels.server }} ({{ $labels.engine }})"
             "{{ with $labels.channel }}, channel {{ . }},{{ end }} is {{ $value | humanizeDuration }} "
-            f"behind its source (threshold {threshold('replication_lag', severity, 'humanizeDuration')}; a delay that is configured, "
-            f"here {ask('max(db_replication_delay_seconds{%s})', 'humanizeDuration')}, does not count)."
+            f"behind its source (threshold {threshold('replication_lag', severity, 'humanizeDuration')}; "
+            f"a configured delay, here {_DELAY}, does not count)."
         ),
     )

@@ -1,0 +1,1 @@
+"""The alert rules, as Prometheus reads them and as people do."""

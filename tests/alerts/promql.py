@@ -1,0 +1,82 @@
+"""What a PromQL expression asks for: its metrics, labels and ranges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import promql_parser as promql
+
+# Prometheus adds these to every series, and makes these series itself.
+TARGET_LABELS = {"job", "instance"}
+PROMETHEUS_METRICS = {
+    "up": set[str](),
+    "ALERTS": {"alertname", "alertstate", "severity", "server", "engine"},
+}
+
+
+@dataclass
+class Asked:
+    """All that one expression touches."""
+
+    metrics: dict[str, set[str]] = field(default_factory=dict)  # metric -> labels it is selected by
+    ranges: list[timedelta] = field(default_factory=list)
+    counters_in_rate: set[str] = field(default_factory=set)
+    grouped_by: set[str] = field(default_factory=set)  # labels of by, without, on, ignoring and group_left
+
+
+def ask(expr: str) -> Asked:
+    """Parse an expression; ValueError if it is not PromQL."""
+    asked = Asked()
+
+    def visit(node: object) -> bool:
+        if isinstance(node, promql.Call) and node.func.name in {"rate", "irate", "increase"}:
+            selector = node.args[0]
+            assert isinstance(selector, promql.MatrixSelector), expr
+            asked.counters_in_rate.add(selector.vector_selector.name or "")
+        if isinstance(node, promql.AggregateExpr) and node.modifier is not None:
+            asked.grouped_by |= set(node.modifier.labels)
+        if isinstance(node, promql.BinaryExpr) and node.modifier is not None:
+            asked.grouped_by |= set(node.modifier.matching.labels if node.modifier.matching else [])
+            asked.grouped_by |= set(node.modifier.group_labels or [])
+        if isinstance(node, promql.MatrixSelector):
+            assert node.range is not None
+            asked.ranges.append(node.range)
+            visit(node.vector_selector)
+        if isinstance(node, promql.SubqueryExpr):
+            asked.ranges.append(node.range)
+        if isinstance(node, promql.VectorSelector):
+            assert node.name, f"a selector without a metric name: {expr}"
+            used = asked.metrics.setdefault(node.name, set())
+            used |= {matcher.name for matcher in node.matchers.matchers} - TARGET_LABELS
+        return True
+
+    promql.walk(promql.parse(expr), visit)
+    return asked
+
+
+def unknown(asked: Asked, known: dict[str, set[str]]) -> list[str]:
+    """Metrics and labels that nothing exposes, as sentences."""
+    complaints = [f"no metric {name}" for name in asked.metrics if name not in known]
+    complaints += [
+        f"{name} has no label {label}"
+        for name, labels in asked.metrics.items()
+        if name in known
+        for label in sorted(labels - known[name])
+    ]
+    possible = set[str]().union(TARGET_LABELS, *(known.get(name, set()) for name in asked.metrics))
+    complaints += [f"none of {sorted(asked.metrics)} has a label {label}" for label in asked.grouped_by - possible]
+    return complaints
+
+
+def exporter_metrics() -> dict[str, set[str]]:
+    """Every metric the exporter can expose, and its labels; histograms also by the names of their parts."""
+    from exporter.catalogue import metric_names  # noqa: PLC0415
+
+    known = {name: set(labels) for name, labels in metric_names().items()}
+    for name, labels in list(known.items()):
+        if name.endswith("_duration_seconds"):
+            known.setdefault(f"{name}_bucket", labels | {"le"})
+            known.setdefault(f"{name}_sum", labels)
+            known.setdefault(f"{name}_count", labels)
+    return known | PROMETHEUS_METRICS
