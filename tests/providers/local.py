@@ -233,7 +233,7 @@ def _initialize(flavor: str, config: Path, data: Path) -> list[str | Path]:
         return ["mysqld", f"--defaults-file={config}", "--initialize-insecure"]
     return [
         *("mariadb-install-db", f"--defaults-file={config}", f"--datadir={data}", "--skip-test-db"),
-        *("--skip-name-resolve", "--auth-root-authentication-method=normal"),
+        *("--force", "--skip-name-resolve", "--auth-root-authentication-method=normal"),
     ]
 
 
