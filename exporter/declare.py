@@ -20,8 +20,13 @@ Merge = Literal["drop", "sum", "max", "min"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _LABEL = re.compile(r"[a-z_][a-z0-9_]*\Z")
+_SCHEMA = re.compile(r"\{schema:([a-z0-9_-]+)\}")
 # Every series of ours carries these; a collector can't have its own.
 RESERVED_LABELS = frozenset({"server", "engine", "instance", "job", "le"})
+
+
+def _quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
 
 
 class DeclarationError(ValueError):
@@ -181,8 +186,8 @@ class Query:
     """SQL and where it applies; of a collector's queries the first whose gate is open is run.
 
     `{columns}` stands for the columns that the labels and the measures of this server need, `{limit}` for the
-    collector's limit. With `pivot` the result is name and value in two columns, and becomes one row whose columns
-    are the names in lower case.
+    collector's limit, `{schema:NAME}` for the quoted schema of an extension that the gate asks for. With `pivot` the
+    result is name and value in two columns, and becomes one row whose columns are the names in lower case.
     """
 
     when: Gate
@@ -258,7 +263,7 @@ class Collector:
             text = text.replace("{columns}", ", ".join(self._columns(facts)))
         if "{limit}" in text:
             text = text.replace("{limit}", str(int(limit if limit is not None else self.limit or 0)))
-        return text
+        return _SCHEMA.sub(lambda match: _quoted(facts.extensions[match[1]].schema), text)
 
     def _columns(self, facts: Facts) -> list[str]:
         # A dict keeps the order and each column once; an expression wins over the bare name.

@@ -1,0 +1,70 @@
+"""Statements, their time and the slow ones, by database, and what pg_stat_statements had to forget."""
+
+from __future__ import annotations
+
+from exporter.declare import Collector, Query, block, counter, gauge
+from exporter.gates import Gate, extension
+from exporter.subjects.statements.measures import SLOW, THRESHOLD, TOTALS
+from exporter.subjects.statements.postgres import PostgresStatements
+
+_NAME = "pg_stat_statements"
+
+
+def _since(*version: int) -> Gate:
+    return extension(_NAME, *version, preload=True)
+
+
+def _sql(toplevel: str, since: str) -> str:
+    # From pg_database, so that a database without statements starts at 0 and a dropped one is gone. Without the
+    # texts (false): with them the server reads its whole file of texts, whatever is selected.
+    return f"""
+        SELECT d.datname AS database, s.userid, s.dbid, s.queryid, {toplevel} AS toplevel,
+               s.calls, s.total_exec_time, s.max_exec_time, {since} AS since
+        FROM pg_database d
+        LEFT JOIN {{schema:{_NAME}}}.pg_stat_statements(false) s ON s.dbid = d.oid
+        WHERE d.datallowconn OR s.calls IS NOT NULL"""
+
+
+statements = Collector(
+    name="pg_statements",
+    about="Statements, their time and the slow ones, in total and by database, from pg_stat_statements.",
+    engine="postgres",
+    when=_since(1, 8),
+    every=15,
+    queries=(
+        Query(_since(1, 11), _sql("s.toplevel", "extract(epoch FROM s.stats_since)::float8")),
+        Query(_since(1, 9), _sql("s.toplevel", "NULL::float8")),
+        Query(_since(1, 8), _sql("NULL::bool", "NULL::float8")),
+    ),
+    blocks=(TOTALS, SLOW, THRESHOLD),
+    state=PostgresStatements,
+    grants=("pg_monitor",),
+)
+
+evictions = Collector(
+    name="pg_statements_info",
+    about="What pg_stat_statements had to forget, which db_statements_total may then lack.",
+    engine="postgres",
+    when=_since(1, 9),
+    queries=(
+        Query(
+            _since(1, 9),
+            f"SELECT dealloc, extract(epoch FROM stats_reset)::float8 AS stats_reset "
+            f"FROM {{schema:{_NAME}}}.pg_stat_statements_info",
+        ),
+    ),
+    blocks=(
+        block(
+            counter(
+                "pg_stat_statements_deallocations_total",
+                "dealloc",
+                help="Times that pg_stat_statements was full and forgot its least executed entries.",
+            ),
+            gauge(
+                "pg_stat_statements_reset_timestamp_seconds",
+                "stats_reset",
+                help="When pg_stat_statements was last reset as a whole.",
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,60 @@
+"""The metrics that every engine has of its statements in total, and from how long on a statement is slow."""
+
+from __future__ import annotations
+
+from exporter.config.model import DEFAULT_THRESHOLDS
+from exporter.declare import Context, block, counter, gauge, histogram
+
+# What the blocks below are fed from. Seconds throughout; a missing value is None, a database that is not known too.
+COLUMNS = ("database", "statements", "seconds", "slow", "source", "threshold", "durations")
+
+TOTALS = block(
+    counter(
+        "db_statements_total",
+        "statements",
+        help="Statements executed since the exporter began to look, counted on over resets and evictions.",
+    ),
+    counter(
+        "db_statement_seconds_total",
+        "seconds",
+        help="Time in statements since the exporter began to look, counted on over resets and evictions.",
+    ),
+    labels=("database",),
+    merge="sum",
+)
+
+SLOW = block(
+    counter(
+        "db_slow_statements_total",
+        "slow",
+        help="Statements that took at least db_slow_statement_threshold_seconds. The source statements is an estimate: "
+        "of the calls of a statement between two readings, all if their mean is over the threshold, one if only "
+        "their longest is.",
+    ),
+    labels=("database", "source"),
+    merge="sum",
+)
+
+THRESHOLD = block(
+    gauge(
+        "db_slow_statement_threshold_seconds",
+        "threshold",
+        help="From how long on a statement counts in db_slow_statements_total, as its source really has it.",
+    ),
+    labels=("source",),
+    merge="max",
+)
+
+DURATIONS = block(
+    histogram(
+        "db_statement_duration_seconds",
+        "durations",
+        help="How long statements took, since the exporter began to look.",
+    ),
+)
+
+
+def slow_threshold(context: Context) -> float:
+    """The threshold for slow statements that the config has for this server, in seconds."""
+    limits = context.server.thresholds.get("slow_statements") or DEFAULT_THRESHOLDS["slow_statements"]
+    return float(limits["warning"] if "warning" in limits else min(limits.values()))

@@ -1,0 +1,117 @@
+"""Totals that only grow, out of statement counters that a server resets, evicts and creates anew.
+
+What is counted is what two readings show: what ran and was evicted between them stays unseen, and nothing is counted
+twice. The first reading is the baseline, so that a restart of the exporter is not a spike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Reading(NamedTuple):
+    """What a server says of one statement.
+
+    Attributes:
+        key: What tells it from the others.
+        database: Whose total it belongs to.
+        calls: Executions so far.
+        time: Time in them so far, in the server's unit.
+        longest: The longest of them, in the same unit; None where the server doesn't keep it.
+        since: When the server began to count, if it says so.
+        slow_at: From how long on a call is slow, in the same unit; None leaves this statement out of that count.
+    """
+
+    key: Hashable
+    database: str
+    calls: int
+    time: float
+    longest: float | None = None
+    since: float | None = None
+    slow_at: float | None = None
+
+
+@dataclass(slots=True)
+class Total:
+    """What one database has done since the exporter began to look: calls, time in the server's unit, slow calls."""
+
+    calls: int = 0
+    time: float = 0
+    slow: int = 0
+
+
+class Totals:
+    """Totals by database, and the last reading that the next one is compared with.
+
+    Args:
+        time_wraps: The server's sum of times starts from 0 again after 2^64 (picoseconds: 213 days), so that a fallen
+            sum is no sign of a reset; that one interval's time is left out.
+    """
+
+    def __init__(self, *, time_wraps: bool = False) -> None:
+        self._time_wraps = time_wraps
+        self._last: dict[Hashable, Reading] | None = None
+        self._totals: dict[str, Total] = {}
+
+    def take(self, readings: Iterable[Reading], databases: Iterable[str] = ()) -> Mapping[str, Total]:
+        """Count what is new in a reading of all statements.
+
+        Args:
+            readings: Every statement that the server has; those with one key are added up.
+            databases: Databases that exist, whether or not they have statements.
+
+        Returns:
+            The totals of `databases` and of those in `readings`; any other is forgotten.
+        """
+        current: dict[Hashable, Reading] = {}
+        for reading in readings:
+            twin = current.get(reading.key)
+            current[reading.key] = reading if twin is None else _together(twin, reading)
+        names = {reading.database for reading in current.values()}.union(databases)
+        self._totals = {name: self._totals.get(name) or Total() for name in names}
+        if self._last is not None:
+            for reading in current.values():
+                self._count(self._last.get(reading.key), reading)
+        self._last = current
+        return self._totals
+
+    def rebase(self) -> None:
+        """Forget the last reading, keep the totals: the next reading is a baseline."""
+        self._last = None
+
+    def _count(self, before: Reading | None, now: Reading) -> None:
+        calls, time, longest = now.calls, now.time, now.longest
+        if before is not None and not self._began_anew(before, now):
+            calls -= before.calls
+            if not calls:
+                return
+            time = max(0, time - before.time)
+            # Unchanged, the longest call is an old one. Fallen, it was reset, and what it says is new.
+            longest = longest if longest != before.longest else None
+        total = self._totals[now.database]
+        total.calls += calls
+        total.time += time
+        total.slow += _slow(calls, time, longest, now.slow_at)
+
+    def _began_anew(self, before: Reading, now: Reading) -> bool:
+        return (
+            now.calls < before.calls or now.since != before.since or (now.time < before.time and not self._time_wraps)
+        )
+
+
+def _slow(calls: int, time: float, longest: float | None, slow_at: float | None) -> int:
+    """How many of these calls were slow, as far as their sum and their longest can tell."""
+    if slow_at is None or not calls:
+        return 0
+    if time / calls >= slow_at:
+        return calls
+    return 1 if longest is not None and longest >= slow_at else 0
+
+
+def _together(one: Reading, other: Reading) -> Reading:
+    longest = [reading.longest for reading in (one, other) if reading.longest is not None]
+    return one._replace(
+        calls=one.calls + other.calls, time=one.time + other.time, longest=max(longest) if longest else None
+    )

@@ -1,0 +1,198 @@
+"""Totals against an independent account of what a server did: never falling, never counting twice."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.subjects.statements.totals import Reading, Totals
+
+KEYS = range(4)
+DATABASES = ("a", "b")
+
+
+@dataclass
+class Entry:
+    """One life of a statement in the server's table: every execution it has seen, by its duration."""
+
+    born: int
+    runs: list[int] = field(default_factory=list)
+    seen: int | None = None  # how many of its runs the last reading showed; None if that reading lacked it
+
+
+class Server:
+    """A table of statements as a server keeps it, and what an onlooker can know of it, computed run by run."""
+
+    def __init__(self, *, tells_since: bool) -> None:
+        self.tells_since = tells_since
+        self.table: dict[int, Entry] = {}
+        self.clock = 0
+        self.looked = False
+        self.visible: Counter[str] = Counter()
+        self.time: Counter[str] = Counter()
+
+    def run(self, key: int, duration: int, times: int) -> None:
+        self.clock += 1
+        self.table.setdefault(key, Entry(self.clock)).runs.extend([duration] * times)
+
+    def forget(self, key: int) -> None:
+        self.table.pop(key, None)
+
+    def reset(self) -> None:
+        self.table.clear()
+
+    def read(self) -> list[Reading]:
+        for key, entry in self.table.items():
+            if self.looked:
+                new = entry.runs[entry.seen or 0 :]
+                self.visible[database(key)] += len(new)
+                self.time[database(key)] += sum(new)
+            entry.seen = len(entry.runs)
+        self.looked = True
+        return [
+            Reading(
+                key,
+                database(key),
+                len(entry.runs),
+                sum(entry.runs),
+                max(entry.runs),
+                entry.born if self.tells_since else None,
+                10,
+            )
+            for key, entry in self.table.items()
+        ]
+
+    def rebase(self) -> None:
+        self.looked = False
+
+
+def database(key: int) -> str:
+    return DATABASES[key % 2]
+
+
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("run"), st.sampled_from(KEYS), st.integers(0, 20), st.integers(1, 5)),
+        st.tuples(st.just("forget"), st.sampled_from(KEYS)),
+        st.tuples(st.just("reset")),
+        st.tuples(st.just("rebase")),
+        st.tuples(st.just("read")),
+        st.tuples(st.just("read")),
+    ),
+    max_size=60,
+)
+
+
+def play(server: Server, totals: Totals, actions: list[tuple[object, ...]]) -> None:
+    """Do what the actions say, and compare after each reading."""
+    before: dict[str, tuple[int, float, int]] = defaultdict(lambda: (0, 0.0, 0))
+    for name, *arguments in actions:
+        if name == "rebase":
+            totals.rebase()
+        if name != "read":
+            getattr(server, str(name))(*arguments)
+            continue
+        for where, total in totals.take(server.read(), DATABASES).items():
+            now = (total.calls, total.time, total.slow)
+            assert all(new >= old for new, old in zip(now, before[where], strict=True)), "a total fell"
+            assert total.slow <= total.calls
+            if server.tells_since:
+                assert (total.calls, total.time) == (server.visible[where], server.time[where])
+            else:
+                assert total.calls <= server.visible[where], "counted twice"
+                assert total.time <= server.time[where], "counted twice"
+            before[where] = now
+
+
+@settings(max_examples=500, deadline=None)
+@given(ACTIONS)
+def test_totals_are_what_the_readings_showed_where_the_server_tells_when_entries_were_made(actions):
+    play(Server(tells_since=True), Totals(), actions)
+
+
+@settings(max_examples=500, deadline=None)
+@given(ACTIONS)
+def test_without_creation_times_totals_never_fall_nor_count_twice(actions):
+    play(Server(tells_since=False), Totals(), actions)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ACTIONS)
+def test_the_same_with_sums_that_may_wrap(actions):
+    play(Server(tells_since=False), Totals(time_wraps=True), actions)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 20), st.integers(1, 5)), max_size=40))
+def test_without_losses_totals_are_exact_even_without_creation_times(runs):
+    server, totals = Server(tells_since=False), Totals()
+    totals.take(server.read())
+    for key, duration, times in runs:
+        server.run(key, duration, times)
+        found = totals.take(server.read(), DATABASES)
+        assert {name: total.calls for name, total in found.items()} == {
+            name: server.visible[name] for name in DATABASES
+        }
+    assert sum(server.visible.values()) == sum(times for _, _, times in runs)
+
+
+def reading(calls: int, time: float, longest: float | None = None, **more: object) -> Reading:
+    return Reading(more.pop("key", 1), "a", calls, time, longest, slow_at=1000.0, **more)
+
+
+def test_the_first_reading_is_no_activity():
+    assert Totals().take([reading(1_000_000, 5e9, 9e9)])["a"].calls == 0
+
+
+def test_the_baseline_after_another_server_answered_is_no_activity():
+    totals = Totals()
+    totals.take([])
+    totals.take([reading(5, 50)])
+    totals.rebase()
+    assert totals.take([reading(1_000, 50_000)])["a"].calls == 5
+
+
+def test_a_sum_that_wraps_is_neither_a_reset_nor_a_spike():
+    totals = Totals(time_wraps=True)
+    totals.take([reading(1_000, 2**64 - 10)])
+    total = totals.take([reading(1_003, 20)])["a"]
+    assert (total.calls, total.time) == (3, 0)
+    total = totals.take([reading(1_004, 50)])["a"]
+    assert (total.calls, total.time) == (4, 30)
+
+
+def test_rows_of_one_key_are_added_up():
+    totals = Totals()
+    totals.take([reading(1, 10), reading(2, 20)])
+    total = totals.take([reading(3, 30), reading(4, 40)])["a"]
+    assert (total.calls, total.time) == (4, 40)
+
+
+def test_a_database_that_is_gone_is_forgotten_and_a_new_one_starts_at_zero():
+    totals = Totals()
+    totals.take([], ["a", "b"])
+    totals.take([reading(3, 3)], ["b"])
+    found = totals.take([], ["b", "c"])
+    assert {name: total.calls for name, total in found.items()} == {"b": 0, "c": 0}
+
+
+def test_slow_calls_are_all_if_the_mean_is_slow_and_one_if_only_the_longest_is():
+    totals = Totals()
+    totals.take([reading(10, 100, 20)])
+    assert totals.take([reading(12, 4_100, 3_000)])["a"].slow == 2
+    # 8 quick ones and one of 3.5 s
+    assert totals.take([reading(21, 7_700, 3_500)])["a"].slow == 3
+    # The longest is an old one by now: quick calls are quick.
+    assert totals.take([reading(40, 7_800, 3_500)])["a"].slow == 3
+    # The server's longest was reset alone, and is slow again.
+    assert totals.take([reading(50, 9_300, 1_200)])["a"].slow == 4
+
+
+def test_a_new_statement_that_was_slow_once_counts_once():
+    totals = Totals()
+    totals.take([])
+    assert totals.take([reading(1, 1_200, 1_200)])["a"].slow == 1
+    assert totals.take([reading(1, 1_200, 1_200)])["a"].slow == 1
