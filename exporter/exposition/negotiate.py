@@ -39,10 +39,10 @@ def negotiate(accept: str | None) -> tuple[Dialect, str]:
 
 def _content_type(dialect: Dialect, escaping: str) -> str:
     if dialect in (Dialect.TEXT_0_0_4, Dialect.OPENMETRICS_0_0_1):
-        return dialect.value
+        return str(dialect.value)
     # Our names need no escaping, so every scheme gives the same page.
     scheme = escaping if escaping in _ESCAPING else "underscores"
-    return f"{dialect.value}; escaping={scheme}"
+    return str(dialect.value) + f"; escaping={scheme}"
 
 
 def accepts_gzip(accept_encoding: str | None) -> bool:

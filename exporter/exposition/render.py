@@ -206,11 +206,11 @@ def _unique(
     merge = _MERGES[part.merge]
     merged = []
     for group in groups.values():
-        row = list(group[0])
+        together = list(group[0])
         for index in {index for _, index in measures}:
             present = [item[index] for item in group if item[index] is not None]
-            row[index] = merge(present) if present else None
-        merged.append(tuple(row))
+            together[index] = merge(present) if present else None
+        merged.append(tuple(together))
     return merged
 
 

@@ -1,0 +1,71 @@
+"""Every metric that the exporter can expose, from the declarations: for the reference, rules, panels and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from exporter.declare import Block, Kind, Measure
+from exporter.exposition import selfmetrics
+from exporter.gates import ANY, Gate
+from exporter.registry import collectors_by_name
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One metric as one block declares it.
+
+    Attributes:
+        name: Its full name.
+        kind: counter, gauge or histogram.
+        help: A sentence.
+        labels: Besides `server`, and `engine` on db_* metrics.
+        where: The servers that have it, as a sentence.
+        collector: Whose it is; empty if it is the exporter's own.
+        drop_in: Whether an existing exporter has it under this name.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...]
+    where: str
+    collector: str
+    drop_in: bool
+
+
+def entries() -> list[Entry]:
+    """All metrics; a metric that several collectors feed is there once for each."""
+    found = [
+        _entry(measure, part, collector.when, collector.name)
+        for collector in collectors_by_name().values()
+        for part in collector.blocks
+        for measure in part.measures
+    ]
+    for where, blocks in selfmetrics.ALL.items():
+        for part in blocks:
+            for measure in part.measures:
+                labels = tuple(part.labels)
+                found.append(Entry(measure.name, measure.kind, measure.help, labels, where, "", measure.drop_in))
+    return found
+
+
+def metric_names() -> Mapping[str, frozenset[str]]:
+    """Every sample name with all labels it can have; a histogram's three sample names are there each."""
+    names: dict[str, set[str]] = {}
+    for entry in entries():
+        labels = {*entry.labels, "server"}
+        if entry.name.startswith("db_"):
+            labels.add("engine")
+        suffixes = ("_bucket", "_sum", "_count") if entry.kind == "histogram" else ("",)
+        for suffix in suffixes:
+            names.setdefault(entry.name + suffix, set()).update(labels, {"le"} if suffix == "_bucket" else ())
+    return {name: frozenset(labels) for name, labels in sorted(names.items())}
+
+
+def _entry(measure: Measure, part: Block, when: Gate, collector: str) -> Entry:
+    gates = [str(gate) for gate in (when, part.when, measure.when) if gate is not ANY]
+    # A narrower gate of the same flavor says it all; keep each sentence once.
+    where = ", ".join(dict.fromkeys(gates)) or "any server"
+    labels = tuple(part.labels)
+    return Entry(measure.name, measure.kind, measure.help, labels, where, collector, measure.drop_in)

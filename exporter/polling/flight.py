@@ -1,0 +1,41 @@
+"""One scrape of one server, which concurrent scrapes share."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+
+from exporter.engines.deadline import Deadline
+from exporter.polling.snapshot import Snapshot
+
+# A second scrape within this time of a landing gets the first one's result.
+REUSE_SECONDS = 1.0
+
+
+class Flight:
+    """The runs of one scrape.
+
+    Attributes:
+        deadline: When it has to be over.
+        answered: Whether the server has answered the connect and the ping.
+        results: Outcomes so far, by collector; grows while the flight is under way.
+        future: Done when it has landed.
+        duration: Seconds it took; None while it is under way.
+    """
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.deadline = deadline
+        self.started = time.monotonic()
+        self.answered = False
+        self.results: dict[str, Snapshot] = {}
+        self.future: Future[None] = Future()
+        self.duration: float | None = None
+
+    def reusable(self) -> bool:
+        """Whether a scrape that comes now may have this one's result, or wait for it."""
+        return self.duration is None or time.monotonic() - self.started - self.duration < REUSE_SECONDS
+
+    def land(self) -> None:
+        """Tell everybody who waits that it is over."""
+        self.duration = time.monotonic() - self.started
+        self.future.set_result(None)

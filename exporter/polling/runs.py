@@ -1,0 +1,261 @@
+"""One execution of one collector on one server: gate, query, hook, rows to lines."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporter.config.model import CollectorSettings, ServerConfig
+from exporter.declare import Accumulator, Collector, Context, Query, Rows
+from exporter.engines.base import Session
+from exporter.engines.deadline import Deadline
+from exporter.exposition.render import Family, Rendered, render
+from exporter.facts import Facts
+from exporter.failure import Failure, Reason
+from exporter.gates import Miss
+from exporter.polling.snapshot import Snapshot, State
+
+log = logging.getLogger(__name__)
+
+DEFAULT_SETTINGS = CollectorSettings()
+# The account can't read it, or it isn't installed: no failure unless the collector was asked for by name.
+_SOFT = frozenset({Reason.PERMISSION, Reason.MISSING_EXTENSION})
+
+
+@dataclass(slots=True)
+class Cost:
+    """What the exporter has asked of a server for one collector, or for its own upkeep.
+
+    Attributes:
+        queries: Statements sent.
+        seconds: Time that we waited for them.
+    """
+
+    queries: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Task:
+    """A collector as one server runs it.
+
+    Attributes:
+        collector: What to run.
+        settings: From the config.
+        state: What the collector keeps between runs, if it keeps something.
+        cost: What it has cost so far.
+        dropped: Series left out so far, by reason.
+    """
+
+    collector: Collector
+    settings: CollectorSettings
+    state: Accumulator | None
+    cost: Cost = field(default_factory=Cost)
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    @staticmethod
+    def of(collector: Collector, config: ServerConfig) -> Task:
+        """The task of a collector on a server."""
+        settings = config.collectors.get(collector.name, DEFAULT_SETTINGS)
+        return Task(collector, settings, collector.state() if collector.state else None)
+
+    @property
+    def name(self) -> str:
+        """The collector's name."""
+        return self.collector.name
+
+    @property
+    def every(self) -> float | None:
+        """Seconds between runs in the background, None if it runs at the scrape."""
+        return self.settings.every if self.settings.every is not None else self.collector.every
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that one run may take."""
+        return self.settings.timeout if self.settings.timeout is not None else self.collector.timeout
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the config wants it to run."""
+        return self.collector.default if self.settings.enabled is None else self.settings.enabled
+
+    @property
+    def by_name(self) -> bool:
+        """Whether the config asks for it by name, which makes `unsupported` a failure."""
+        return self.settings.enabled is True
+
+    def miss(self, facts: Facts) -> Miss | None:
+        """Why it can't run on a server with these facts, None if it can."""
+        closed = self.collector.when.miss(facts)
+        if closed is not None:
+            return closed
+        misses = [query.when.miss(facts) for query in self.collector.queries]
+        if None in misses:
+            return None
+        # Of several closed gates the one that can be opened is worth telling.
+        found = [miss for miss in misses if miss]
+        return next((miss for miss in found if miss.fix), found[0])
+
+    def unsupported(self, miss: Miss) -> Snapshot:
+        """The outcome where the server does not offer it."""
+        state = State.FAILED if self.by_name else State.UNSUPPORTED
+        return Snapshot(self.name, state, time.monotonic(), reason=miss.reason, message=miss.text, fix=miss.fix)
+
+    def fail(self, failure: Failure, started: float) -> Snapshot:
+        """The outcome of a failure."""
+        duration = time.monotonic() - started
+        if failure.reason in _SOFT and not self.by_name:
+            return Snapshot(
+                self.name,
+                State.UNSUPPORTED,
+                started,
+                duration,
+                reason=failure.reason,
+                message=failure.message,
+                fix=failure.fix,
+            )
+        return Snapshot.failed(self.name, failure, started, duration)
+
+
+def pivoted(rows: Rows) -> Rows:
+    """Name and value rows as one row whose columns are the names in lower case, numbers as numbers."""
+    columns, values = [], []
+    for name, value, *_ in rows.rows:
+        columns.append(str(name).lower())
+        values.append(_number(value))
+    return Rows(tuple(columns), [tuple(values)])
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        pass
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: Deadline) -> Rows:
+    """Run a task's query and account for it."""
+    sql = task.collector.sql(query, facts, task.settings.limit)
+    started = time.monotonic()
+    try:
+        rows = session.run(sql, deadline)
+    finally:
+        task.cost.queries += 1
+        task.cost.seconds += time.monotonic() - started
+    return pivoted(rows) if query.pivot else rows
+
+
+def finish(task: Task, rows: Rows, context: Context, started: float, budget: int) -> Snapshot:
+    """Rows to a snapshot: hook, accumulator, renderer. A bug in a hook fails this collector alone."""
+    try:
+        if task.collector.rows is not None:
+            rows = task.collector.rows(rows, context)
+        if task.state is not None:
+            rows = task.state.feed(rows, context)
+        rendered: Rendered = render(task.collector, rows, context, budget)
+    except Failure as failure:
+        return task.fail(failure, started)
+    except Exception as error:
+        log.exception("collector %s on %s", task.name, context.server.name)
+        return task.fail(Failure(Reason.ERROR, f"{type(error).__name__} in the collector; see the log"), started)
+    for reason, count in rendered.dropped.items():
+        task.dropped[reason] = task.dropped.get(reason, 0) + count
+    families: tuple[Family, ...] = rendered.families
+    return Snapshot(
+        task.name,
+        State.OK,
+        started,
+        time.monotonic() - started,
+        families=families,
+        series=rendered.series,
+        dropped=rendered.dropped,
+    )
+
+
+def run(task: Task, session: Session, config: ServerConfig, facts: Facts, deadline: Deadline, budget: int) -> Snapshot:
+    """Run a task on a session.
+
+    Raises:
+        Failure: Only if the session is broken; anything else is in the snapshot.
+    """
+    started = time.monotonic()
+    query = task.collector.query(facts)
+    miss = task.miss(facts)
+    if miss is not None or query is None:
+        return task.unsupported(miss or Miss("needs another server"))
+    try:
+        rows = fetch(task, query, session, facts, deadline.within(task.timeout))
+    except Failure as failure:
+        if failure.broken:
+            raise
+        return task.fail(failure, started)
+    return finish(task, rows, Context(config, facts, started), started, budget)
+
+
+def run_each_database(
+    task: Task,
+    databases: list[str],
+    connect: Callable[[str], Session],
+    config: ServerConfig,
+    facts: Facts,
+    deadline: Deadline,
+    budget: int,
+) -> Snapshot:
+    """Run a task in every database, one short session after another, and put the rows together.
+
+    A database that fails leaves the others' series intact; a database that was dropped meanwhile is no failure.
+    """
+    started = time.monotonic()
+    query = task.collector.query(facts)
+    miss = task.miss(facts)
+    if miss is not None or query is None:
+        return task.unsupported(miss or Miss("needs another server"))
+    columns: tuple[str, ...] | None = None
+    rows: list[tuple[Any, ...]] = []
+    problem: Failure | None = None
+    for database in databases:
+        try:
+            session = connect(database)
+            try:
+                found = fetch(task, query, session, facts, deadline.within(task.timeout))
+            finally:
+                session.close()
+        except Failure as failure:
+            problem = problem or Failure(failure.reason, f"in database {database}: {failure.message}", fix=failure.fix)
+            continue
+        columns = ("database", *found.columns)
+        rows.extend((database, *row) for row in found.rows)
+    if columns is None:
+        if problem is None:
+            return Snapshot(task.name, State.OK, started, time.monotonic() - started)
+        return task.fail(problem, started)
+    snapshot = finish(task, Rows(columns, rows), Context(config, facts, started), started, budget)
+    if problem is None or snapshot.state is not State.OK:
+        return snapshot
+    failed = task.fail(problem, started)
+    return Snapshot(
+        task.name,
+        failed.state,
+        started,
+        failed.duration,
+        snapshot.families,
+        snapshot.series,
+        snapshot.dropped,
+        failed.reason,
+        failed.message,
+        failed.fix,
+    )
+
+
+def budgets(tasks: Mapping[str, Task], max_series: int, used: Mapping[str, int], name: str) -> int:
+    """Series that one task may still have, given what the others of its server last had."""
+    return max(0, max_series - sum(series for other, series in used.items() if other != name and other in tasks))

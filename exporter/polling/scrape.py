@@ -1,0 +1,91 @@
+"""Scrapes: one flight per server at a time, which concurrent scrapes join, and which never outlasts its deadline."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from exporter.config.model import ServerConfig
+from exporter.declare import Collector
+from exporter.engines.base import Engine
+from exporter.engines.deadline import Deadline
+from exporter.failure import Failure, Reason
+from exporter.polling.flight import Flight
+from exporter.polling.server import Watched
+from exporter.polling.snapshot import Snapshot, State
+
+log = logging.getLogger(__name__)
+
+MAX_THREADS = 64
+
+
+class Scrapes:
+    """All servers of a config, and the pool that their scrapes run in."""
+
+    def __init__(
+        self,
+        servers: Iterable[ServerConfig],
+        engines: Mapping[str, Engine],
+        collectors: Iterable[Collector],
+    ) -> None:
+        collectors = list(collectors)
+        self.servers = {config.name: Watched(config, engines[config.engine], collectors) for config in servers}
+        self._flights: dict[str, Flight] = {}
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(min(MAX_THREADS, max(4, len(self.servers))), "scrape")
+
+    def start(self, name: str, deadline: Deadline) -> Flight:
+        """Start the scrape of a server, or join the one that is under way or has just landed."""
+        with self._lock:
+            flight = self._flights.get(name)
+            if flight is not None and flight.reusable():
+                return flight
+            flight = self._flights[name] = Flight(deadline)
+        try:
+            self._pool.submit(self._fly, self.servers[name], flight)
+        except RuntimeError:
+            # The pool is shutting down; nobody will fly this.
+            flight.land()
+        return flight
+
+    def _fly(self, watched: Watched, flight: Flight) -> None:
+        try:
+            # A flight that waited for its thread beyond its deadline still records why it has nothing.
+            with watched.lock:
+                watched.scrape(flight)
+        except Exception:
+            log.exception("scrape of %s", watched.name)
+        finally:
+            flight.land()
+
+    def outcomes(self, name: str, flight: Flight) -> list[Snapshot]:
+        """What a page shows of a server: the flight's results, and what the slow tier last had.
+
+        A run that has not ended by now is shown as timed out.
+        """
+        watched = self.servers[name]
+        now = time.monotonic()
+        late = Failure(Reason.TIMEOUT, "not done within the scrape's time")
+        shown = []
+        for task in watched.tasks.values():
+            if task.every is None:
+                done = flight.results.get(task.name)
+                shown.append(done if done is not None else Snapshot.failed(task.name, late, now))
+                continue
+            latest = watched.latest.get(task.name)
+            if not task.enabled:
+                shown.append(Snapshot(task.name, State.DISABLED, now))
+            elif latest is not None:
+                shown.append(latest)
+        return shown
+
+    def close(self) -> None:
+        """End: no new scrapes, and no sessions left once the running ones are over."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for watched in self.servers.values():
+            if watched.lock.acquire(timeout=1.0):
+                watched.close()
+                watched.lock.release()

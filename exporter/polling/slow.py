@@ -1,0 +1,95 @@
+"""The slow tier: collectors with an interval of their own, spread over it by a hash of the server's name."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from exporter.polling.runs import Task
+from exporter.polling.server import Watched
+
+log = logging.getLogger(__name__)
+
+MAX_THREADS = 4
+# How fast the first runs follow each other when the exporter starts with many servers.
+FIRST_RUNS_PER_SECOND = 20.0
+TICK_SECONDS = 0.5
+
+
+class SlowTier:
+    """Runs slow tasks when they are due, those of one server never two at a time."""
+
+    def __init__(self, servers: Iterable[Watched]) -> None:
+        self._servers = list(servers)
+        self._due: dict[tuple[str, str], float] = {}
+        self._busy: set[str] = set()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(MAX_THREADS, "slow")
+        self._thread = threading.Thread(target=self._loop, name="slow tier", daemon=True)
+        now = time.monotonic()
+        span = len(self._servers) / FIRST_RUNS_PER_SECOND
+        for watched in self._servers:
+            first = now + span * _spread(watched.name)
+            for task in watched.slow_tasks():
+                self._due[watched.name, task.name] = first
+
+    def start(self) -> None:
+        """Start the clock."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Start nothing more."""
+        self._stop.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _loop(self) -> None:
+        while not self._stop.wait(TICK_SECONDS):
+            try:
+                self._tick(time.monotonic())
+            except RuntimeError:
+                # The pool was shut down between the wait and the submit.
+                return
+
+    def _tick(self, now: float) -> None:
+        for watched in self._servers:
+            with self._lock:
+                if watched.name in self._busy:
+                    continue
+            if watched.changed.is_set():
+                # Another server answers, or it is back: don't let what is missing wait for its interval.
+                watched.changed.clear()
+                for task in watched.slow_tasks():
+                    if not watched.has_good(task):
+                        self._due[watched.name, task.name] = min(now, self._due[watched.name, task.name])
+            due = [task for task in watched.slow_tasks() if self._due[watched.name, task.name] <= now]
+            if not due:
+                continue
+            with self._lock:
+                self._busy.add(watched.name)
+            self._pool.submit(self._run, watched, due)
+
+    def _run(self, watched: Watched, due: list[Task]) -> None:
+        try:
+            watched.background(due)
+        except Exception:
+            log.exception("background work on %s", watched.name)
+        finally:
+            now = time.monotonic()
+            for task in due:
+                every = task.every or 60.0
+                key = (watched.name, task.name)
+                # Keep to the grid of the first run, so that the servers stay spread.
+                behind = now - self._due[key]
+                self._due[key] += every * (1 + behind // every)
+            with self._lock:
+                self._busy.discard(watched.name)
+
+
+def _spread(name: str) -> float:
+    """A number in [0, 1) that is the same for a name in every process."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
