@@ -83,6 +83,11 @@ class Watched:
         """Sessions that are open now."""
         return len(self._open)
 
+    @property
+    def tls(self) -> str | None:
+        """Protocol and cipher of the main session, None if it is not encrypted or not open."""
+        return self._main.tls if self._main is not None else None
+
     def slow_tasks(self) -> list[Task]:
         """The tasks that run in the background."""
         return [task for task in self.tasks.values() if task.every is not None]

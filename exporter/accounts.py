@@ -1,0 +1,75 @@
+"""The least-privilege account of the exporter, for each flavor and version."""
+
+from __future__ import annotations
+
+from exporter.facts import Facts
+
+CONNECTION_LIMIT = 3
+
+
+def statements(facts: Facts, user: str, password: str, databases: list[str]) -> list[str]:
+    """The statements that make the account, to be run by an administrator; comments say where.
+
+    Args:
+        facts: Of the server it is for.
+        user: The account's name.
+        password: What stands as its password; a placeholder is fine.
+        databases: PostgreSQL databases that our own account can't connect to.
+    """
+    if facts.engine == "postgres":
+        return _postgres(facts, user, password, databases)
+    return _mysql(facts, user, password)
+
+
+def _postgres(facts: Facts, user: str, password: str, databases: list[str]) -> list[str]:
+    role = _identifier(user)
+    lines = [
+        (
+            f"CREATE ROLE {role} LOGIN PASSWORD {_literal(password)} NOSUPERUSER NOCREATEDB NOCREATEROLE "
+            f"NOREPLICATION CONNECTION LIMIT {CONNECTION_LIMIT};"
+        ),
+        f"GRANT pg_monitor TO {role};",
+    ]
+    if facts.version >= (16,):
+        lines += [
+            (
+                f"-- With reserved_connections = {CONNECTION_LIMIT} in postgresql.conf the exporter gets in when the "
+                "server is full:"
+            ),
+            f"GRANT pg_use_reserved_connections TO {role};",
+        ]
+    lines += [f"GRANT CONNECT ON DATABASE {_identifier(name)} TO {role};" for name in databases]
+    if "pg_stat_statements" not in facts.extensions:
+        if facts.preloaded and "pg_stat_statements" not in facts.preloaded:
+            lines.append("-- Add pg_stat_statements to shared_preload_libraries in postgresql.conf and restart.")
+        lines += [f"-- In database {facts.database or 'postgres'}:", "CREATE EXTENSION pg_stat_statements;"]
+    return lines
+
+
+def _mysql(facts: Facts, user: str, password: str) -> list[str]:
+    account = f"{_string(user)}@'%'"
+    monitor = ["REPLICATION CLIENT"]
+    if facts.flavor == "mariadb":
+        # REPLICATION CLIENT became BINLOG MONITOR, and no longer shows replicas from 10.5.9 on.
+        monitor = ["BINLOG MONITOR"] if facts.version >= (10, 5, 2) else ["REPLICATION CLIENT"]
+        if facts.version >= (10, 5, 9):
+            monitor.append("SLAVE MONITOR")
+    return [
+        f"CREATE USER {account} IDENTIFIED BY {_string(password)} WITH MAX_USER_CONNECTIONS {CONNECTION_LIMIT};",
+        "-- REFERENCES shows tables and their sizes without giving access to a single row.",
+        f"GRANT PROCESS, {', '.join(monitor)}, REFERENCES ON *.* TO {account};",
+        f"GRANT SELECT ON performance_schema.* TO {account};",
+    ]
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _string(text: str) -> str:
+    # Doubled quotes hold in every sql_mode; a backslash is an escape unless NO_BACKSLASH_ESCAPES is set.
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
