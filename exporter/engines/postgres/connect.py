@@ -1,0 +1,142 @@
+"""Opening a connection to PostgreSQL within a deadline, whatever the other side does or doesn't do."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+
+from exporter.config.secrets import SecretError
+from exporter.engines.deadline import Deadline
+from exporter.engines.postgres import errors, libpq
+from exporter.engines.postgres.errors import Login
+from exporter.engines.resolve import resolve
+from exporter.failure import Failure, Reason
+
+if TYPE_CHECKING:
+    from exporter.config.model import ServerConfig
+
+_MAINTENANCE_DATABASE = "postgres"
+_READY = pq.PollingStatus.OK
+_FAILED = pq.PollingStatus.FAILED
+_WAITS = {pq.PollingStatus.READING: select.POLLIN, pq.PollingStatus.WRITING: select.POLLOUT}
+# Another address of the same name may do better; an answer of a server settles it.
+_NEXT_ADDRESS = frozenset({Reason.CONNECT, Reason.TIMEOUT})
+
+
+class OptionsRefusedError(Exception):
+    """A pooler stands in between and takes no session settings."""
+
+
+def login_of(server: ServerConfig, database: str | None) -> Login:
+    """As whom and to which database to connect.
+
+    Raises:
+        Failure: With reason `auth` if the password can't be read from its file or variable.
+    """
+    try:
+        secret = server.password.reveal() if server.password else None
+    except SecretError as error:
+        raise Failure(Reason.AUTH, str(error)) from None
+    return Login(server.user or "postgres", database or server.database or _MAINTENANCE_DATABASE, secret)
+
+
+def open_connection(server: ServerConfig, login: Login, options: str | None, deadline: Deadline) -> pq.abc.PGconn:
+    """Connect, trying the addresses of the host in turn; `options` are session settings as libpq takes them.
+
+    Raises:
+        Failure: No connection came about before the deadline.
+        OptionsRefusedError: `options` were given, and a pooler refuses them.
+    """
+    keywords = _keywords(server, login, options)
+    if server.socket:
+        return _attempt({**keywords, "host": server.socket, "hostaddr": ""}, server, login, deadline)
+    addresses = resolve(server.host, server.port, deadline)
+    # The certificate is checked against the host's name, however the address was found.
+    keywords["host"] = server.tls.server_name or server.host
+    for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
+        # A silent first address must leave time for the next one.
+        share = deadline.within(deadline.remaining() / left)
+        try:
+            return _attempt({**keywords, "hostaddr": address}, server, login, share)
+        except Failure as failure:
+            if left == 1 or failure.reason not in _NEXT_ADDRESS:
+                raise
+    raise Failure(Reason.DNS, f"the host name {server.host!r} has no address")
+
+
+def _keywords(server: ServerConfig, login: Login, options: str | None) -> dict[str, str | int | None]:
+    # Everything that libpq would otherwise take from its environment is said here.
+    tls = server.tls
+    keywords: dict[str, str | int | None] = {
+        "port": server.port,
+        "dbname": login.database,
+        "user": login.user,
+        "password": login.secret,
+        "application_name": server.application_name,
+        "options": options or "",
+        "sslmode": tls.mode,
+        "sslrootcert": tls.ca,
+        "sslcert": tls.cert,
+        "sslkey": tls.key,
+        "gssencmode": "disable",
+        "target_session_attrs": "any",
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    }
+    if options:
+        # Without conversion no byte can make the server fail; we decode with the database's own encoding.
+        keywords["client_encoding"] = "SQL_ASCII"
+    if not server.socket and tls.mode in {"disable", "prefer"} and pq.version() >= 160_000:
+        # Whoever answers at this address could ask for the password in the clear, and would get it.
+        keywords["require_auth"] = "!password"
+    return keywords
+
+
+def _attempt(
+    keywords: Mapping[str, str | int | None], server: ServerConfig, login: Login, deadline: Deadline
+) -> pq.abc.PGconn:
+    # Keywords only: a database named `x host=elsewhere` stays a name.
+    connection = pq.PGconn.connect_start(make_conninfo("", **keywords).encode())
+    try:
+        _shake_hands(connection, server, login, deadline)
+    except BaseException:
+        connection.finish()
+        raise
+    connection.nonblocking = 1
+    return connection
+
+
+def _shake_hands(connection: pq.abc.PGconn, server: ServerConfig, login: Login, deadline: Deadline) -> None:
+    if connection.status == pq.ConnStatus.BAD:
+        raise _refused(connection, server, login)
+    libpq.report_codes(connection)
+    state = pq.PollingStatus.WRITING
+    while state not in {_READY, _FAILED}:
+        poller = select.poll()
+        poller.register(connection.socket, _WAITS[state])
+        if not poller.poll(deadline.remaining() * 1000):
+            raise Failure(Reason.TIMEOUT, f"{place(server)} did not answer in time", broken=True)
+        state = pq.PollingStatus(connection.connect_poll())
+    if state == _FAILED:
+        raise _refused(connection, server, login)
+
+
+def _refused(connection: pq.abc.PGconn, server: ServerConfig, login: Login) -> Exception:
+    code, text = errors.sqlstate_of(connection.get_error_message("utf-8"))
+    if errors.refused_options(code, text):
+        return OptionsRefusedError(text)
+    failure = errors.failure(code, text, login, connecting=True)
+    if failure.reason is Reason.CONNECT:
+        failure.message = f"{place(server)}: {failure.message}"
+    return failure
+
+
+def place(server: ServerConfig) -> str:
+    """Where a server is, for people."""
+    return server.socket or f"{server.host}:{server.port}"

@@ -1,0 +1,131 @@
+"""What went wrong on a PostgreSQL server, as a reason for metrics and a sentence with a fix for people."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from exporter.failure import Failure, Reason
+
+_LONGEST = 300
+# Every message of a connection attempt starts with where it went; the name is in our own sentence already.
+_WHERE = re.compile(r"connection to server (?:at|on socket) .*? failed: ")
+_CODE = re.compile(r"(?:^|: |\n)[^\n:]{1,20}:\s+([0-9A-Z]{5}): ([^\n]*)")
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_$]*\Z")
+
+_REASONS = {
+    "08": Reason.CONNECT,
+    "28": Reason.AUTH,
+    "42501": Reason.PERMISSION,
+    "53300": Reason.TOO_MANY_CONNECTIONS,
+    "55P03": Reason.LOCK,
+    "57014": Reason.TIMEOUT,
+    "57P01": Reason.CONNECT,
+    "57P02": Reason.CONNECT,
+    "57P03": Reason.STARTING,
+    "57P05": Reason.CONNECT,
+    "25P03": Reason.TIMEOUT,
+    "25P04": Reason.TIMEOUT,
+}
+_UNDEFINED = frozenset({"42P01", "42883", "42704", "3F000"})
+
+# libpq's own words, where no server spoke. Poolers answer most things with one code, so their words count too.
+_WORDS = (
+    (re.compile(r"no more connections allowed|query_wait_timeout", re.IGNORECASE), Reason.TOO_MANY_CONNECTIONS),
+    (re.compile(r"\bSSL\b|\bTLS\b|certificate|sslmode|private key", re.IGNORECASE), Reason.TLS),
+    (re.compile(r"password|authentication|SCRAM|SASL|pgpass", re.IGNORECASE), Reason.AUTH),
+)
+
+# By reason or error code, and by a word of the message where that narrows it; the first that fits.
+_FIXES = (
+    ("3D000", "", "create the database {database}, or name another one in the config"),
+    ("55000", "pg_stat_statements", "add pg_stat_statements to shared_preload_libraries and restart the server"),
+    (Reason.MISSING_EXTENSION, "", "in database {database}: CREATE EXTENSION pg_stat_statements;"),
+    (Reason.PERMISSION, "", "GRANT pg_monitor TO {user};"),
+    (Reason.AUTH, "cleartext password", "set tls.mode to require: the password would travel in the clear"),
+    (Reason.AUTH, "pg_hba.conf", "add a line for user {user} and database {database} to pg_hba.conf, and reload"),
+    (Reason.AUTH, "", "correct user and password in the config, or: ALTER ROLE {user} LOGIN PASSWORD '...';"),
+    (Reason.TOO_MANY_CONNECTIONS, "for role", "ALTER ROLE {user} CONNECTION LIMIT 3;"),
+    (Reason.TOO_MANY_CONNECTIONS, "for database", "ALTER DATABASE {database} CONNECTION LIMIT -1;"),
+    (
+        Reason.TOO_MANY_CONNECTIONS,
+        "",
+        "raise max_connections; on PostgreSQL 16+ also: set reserved_connections = 3 and "
+        "GRANT pg_use_reserved_connections TO {user};",
+    ),
+    (Reason.TLS, "does not support SSL", "set ssl = on in postgresql.conf, or tls.mode to disable in the config"),
+    (Reason.TLS, "root certificate", "set tls.ca to the certificate of the authority that signed the server's"),
+    (
+        Reason.TLS,
+        "certificate verify failed",
+        "set tls.ca to the certificate of the authority that signed the server's",
+    ),
+    (Reason.TLS, "does not match host name", "set tls.server_name to the name in the server's certificate"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """As whom and to which database: what a fix has to name."""
+
+    user: str
+    database: str
+    secret: str | None = None
+
+
+def sqlstate_of(message: str) -> tuple[str | None, str]:
+    """Error code and text of a connection attempt that libpq reported with codes; the first answer of a server counts.
+
+    With TLS preferred libpq tries twice and reports both; the second attempt fails for want of the first.
+    """
+    found = _CODE.search(message)
+    if found:
+        return found[1], found[2]
+    return None, _WHERE.sub("", message)
+
+
+def refused_options(code: str | None, text: str) -> bool:
+    """Whether a pooler turned our session settings away."""
+    return code in {None, "08P01"} and "unsupported startup parameter" in text
+
+
+def failure(code: str | None, text: str, login: Login, *, connecting: bool = False, broken: bool = False) -> Failure:
+    """Make the Failure of an error code (None where no server gave one) and its text."""
+    reason = _reason(code, text)
+    message = one_line(text, login.secret)
+    if code in _UNDEFINED | {"55000"} and "pg_stat_statements" in text:
+        reason = Reason.MISSING_EXTENSION
+    if reason is Reason.TOO_MANY_CONNECTIONS:
+        message = f"the server is full, not down: {message}"
+    if code == "25006":
+        message = f"{message} (sessions of the exporter are read-only)"
+    lost = broken or connecting or code in {"25P03", "25P04", "57P04"}
+    return Failure(reason, message, fix=_fix(code, reason, text, login, connecting=connecting), broken=lost)
+
+
+def one_line(text: str, secret: str | None = None) -> str:
+    """The text as one printable line of bounded length, without the password."""
+    if secret:
+        text = text.replace(secret, "***")
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def identifier(name: str) -> str:
+    """A name as SQL writes it."""
+    return name if _IDENTIFIER.match(name) else '"' + name.replace('"', '""') + '"'
+
+
+def _reason(code: str | None, text: str) -> Reason:
+    if code is None or code == "08P01":
+        words = next((reason for pattern, reason in _WORDS if pattern.search(text)), None)
+        return words or Reason.CONNECT
+    return _REASONS.get(code) or _REASONS.get(code[:2]) or Reason.ERROR
+
+
+def _fix(code: str | None, reason: Reason, text: str, login: Login, *, connecting: bool) -> str | None:
+    names = {"user": identifier(login.user), "database": identifier(login.database)}
+    if reason is Reason.PERMISSION and connecting:
+        return "GRANT CONNECT ON DATABASE {database} TO {user};".format(**names)
+    fix = next((fix for key, word, fix in _FIXES if key in {reason, code} and word in text), None)
+    return fix.format(**names) if fix else None

@@ -1,0 +1,156 @@
+"""One connection to PostgreSQL: read-only, with limits the server keeps and a watchdog for when it doesn't."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+import psycopg
+from psycopg import pq
+
+from exporter.declare import Rows
+from exporter.engines.deadline import WATCHDOG, Deadline
+from exporter.engines.postgres import errors, libpq, values
+from exporter.engines.postgres.errors import Login
+from exporter.failure import Failure, Reason
+
+# Statement timeouts in milliseconds. Coarse, so that one is set anew only when the time left really shrinks or grows.
+_STEPS = (25, 50, 100, 150, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 4500, 7000, 9000, 14_000, 19_000, 28_000,
+          40_000, 57_000, 85_000, 114_000, 170_000, 285_000, 570_000, 855_000, 1_700_000, 3_400_000)  # fmt: skip
+
+
+def server_limit(seconds: float) -> int | None:
+    """Milliseconds that the server may spend if the client waits so many seconds; None if that is too few to ask."""
+    margin = max(0.1, seconds * 0.05)
+    room = (seconds - min(margin, seconds / 2)) * 1000
+    return max((step for step in _STEPS if step <= room), default=None)
+
+
+class PostgresSession:
+    """A session on a server, or on whatever server a pooler lends for one transaction.
+
+    Attributes:
+        login: As whom it is connected.
+        address: Where to, for people.
+        pooled: Whether a pooler stands in between, so that nothing is ever set beyond a transaction.
+    """
+
+    def __init__(
+        self, pgconn: pq.abc.PGconn, login: Login, address: str, settings: Mapping[str, str | int], *, pooled: bool
+    ) -> None:
+        self.login = login
+        self.address = address
+        self.pooled = pooled
+        self._pgconn = pgconn
+        self._codec = values.codec(_parameter(pgconn, b"server_encoding"))
+        self._connection = psycopg.Connection(pgconn)
+        self._connection.autocommit = True
+        self._connection.prepare_threshold = None
+        values.register(self._connection.adapters, self._codec)
+        self._limit = settings["statement_timeout"]
+        local = {"client_encoding": "SQL_ASCII", **settings}
+        del local["statement_timeout"], local["default_transaction_read_only"]
+        self._local = "; ".join(f"SET LOCAL {name} = {value}" for name, value in local.items())
+        # Statements with columns of types we can't read, rewritten so that the server gives them as text.
+        self._rewritten: dict[str, tuple[tuple[str, ...], str]] = {}
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone."""
+        return self._connection.closed
+
+    @property
+    def tls(self) -> str | None:
+        """Protocol and cipher, None if the connection is not encrypted."""
+        return None if self.closed else libpq.tls(self._pgconn)
+
+    @property
+    def backend_pid(self) -> int:
+        """The process that the greeting named; a pooler makes one up."""
+        return self._pgconn.backend_pid
+
+    @property
+    def server_version(self) -> int:
+        """The version of the greeting, such as 180001; 0 if it was none of PostgreSQL's."""
+        return self._pgconn.server_version
+
+    def run(self, sql: str, deadline: Deadline) -> Rows:
+        """Run one statement that returns rows or nothing.
+
+        Numbers come as int or float, moments as Unix seconds, intervals as seconds, all else as text.
+
+        Raises:
+            Failure: `timeout` is broken when the watchdog had to end it, and isn't when the server did.
+        """
+        limit = server_limit(deadline.remaining())
+        if limit is None:
+            raise Failure(Reason.TIMEOUT, "no time was left to ask")
+        if self.closed:
+            raise Failure(Reason.CONNECT, "the connection is gone")
+        with WATCHDOG.guard(self._pgconn.socket, deadline) as guard:
+            try:
+                return self._run(sql, limit)
+            except psycopg.Error as error:
+                failure = self._failure(error, fired=guard.fired)
+        if failure.broken:
+            self.close()
+        raise failure
+
+    def close(self) -> None:
+        """Close the connection without waiting for the server."""
+        with contextlib.suppress(psycopg.Error):
+            self._connection.close()
+
+    def _run(self, sql: str, limit: int) -> Rows:
+        if self.pooled:
+            return self._in_transaction(sql, limit)
+        if limit != self._limit:
+            self._execute(f"SET statement_timeout = {limit}")
+            self._limit = limit
+        return self._fetch(sql)
+
+    def _in_transaction(self, sql: str, limit: int) -> Rows:
+        self._execute(f"BEGIN READ ONLY; SET LOCAL statement_timeout = {limit}; {self._local}")
+        try:
+            rows = self._fetch(sql)
+        except psycopg.Error:
+            # A connection that is lost has taken its transaction along.
+            with contextlib.suppress(psycopg.Error):
+                self._execute("ROLLBACK")
+            raise
+        self._execute("COMMIT")
+        return rows
+
+    def _fetch(self, sql: str) -> Rows:
+        columns, statement = self._rewritten.get(sql, (None, sql))
+        cursor = self._connection.execute(statement.encode(self._codec, "replace"), binary=True)
+        result = cursor.pgresult
+        if result is None or not result.nfields:
+            return Rows((), [])
+        if columns is None:
+            columns = tuple((result.fname(i) or b"").decode(self._codec, "replace") for i in range(result.nfields))
+            readable = [result.ftype(i) in values.KNOWN for i in range(result.nfields)]
+            if not all(readable):
+                self._rewritten[sql] = columns, _as_text(sql, readable)
+                return self._fetch(sql)
+        return Rows(columns, cursor.fetchall())
+
+    def _execute(self, sql: str) -> None:
+        self._connection.execute(sql.encode())
+
+    def _failure(self, error: psycopg.Error, *, fired: bool) -> Failure:
+        if fired:
+            return Failure(Reason.TIMEOUT, "the server did not answer in time", broken=True)
+        text = error.diag.message_primary or str(error)
+        return errors.failure(error.sqlstate, text, self.login, broken=self.closed)
+
+
+def _parameter(pgconn: pq.abc.PGconn, name: bytes) -> str | None:
+    value = pgconn.parameter_status(name)
+    return value.decode("ascii", "replace") if value else None
+
+
+def _as_text(sql: str, readable: list[bool]) -> str:
+    names = [f"c{index}" for index in range(len(readable))]
+    selected = [name if plain else f"{name}::text" for name, plain in zip(names, readable, strict=True)]
+    return f"SELECT {', '.join(selected)} FROM ({sql.rstrip().rstrip(';')}\n) AS result({', '.join(names)})"

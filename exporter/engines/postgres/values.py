@@ -1,0 +1,135 @@
+"""PostgreSQL's binary values as plain Python ones: no value a server can hold makes a result unreadable.
+
+Numbers become int or float, moments Unix seconds, intervals seconds, all else text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from psycopg import adapters
+from psycopg.abc import Buffer
+from psycopg.adapt import AdaptersMap, Loader
+from psycopg.pq import Format
+
+# Seconds from 1970 to 2000, where PostgreSQL's calendar starts.
+_EPOCH = 946_684_800
+_DAY = 86_400
+_INT64_MAX, _INT64_MIN = 2**63 - 1, -(2**63)
+_INT32_MAX, _INT32_MIN = 2**31 - 1, -(2**31)
+
+_TEXT = ("text", "varchar", "bpchar", "name", '"char"', "json", "xml", "refcursor")
+# Of a bare literal, and of a function that returns nothing.
+_UNKNOWN, _VOID = 705, 2278
+_NATIVE = ("bool", "int2", "int4", "int8", "oid", "float4", "float8")
+_ARRAYS = (*_NATIVE, "text", "varchar", "name")
+
+
+def codec(server_encoding: str | None) -> str:
+    """Python's name for a database's encoding; UTF-8 for SQL_ASCII, where anything goes, and for what Python lacks."""
+    name = (server_encoding or "UTF8").lower()
+    if name.startswith("win"):
+        name = f"cp{name[3:]}"
+    elif name in {"koi8r", "koi8u"}:
+        name = f"{name[:-1]}_{name[-1]}"
+    elif name == "sql_ascii":
+        name = "utf8"
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        return "utf-8"
+
+
+def register(target: AdaptersMap, encoding: str) -> None:
+    """Have a connection to a database in this encoding (a Python codec) read values the way this module says."""
+    text = _loader(lambda data: bytes(data).decode(encoding, "replace"))
+    for name in _TEXT:
+        target.register_loader(name, text)
+    # Type 0 stands for all that no loader knows.
+    target.register_loader(0, text)
+    for name, read in _READERS.items():
+        target.register_loader(name, _loader(read))
+
+
+def _loader(read: Callable[[Buffer], Any]) -> type[Loader]:
+    class Reader(Loader):
+        format = Format.BINARY
+
+        def load(self, data: Buffer) -> Any:
+            return read(data)
+
+    return Reader
+
+
+def _integer(size: int) -> Callable[[Buffer], int]:
+    return lambda data: int.from_bytes(bytes(data)[:size], "big")
+
+
+def _moment(data: Buffer) -> float:
+    (micros,) = struct.unpack("!q", data)
+    return _infinite(micros, _INT64_MAX, _INT64_MIN) or micros / 1e6 + _EPOCH
+
+
+def _date(data: Buffer) -> float:
+    (days,) = struct.unpack("!i", data)
+    return _infinite(days, _INT32_MAX, _INT32_MIN) or float(days * _DAY + _EPOCH)
+
+
+def _interval(data: Buffer) -> float:
+    micros, days, months = struct.unpack("!qii", data)
+    if months in {_INT32_MAX, _INT32_MIN} and days == months:
+        return math.inf if months > 0 else -math.inf
+    # As extract(epoch) counts: a year has 365.25 days, a month that is no whole year has 30.
+    years, rest = divmod(abs(months), 12)
+    whole = math.copysign(years * 365.25 + rest * 30, months)
+    return float(micros / 1e6 + (days + whole) * _DAY)
+
+
+def _infinite(value: int, largest: int, smallest: int) -> float | None:
+    return math.inf if value == largest else -math.inf if value == smallest else None
+
+
+def _numeric(data: Buffer) -> float:
+    count, weight, sign = struct.unpack_from("!HhH", data)
+    if sign & 0xC000 == 0xC000:
+        return {0xD000: math.inf, 0xF000: -math.inf}.get(sign, math.nan)
+    # Whole digits of base 10,000; exact until the one division or float() at the end.
+    number = 0
+    for digit in struct.unpack_from(f"!{count}H", data, 8):
+        number = number * 10_000 + digit
+    shift = weight - count + 1
+    try:
+        value = float(number * 10_000**shift) if shift >= 0 else number / 10_000**-shift
+    except OverflowError:
+        value = math.inf
+    return -value if sign else value
+
+
+def _lsn(data: Buffer) -> str:
+    high, low = struct.unpack("!II", data)
+    return f"{high:X}/{low:X}"
+
+
+_READERS: dict[str, Callable[[Buffer], Any]] = {
+    "numeric": _numeric,
+    "timestamptz": _moment,
+    "timestamp": _moment,
+    "date": _date,
+    "interval": _interval,
+    "pg_lsn": _lsn,
+    "xid": _integer(4),
+    "cid": _integer(4),
+    "xid8": _integer(8),
+}
+
+_types = adapters.types
+# What can be read as it comes; all other types are asked for as text.
+KNOWN = frozenset(
+    {_UNKNOWN, _VOID}
+    | {_types[name].oid for name in (*_TEXT, *_NATIVE, *_READERS)}
+    | {_types[name].array_oid for name in _ARRAYS}
+)
