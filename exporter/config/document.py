@@ -19,6 +19,7 @@ SECRET_KEYS = frozenset({"password", "url"})
 """Their values become a Secret as they are read, before anything could print them."""
 
 _TAG = "tag:yaml.org,2002:"
+_KNOWN_TAGS = {_TAG + k for k in ("str", "int", "float", "bool", "null", "timestamp", "value", "merge", "map", "seq")}
 _MOST_VALUES = 200_000
 _DECIMAL = re.compile(r"[-+]?[0-9]+\.[0-9]+")
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
@@ -32,7 +33,7 @@ _SENTENCES = (
     ("could not find expected ':'", "a ':' and a blank are missing behind this key"),
     ("unexpected end of stream", "a quote opened here is not closed"),
     ("expected ',' or", "a bracket is not closed, or a comma is missing"),
-    ("single document", "there is a second document here; remove the '---'"),
+    ("another document", "there is a second document here; remove the '---'"),
 )
 
 
@@ -115,7 +116,7 @@ class _Builder:
         if is_secret:
             self.document.report(path, "must be a single value; put a value that starts with { or [ in quotes")
             return None
-        if not node.tag.startswith(_TAG):
+        if node.tag not in _KNOWN_TAGS:
             self._unknown_tag(node, path)
             return None
         self.open.add(id(node))
@@ -161,7 +162,7 @@ class _Builder:
     def _scalar(self, node: yaml.ScalarNode, path: Location, is_secret: bool) -> object:
         if node.tag in {"!env", "!file"}:
             return self._reference(node, path, is_secret)
-        if not node.tag.startswith(_TAG):
+        if node.tag not in _KNOWN_TAGS:
             self._unknown_tag(node, path)
             return None
         if node.tag == _TAG + "null":

@@ -15,28 +15,46 @@ def _well_formed(url: Secret) -> Secret:
     return url
 
 
+def _some(servers: tuple["FileServer", ...]) -> tuple["FileServer", ...]:
+    if not servers:
+        raise ValueError("is empty; add at least one")
+    return servers
+
+
 class Defaults(Common):
     """`defaults:`, merged into every server; what a server says itself wins."""
 
     engine: Engine | None = None
+    """postgres, or mysql (MariaDB too); a url says it by its scheme."""
     port: Port | None = None
+    """5432 or 3306 if absent."""
     password_file: Text | None = None
+    """A file that holds the password; read anew at every connect."""
 
 
 class FileServer(Defaults):
     """One item of `servers:`; `url`, or `host` or `socket`, says where the server is."""
 
     name: Text | None = None
+    """The label `server`; host:port if absent."""
     url: Annotated[Secret, AfterValidator(_well_formed)] | None = None
+    """postgresql://user@host:port/database?sslmode=require or mysql://user@host:port, percent-encoded."""
     host: Text | None = None
+    """The name or address of the server."""
     socket: Text | None = None
+    """Instead of a host: the directory of the socket (PostgreSQL), or the socket (MySQL)."""
     labels: Mapping[LabelName, str] = {}
+    """More labels for every series of the server."""
 
 
 class File(Model):
     """The whole file."""
 
-    servers: tuple[FileServer, ...] = Field(min_length=1)
+    servers: Annotated[tuple[FileServer, ...], AfterValidator(_some), Field(json_schema_extra={"minItems": 1})]
+    """The servers to watch."""
     defaults: Defaults = Defaults()
+    """What holds for every server that says nothing else."""
     thresholds: Thresholds = DEFAULT_THRESHOLDS
+    """When alerts fire, for every server that says nothing else."""
     web: Web = Web()
+    """Where pages are served."""

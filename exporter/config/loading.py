@@ -78,8 +78,10 @@ def _check_shape(document: Document, data: Data) -> set[Location]:
     for detail in details:
         path = _in_file(document, detail)
         if path not in document.unsound:
-            at_key = detail["type"] == "extra_forbidden" or detail["loc"][-1] == "[key]"
-            document.report(path, sentence(detail, _value_at(data, path), File), at_key=at_key)
+            is_key = detail["loc"][-1] == "[key]"
+            wrong = path[-1] if is_key else _value_at(data, path)
+            at_key = is_key or detail["type"] == "extra_forbidden"
+            document.report(path, sentence(detail, wrong, File), at_key=at_key)
     return {path[:2] if path[:1] == ("servers",) else path[:1] for path in document.unsound}
 
 
@@ -96,7 +98,8 @@ def _in_file(document: Document, detail: ErrorDetails) -> Location:
     for step in detail["loc"]:
         if (*path, step) in document.values:
             path = (*path, step)
-    return (*path, detail["loc"][-1]) if detail["type"] == "missing" else path
+    absent = detail["type"] == "missing" and path != detail["loc"]
+    return (*path, detail["loc"][-1]) if absent else path
 
 
 def _value_at(data: object, path: Location) -> object:

@@ -15,6 +15,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.config import JsonDict
 
 from exporter.config.secrets import Secret
 from exporter.config.units import Bytes, Seconds, SecondsOrZero, ThresholdValue
@@ -60,6 +61,11 @@ def _regex(pattern: str) -> str:
     return pattern
 
 
+def _or_switch(schema: JsonDict) -> None:
+    settings = {key: schema.pop(key) for key in list(schema) if key != "description"}
+    schema["anyOf"] = [{"type": "boolean"}, settings]
+
+
 LabelName = Annotated[str, AfterValidator(_label_name)]
 Text = Annotated[str, AfterValidator(_printable)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
@@ -73,7 +79,7 @@ SizeLimit = Annotated[
 class Model(BaseModel):
     """Frozen, refuses unknown keys, and never repeats an input in an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -91,17 +97,24 @@ class TLS(Model):
     """
 
     mode: TLSMode = "prefer"
+    """Without it: prefer for PostgreSQL; for MySQL require, locally disable; with `ca` verify-full."""
     ca: Text | None = None
+    """The authorities to trust, or `system`."""
     cert: Text | None = None
+    """The certificate that the exporter shows; needs `key`."""
     key: Text | None = None
+    """The private key of `cert`."""
     server_name: Text | None = None
+    """The name expected in the server's certificate, if it is not the host."""
 
 
 class DatabaseFilter(Model):
     """Which databases are looked into, as shell globs; `exclude` wins over `include`."""
 
     include: tuple[Text, ...] = ()
+    """Globs; empty means all."""
     exclude: tuple[Text, ...] = ()
+    """Globs; they win over `include`."""
 
     def matches(self, name: str) -> bool:
         """Whether a database is looked into; with no `include` all are, but those excluded."""
@@ -114,8 +127,11 @@ class Project(Model):
     """Whose a database or schema is: `pattern` is a regular expression on all of `database.schema` or `database`."""
 
     pattern: Annotated[Text, AfterValidator(_regex)]
+    """A regular expression that must match the whole name."""
     project: Text
+    """The label `project`."""
     owner: str = ""
+    """The label `owner`: who is told."""
 
     def matches(self, database: str, schema: str | None = None) -> bool:
         """Whether the database, or this schema in it, belongs to the project."""
@@ -124,12 +140,18 @@ class Project(Model):
 
 
 class CollectorSettings(Model):
-    """One collector on one server; what is None is left to the collector's own declaration."""
+    """One collector on one server: true, false or settings; what is absent the collector's declaration decides."""
+
+    model_config = ConfigDict(json_schema_extra=_or_switch)
 
     enabled: bool | None = None
+    """On or off; without it the collector decides."""
     every: Seconds | None = None
+    """Run in the background at this interval instead of at each scrape."""
     timeout: Seconds | None = None
+    """The longest that one run may take."""
     limit: Annotated[int, Field(gt=0)] | None = None
+    """How many objects to show; the rest is counted."""
 
     @model_validator(mode="before")
     @classmethod
@@ -142,19 +164,28 @@ class Timeouts(Model):
     """How long things may take, in seconds."""
 
     connect: Seconds = 3.0
+    """For a connection to come about."""
     statement: Seconds = 5.0
+    """For one statement of the exporter; the server enforces it."""
     lock: Seconds = 0.25
+    """For a lock; the exporter gives way rather than queue in front of others."""
     scrape_offset: SecondsOrZero = 0.5
+    """Taken off the scrape timeout that Prometheus announces, so that the answer is in time."""
     scrape_default: Seconds = 10.0
+    """For a scrape that announces no timeout."""
 
 
 class Web(Model):
     """Where and how pages are served; command line flags win over these."""
 
     listen_addresses: tuple[str, ...] = (":9187",)
+    """`host:port` each; without a host all addresses."""
     telemetry_path: str = "/metrics"
+    """Where the metrics are."""
     max_servers_on_metrics: Annotated[int, Field(ge=0)] = 20
+    """With more servers the page holds `db_up` and self-metrics only; each server has its /probe."""
     metrics_for_all: bool = False
+    """All servers on one page, however many there are."""
 
     @field_validator("listen_addresses")
     @classmethod
@@ -182,20 +213,35 @@ class Common(Model):
     """What servers may have in common: every key here may stand in `defaults` too."""
 
     user: Text | None = None
+    """The account to log in with."""
     password: Secret | None = None
+    """Better `!env NAME` or `!file path` than the password itself."""
     database: Text | None = None
+    """The first database to connect to; PostgreSQL: postgres."""
     tls: TLS = TLS()
+    """Encryption."""
     pooler: Literal["auto", "transaction", "none"] = "auto"
+    """Whether a pooler in transaction mode stands in between: auto finds out."""
     application_name: Annotated[Text, Field(max_length=63)] = "database_exporter"
+    """How the exporter's sessions are called on the server."""
     cluster: Text | None = None
+    """The label `db_cluster` of `db_info`: which primary and replicas belong together."""
     paused: bool = False
+    """True stops all work on the server."""
     databases: DatabaseFilter = DatabaseFilter()
+    """Which databases are looked into."""
     size_limit: SizeLimit | None = None
+    """How large a database may become: one size for each, or sizes by name."""
     projects: tuple[Project, ...] = ()
+    """Whose the databases and schemas are; the first that matches counts."""
     collectors: Mapping[str, CollectorSettings] = {}
+    """Collectors by name: true, false, or settings."""
     timeouts: Timeouts = Timeouts()
+    """How long things may take."""
     max_series: Annotated[int, Field(gt=0)] = 100_000
+    """What the server may add to a page; the rest is dropped and counted."""
     thresholds: Thresholds = DEFAULT_THRESHOLDS
+    """When alerts fire; exported as `db_threshold`."""
 
 
 class ServerConfig(Common):

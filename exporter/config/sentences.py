@@ -11,8 +11,7 @@ from pydantic_core import ErrorDetails
 from exporter.config.errors import showable
 
 _FIXED = {
-    "missing": "is missing",
-    "too_short": "is empty; add at least one",
+    "missing": "is missing or empty",
     "bool": "must be true or false",
     "int": "must be a whole number",
     "float": "must be a number",
