@@ -1,0 +1,81 @@
+"""PyMySQL's connection with three promises: text is never refused, TLS not silently lost, passwords never sent bare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pymysql
+from pymysql.connections import Connection
+from pymysql.constants import CLIENT, FIELD_TYPE
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _decimal(data: bytes) -> int | float:
+    return float(data) if b"." in data else int(data)
+
+
+def _bits(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def _decoders() -> dict[int, Callable[[bytes], Any]]:
+    types = [value for name, value in vars(FIELD_TYPE).items() if name.isupper()]
+    integers = (FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG, FIELD_TYPE.INT24)
+    decoders: dict[int, Callable[[bytes], Any]] = dict.fromkeys(types, _text)
+    decoders.update(dict.fromkeys((*integers, FIELD_TYPE.YEAR), int))
+    decoders.update(dict.fromkeys((FIELD_TYPE.FLOAT, FIELD_TYPE.DOUBLE), float))
+    decoders.update(dict.fromkeys((FIELD_TYPE.DECIMAL, FIELD_TYPE.NEWDECIMAL), _decimal))
+    decoders[FIELD_TYPE.BIT] = _bits
+    return decoders
+
+
+DECODERS = _decoders()
+_CLEAR_TEXT = frozenset({b"mysql_clear_password", b"dialog", b"mysql_old_password"})
+
+
+class ServerConnection(Connection):
+    """A connection whose TLS is settled when the server has said what it offers.
+
+    Attributes:
+        tls_optional: Whether a server without TLS is taken as it is; with False it is refused.
+    """
+
+    tls_optional = False
+    server_capabilities: int
+    server_thread_id: tuple[int]
+    _sock: Any
+    _secure: bool
+    _write_timeout: float | None
+
+    @property
+    def offers_tls(self) -> bool:
+        """Whether the server offered TLS in its greeting."""
+        return bool(self.server_capabilities & CLIENT.SSL)
+
+    @property
+    def encrypted(self) -> Any:
+        """The socket, if it is one with TLS, else None."""
+        return self._sock if hasattr(self._sock, "cipher") else None
+
+    def part(self) -> None:
+        """Say goodbye and close; five bytes, which block on a full send buffer only, and then not for long."""
+        self._write_timeout = 0.1
+        self.close()
+
+    def _get_server_information(self) -> None:
+        super()._get_server_information()  # type: ignore[misc]
+        if self.ssl and self.tls_optional and not self.offers_tls:
+            self.ssl = False
+            self.client_flag &= ~CLIENT.SSL
+
+    def _process_auth(self, plugin_name: bytes, auth_packet: Any, handler: Any = None) -> Any:
+        # A server, or who poses as one, may ask for the password as it is; it gets it over TLS or a socket only.
+        if plugin_name in _CLEAR_TEXT and not self._secure:
+            raise pymysql.OperationalError(
+                2059, "the server asks for the password in clear text, which is only sent over TLS: set tls.mode"
+            )
+        return super()._process_auth(plugin_name, auth_packet, handler)  # type: ignore[misc]

@@ -1,0 +1,136 @@
+"""What went wrong on MySQL or MariaDB, as a reason for metrics and a statement that mends it for people."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass
+
+import pymysql
+
+from exporter.failure import Failure, Reason
+
+REASONS: dict[int, Reason] = {
+    1040: Reason.TOO_MANY_CONNECTIONS,
+    1203: Reason.TOO_MANY_CONNECTIONS,  # max_user_connections, for everyone
+    1226: Reason.TOO_MANY_CONNECTIONS,  # a limit of the account
+    1045: Reason.AUTH,
+    1129: Reason.AUTH,  # host blocked after many errors
+    1130: Reason.AUTH,  # no account for this host
+    1251: Reason.AUTH,
+    1524: Reason.AUTH,  # authentication plugin not loaded
+    1698: Reason.AUTH,
+    1820: Reason.AUTH,  # password expired
+    1862: Reason.AUTH,
+    2059: Reason.AUTH,
+    3118: Reason.AUTH,  # account locked
+    4151: Reason.AUTH,  # the same on MariaDB
+    1044: Reason.PERMISSION,
+    1142: Reason.PERMISSION,
+    1143: Reason.PERMISSION,
+    1227: Reason.PERMISSION,
+    1370: Reason.PERMISSION,
+    1205: Reason.LOCK,
+    1213: Reason.LOCK,
+    1317: Reason.TIMEOUT,
+    1969: Reason.TIMEOUT,  # max_statement_time
+    3024: Reason.TIMEOUT,  # max_execution_time
+    1053: Reason.STARTING,  # or going down
+    3032: Reason.STARTING,  # offline_mode
+    2026: Reason.TLS,
+    3159: Reason.TLS,  # require_secure_transport
+    1152: Reason.CONNECT,
+    1158: Reason.CONNECT,
+    1159: Reason.CONNECT,
+    1160: Reason.CONNECT,
+    1161: Reason.CONNECT,
+    1927: Reason.CONNECT,  # killed
+    2002: Reason.CONNECT,
+    2003: Reason.CONNECT,
+    2006: Reason.CONNECT,
+    2013: Reason.CONNECT,
+    4031: Reason.CONNECT,  # wait_timeout
+}
+
+_PRIVILEGES = re.compile(r"\bthe (.+?) privilege")
+_TABLE = re.compile(r"table [`'](?:(?P<schema>[^`']+)`\.`)?(?P<table>[^`']+)[`']")
+_SCHEMA = re.compile(r"to database '([^']+)'")
+_ROUTINE = re.compile(r"routine '([^']+)'")
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Whose statement failed: the account as GRANT takes it, and the flavor and version of the server."""
+
+    account: str = "the account"
+    flavor: str = "mysql"
+    version: tuple[int, ...] = ()
+
+
+def failure(error: BaseException, asker: Asker) -> Failure:
+    """The failure behind an exception of the driver or the system."""
+    original = getattr(error, "original_exception", None)
+    if isinstance(error, ssl.SSLError) or isinstance(original, ssl.SSLError):
+        return _tls(original if isinstance(original, ssl.SSLError) else error)
+    if isinstance(error, pymysql.MySQLError):
+        code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+        text = one_line(str(error.args[-1] if error.args else error))
+        reason = REASONS.get(code, Reason.CONNECT if isinstance(error, pymysql.InterfaceError) else Reason.ERROR)
+        said = text or "the connection is closed"
+        return Failure(reason, f"{said} (error {code})" if code else said, fix=_fix(code, text, asker))
+    # The protocol went wrong: whatever comes next on this connection would be misread.
+    return Failure(Reason.ERROR, one_line(f"{type(error).__name__}: {error}"), broken=True)
+
+
+def one_line(text: str) -> str:
+    """A message without line ends and of bounded length."""
+    return " ".join(text.split())[:500]
+
+
+def _tls(error: BaseException) -> Failure:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        fix = "give tls.ca the certificate of the authority that signed the server's, or fix tls.server_name"
+        return Failure(Reason.TLS, one_line(f"the server's certificate was refused: {error.verify_message}"), fix=fix)
+    said = getattr(error, "reason", None) or error
+    return Failure(Reason.TLS, one_line(f"no TLS with the server: {said}"))
+
+
+def _fix(code: int, text: str, asker: Asker) -> str | None:
+    fixes = {
+        1040: "raise max_connections, or find who holds the connections",
+        1129: "TRUNCATE TABLE performance_schema.host_cache; (MariaDB: FLUSH HOSTS;)",
+        1226: f"ALTER USER {asker.account} WITH MAX_USER_CONNECTIONS 4;",
+        3159: "set tls.mode to require or stricter",
+    }
+    if code in fixes:
+        return fixes[code]
+    grant = _grant(code, text, asker)
+    return f"GRANT {grant} TO {asker.account};" if grant else None
+
+
+def _grant(code: int, text: str, asker: Asker) -> str | None:
+    if code == 1227 and (found := _PRIVILEGES.search(text)):
+        return f"{_least(found[1].split(','), asker)} ON *.*"
+    if code in {1142, 1143} and (found := _TABLE.search(text)):
+        # MySQL names no schema; all tables that collectors read directly are in performance_schema.
+        return f"SELECT ON {found['schema'] or 'performance_schema'}.*"
+    if code == 1044 and (found := _SCHEMA.search(text)):
+        return f"SELECT ON {found[1]}.*"
+    if code == 1370 and (found := _ROUTINE.search(text)):
+        return f"EXECUTE ON FUNCTION {found[1]}"
+    return None
+
+
+def _least(privileges: list[str], asker: Asker) -> str:
+    """Of the privileges that a server accepts for something the smallest, under its name in that version."""
+    names = [name.strip() for name in privileges]
+    name = next((name for name in names if name != "SUPER"), names[0])
+    return privilege_name(name, asker.flavor, asker.version)
+
+
+def privilege_name(name: str, flavor: str, version: tuple[int, ...]) -> str:
+    """What a flavor and version calls a privilege that MySQL and older MariaDB call REPLICATION CLIENT."""
+    name = name.replace("REPLICA MONITOR", "SLAVE MONITOR")
+    if name == "REPLICATION CLIENT" and flavor == "mariadb" and version >= (10, 5, 2):
+        return "BINLOG MONITOR"
+    return name

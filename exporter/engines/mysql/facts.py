@@ -1,0 +1,130 @@
+"""Who answers at the address of a MySQL or MariaDB server, and what is true of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from exporter.facts import Facts, Identity, Role
+from exporter.failure import Failure, Reason
+
+if TYPE_CHECKING:
+    from exporter.engines.deadline import Deadline
+    from exporter.engines.mysql.session import MySQLSession
+
+SETTINGS = (
+    "performance_schema",
+    "long_query_time",
+    "slow_query_log",
+    "log_output",
+    "log_bin",
+    "read_only",
+    "userstat",
+    "max_connections",
+    "max_user_connections",
+    "innodb_buffer_pool_size",
+    "innodb_page_size",
+    "lower_case_table_names",
+)
+
+# Configured channels, not those of group replication, which every member has; there the member's own role counts.
+_MYSQL = """
+SELECT @@server_uuid, UNIX_TIMESTAMP(NOW(6)) - VARIABLE_VALUE, {role}
+FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Uptime'
+"""
+_MYSQL_ROLE = """
+EXISTS (SELECT 1 FROM performance_schema.replication_connection_configuration
+        WHERE CHANNEL_NAME NOT LIKE 'group\\_replication\\_%')
+OR EXISTS (SELECT 1 FROM performance_schema.replication_group_members
+           WHERE MEMBER_ID = @@server_uuid AND MEMBER_ROLE = 'SECONDARY')
+"""
+_MARIADB = """
+SELECT CONCAT_WS(' ', @@server_id, @@hostname, @@port, @@datadir), UNIX_TIMESTAMP(NOW(6)) - VARIABLE_VALUE, {role}
+FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'UPTIME'
+"""
+
+
+def identify(session: MySQLSession, deadline: Deadline) -> Identity:
+    """Ask who answers.
+
+    A server is a replica if a channel (MariaDB: connection) is configured on it, running or not, or if it is a
+    secondary of a replication group. To an account that may not see channels, a read-only server is a replica.
+    MariaDB has no identifier of its data, so its server id, host name, port and data directory stand in: they tell
+    the members of a replication set and the machines behind one name apart, and survive a restart.
+    """
+    if not session.role_denied:
+        try:
+            return _with_channels(session, deadline)
+        except Failure as refused:
+            if refused.reason is not Reason.PERMISSION:
+                raise
+            session.role_denied = True
+    return _ask(session, "@@global.read_only", deadline)
+
+
+def _with_channels(session: MySQLSession, deadline: Deadline) -> Identity:
+    if session.flavor != "mariadb":
+        return _ask(session, _MYSQL_ROLE, deadline)
+    connections = session.run("SHOW ALL SLAVES STATUS", deadline)
+    return _ask(session, "1" if connections.rows else "0", deadline)
+
+
+def _ask(session: MySQLSession, role: str, deadline: Deadline) -> Identity:
+    text = _MARIADB if session.flavor == "mariadb" else _MYSQL
+    [(system, start, follows)] = session.run(text.replace("{role}", role), deadline).rows
+    return Identity(str(system), float(start), Role.REPLICA if follows else Role.PRIMARY)
+
+
+def learn(session: MySQLSession, identity: Identity, deadline: Deadline) -> Facts:
+    """Learn the privileges of our account and the settings that gates ask about."""
+    wanted = ", ".join(f"'{name}'" for name in SETTINGS)
+    shown = session.run(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({wanted})", deadline)
+    return Facts(
+        engine="mysql",
+        flavor=session.flavor,
+        version=session.version,
+        version_text=session.version_text,
+        identity=identity,
+        grants=privileges(row[0] for row in session.run("SHOW GRANTS", deadline).rows),
+        settings=MappingProxyType({str(name): str(value) for name, value in shown.rows}),
+    )
+
+
+_GRANT = re.compile(r"GRANT (?P<what>.+?) ON (?P<where>.+?) TO ", re.DOTALL)
+_COLUMNS = re.compile(r"\s*\([^)]*\)")
+# What ALL PRIVILEGES on everything includes, as far as collectors ask for it.
+_ALL = (
+    "PROCESS",
+    "REPLICATION CLIENT",
+    "BINLOG MONITOR",
+    "SLAVE MONITOR",
+    "REFERENCES",
+    "SELECT",
+    "RELOAD",
+    "SUPER",
+)
+
+
+def privileges(grants: Iterable[str]) -> frozenset[str]:
+    """Privileges from the rows of SHOW GRANTS, those of active roles among them.
+
+    Global ones stand alone (`PROCESS`), others with their place, without quotes (`SELECT ON performance_schema.*`).
+    What is granted on everything is also granted on performance_schema, which collectors ask for by name.
+    """
+    found: set[str] = set()
+    for line in grants:
+        match = _GRANT.match(line)
+        if match is None:
+            continue  # GRANT role TO user, SET DEFAULT ROLE: a role's own lines follow
+        where = match["where"].replace("`", "").removeprefix("TABLE ")
+        names = [name.strip() for name in _COLUMNS.sub("", match["what"]).split(",")]
+        if "ALL PRIVILEGES" in names:
+            names = [*names, *(_ALL if where == "*.*" else ("SELECT", "REFERENCES"))]
+        for name in names:
+            canonical = {"REPLICA MONITOR": "SLAVE MONITOR"}.get(name, name)
+            found.add(canonical if where == "*.*" else f"{canonical} ON {where}")
+            if where == "*.*" and name == "SELECT":
+                found.add("SELECT ON performance_schema.*")
+    return frozenset(found)

@@ -1,0 +1,153 @@
+"""One connection to MySQL or MariaDB: read-only, with limits that the server keeps and a watchdog where it doesn't."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING
+
+from exporter.declare import Rows
+from exporter.engines.deadline import WATCHDOG, Deadline
+from exporter.engines.mysql.errors import Asker, failure
+from exporter.failure import Failure, Reason
+
+if TYPE_CHECKING:
+    import socket
+
+    from exporter.engines.mysql.connection import ServerConnection
+
+IDLE_SECONDS = 600  # after which the server gives up a session whose exporter is gone
+_SHARE = 0.95  # of the time that is left: when the server gives up, before the client does
+
+
+class MySQLSession:
+    """A session as exporter.engines.base.Session describes it. Column names of results are in lower case.
+
+    `guarded` is a duplicate of the driver's socket, so that its number stays ours while the watchdog may use it.
+
+    Attributes:
+        connection_id: What KILL takes.
+        flavor: `mysql`, `percona` or `mariadb`.
+        version: As integers.
+        version_text: As the server writes it.
+        role_denied: The server refused to tell about its replication; it isn't asked again over this session.
+    """
+
+    def __init__(self, connection: ServerConnection, guarded: socket.socket) -> None:
+        self._connection = connection
+        self._guarded = guarded
+        self._limit = 0.0
+        self._asker = Asker()
+        self.connection_id = int(connection.server_thread_id[0])
+        self.flavor = "mysql"
+        self.version: tuple[int, ...] = ()
+        self.version_text = ""
+        self.role_denied = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone."""
+        return not self._connection.open
+
+    @property
+    def tls(self) -> str | None:
+        """Protocol and cipher of the connection, None if it is not encrypted."""
+        encrypted = self._connection.encrypted
+        return f"{encrypted.version()} {encrypted.cipher()[0]}" if encrypted else None
+
+    def close(self) -> None:
+        """Close the connection without waiting for the server."""
+        with contextlib.suppress(Exception):
+            self._connection.part()
+        self._guarded.close()
+
+    def prepare(self, deadline: Deadline) -> None:
+        """Learn what the server is and make the settings of the session."""
+        [(text, comment, account)] = self._ask("SELECT @@version, @@version_comment, CURRENT_USER()", deadline).rows
+        self.flavor, self.version, self.version_text = read_version(str(text), str(comment))
+        user, _, host = str(account).rpartition("@")
+        self._asker = Asker(f"'{user}'@'{host}'", self.flavor, self.version)
+        settings, courtesies = session_settings(self.flavor, self.version)
+        try:
+            self._ask("SET SESSION " + ", ".join(settings + courtesies), deadline)
+        except Failure as refused:
+            if refused.reason is not Reason.PERMISSION:
+                raise
+            self._ask("SET SESSION " + ", ".join(settings), deadline)
+
+    def run(self, sql: str, deadline: Deadline) -> Rows:
+        """Run one statement; see exporter.engines.base.Session."""
+        limit = _server_limit(deadline)
+        if limit != self._limit:
+            self._ask("SET SESSION " + statement_limit(self.flavor, limit), deadline)
+            self._limit = limit
+        return self._ask(sql, deadline)
+
+    def _ask(self, sql: str, deadline: Deadline) -> Rows:
+        if self.closed:
+            raise Failure(Reason.CONNECT, "the connection is closed")
+        if deadline.passed:
+            raise Failure(Reason.TIMEOUT, "no time was left to ask")
+        with WATCHDOG.guard(self._guarded.fileno(), deadline) as guard:
+            try:
+                with self._connection.cursor() as cursor:
+                    cursor.execute(sql)
+                    columns = tuple(str(column[0]).lower() for column in cursor.description or ())
+                    return Rows(columns, cursor.fetchall())
+            except Exception as error:  # noqa: BLE001 - whatever a driver raises ends here, as a reason
+                met = error
+        if guard.fired:
+            self.close()
+            raise Failure(Reason.TIMEOUT, "the server did not answer in time", broken=True)
+        found = failure(met, self._asker)
+        if found.broken or not self._connection.open:
+            self.close()
+            found.broken = True
+        raise found from None
+
+
+def read_version(version: str, comment: str) -> tuple[str, tuple[int, ...], str]:
+    """Flavor, version as integers, and version as text, from @@version and @@version_comment."""
+    text = version.removeprefix("5.5.5-")
+    words = f"{text} {comment}".lower()
+    flavor = "mariadb" if "mariadb" in words else "percona" if "percona" in words else "mysql"
+    numbers: list[int] = []
+    for part in text.split("-")[0].split("."):
+        if not part.isdecimal():
+            break
+        numbers.append(int(part))
+    return flavor, tuple(numbers), text
+
+
+def session_settings(flavor: str, version: tuple[int, ...]) -> tuple[list[str], list[str]]:
+    """What every session sets, and what it sets as a courtesy where it may: our statements stay out of the slow log."""
+    settings = [
+        "lock_wait_timeout=1",
+        "innodb_lock_wait_timeout=1",
+        f"wait_timeout={IDLE_SECONDS}",
+        "sql_mode=''",
+        "time_zone='+00:00'",
+    ]
+    courtesies = ["long_query_time=3600"]
+    if flavor == "mariadb":
+        settings.append("transaction_read_only=1" if version >= (11, 1, 1) else "tx_read_only=1")
+        courtesies.append("slow_query_log=0")
+    else:
+        settings.append("transaction_read_only=1" if version >= (5, 7, 20) else "tx_read_only=1")
+        if version >= (8, 0, 3):
+            # Sizes as they are, not as they were up to a day ago.
+            settings.append("information_schema_stats_expiry=0")
+    return settings, courtesies
+
+
+def statement_limit(flavor: str, seconds: float) -> str:
+    """The setting that makes the server end a statement. MySQL's knows SELECT only, MariaDB's any statement."""
+    if flavor == "mariadb":
+        return f"max_statement_time={seconds:.6f}"
+    return f"max_execution_time={max(1, int(seconds * 1000))}"
+
+
+def _server_limit(deadline: Deadline) -> float:
+    """Seconds that the server may take: a power of two below what is left, so that it seldom has to be set anew."""
+    left = max(deadline.remaining() * _SHARE, 0.001)
+    return float(2.0 ** math.floor(math.log2(left)))
