@@ -1,0 +1,59 @@
+"""Databases: their connections against their limits, and what the config says about them."""
+
+from exporter.collectors.postgres.own import NOT_OURS
+from exporter.declare import Collector, Context, Query, Rows, block, gauge
+from exporter.gates import pg
+
+
+def configured(rows: Rows, context: Context) -> Rows:
+    """Add the size limit and the project that the config has for each database."""
+    found = []
+    for row in rows.dicts():
+        project = context.server.project_of(row["datname"])
+        found.append(
+            row
+            | {"size_limit": context.server.size_limit_for(row["datname"])}
+            | ({"project": project.project, "owner": project.owner, "known": 1} if project else {})
+        )
+    return Rows.of((*rows.columns, "size_limit", "project", "owner", "known"), found)
+
+
+databases = Collector(
+    name="pg_databases",
+    about="Connection limits of databases and their use; size limits and projects from the config.",
+    engine="postgres",
+    queries=(
+        Query(
+            pg(13),
+            f"""
+            SELECT datname, datconnlimit, most, CASE WHEN most IS NOT NULL THEN coalesce(taken, 0) END AS taken
+            FROM (SELECT oid, datname, datconnlimit,
+                         CASE WHEN datconnlimit >= 0 AND datallowconn THEN datconnlimit END AS most
+                  FROM pg_database) d
+            LEFT JOIN (SELECT datid, count(*) AS taken FROM pg_stat_activity
+                       WHERE backend_type = 'client backend' AND {NOT_OURS} GROUP BY 1) a ON a.datid = d.oid""",
+        ),
+    ),
+    rows=configured,
+    blocks=(
+        block(
+            gauge(
+                "pg_database_connection_limit",
+                "datconnlimit",
+                help="Connections that the database takes: -1 if it has no limit, -2 if it is invalid.",
+                drop_in=True,
+            ),
+            labels=("datname",),
+        ),
+        block(
+            gauge("db_database_connections", "taken", help="Client connections to a database that has a limit."),
+            gauge("db_database_connections_max", "most", help="Connections that the database takes."),
+            gauge("db_size_limit_bytes", "size_limit", help="Size that the config allows the database."),
+            labels={"database": "datname"},
+        ),
+        block(
+            gauge("db_project_info", "known", help="1; whose the database or schema is, from the config."),
+            labels={"database": "datname", "project": "project", "owner": "owner"},
+        ),
+    ),
+)

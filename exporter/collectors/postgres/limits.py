@@ -1,0 +1,36 @@
+"""How many connections the server takes, and how many of them are kept for administrators."""
+
+from exporter.declare import Collector, Query, block, gauge
+from exporter.gates import pg
+
+limits = Collector(
+    name="pg_connection_limits",
+    about="How many connections the server takes, and how many of them are reserved.",
+    engine="postgres",
+    queries=(
+        Query(
+            pg(13),
+            """
+            SELECT total, superuser, reserved, superuser + coalesce(reserved, 0) AS closed
+            FROM (SELECT current_setting('max_connections')::int AS total,
+                         current_setting('superuser_reserved_connections')::int AS superuser,
+                         current_setting('reserved_connections', true)::int AS reserved) settings""",
+        ),
+    ),
+    blocks=(
+        block(
+            gauge("pg_settings_max_connections", "total", help="max_connections.", drop_in=True),
+            gauge(
+                "pg_settings_superuser_reserved_connections",
+                "superuser",
+                help="superuser_reserved_connections.",
+                drop_in=True,
+            ),
+            gauge(
+                "pg_settings_reserved_connections", "reserved", help="reserved_connections.", when=pg(16), drop_in=True
+            ),
+            gauge("db_connections_max", "total", help="Connections that the server takes."),
+            gauge("db_connections_reserved", "closed", help="Connections among them that ordinary users cannot take."),
+        ),
+    ),
+)

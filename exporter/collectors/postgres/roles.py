@@ -1,0 +1,40 @@
+"""Connections of each role that has a limit, and the limits."""
+
+from exporter.collectors.postgres.own import NOT_OURS
+from exporter.declare import Collector, Query, block, gauge
+from exporter.gates import pg
+
+roles = Collector(
+    name="pg_roles",
+    about="Connection limits of roles, and how many connections each limited role has.",
+    engine="postgres",
+    queries=(
+        Query(
+            pg(13),
+            f"""
+            SELECT rolname, rolconnlimit, most, CASE WHEN most IS NOT NULL THEN coalesce(taken, 0) END AS taken
+            FROM (SELECT oid, rolname, rolconnlimit,
+                         -- The server does not hold superusers to theirs.
+                         CASE WHEN rolconnlimit >= 0 AND rolcanlogin AND NOT rolsuper THEN rolconnlimit END AS most
+                  FROM pg_roles) r
+            LEFT JOIN (SELECT usesysid, count(*) AS taken FROM pg_stat_activity
+                       WHERE backend_type = 'client backend' AND {NOT_OURS} GROUP BY 1) a ON a.usesysid = r.oid""",
+        ),
+    ),
+    blocks=(
+        block(
+            gauge(
+                "pg_roles_connection_limit",
+                "rolconnlimit",
+                help="Connections that the role may have, -1 if it has no limit.",
+                drop_in=True,
+            ),
+            labels=("rolname",),
+        ),
+        block(
+            gauge("db_role_connections", "taken", help="Client connections of a role that has a limit."),
+            gauge("db_role_connections_max", "most", help="Connections that the role may have."),
+            labels={"role": "rolname"},
+        ),
+    ),
+)

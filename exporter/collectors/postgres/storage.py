@@ -1,0 +1,48 @@
+"""Where disks fill outside the databases: WAL, what slots hold back of it, temporary files."""
+
+from exporter.collectors.postgres.lsn import LATEST
+from exporter.declare import Collector, Query, block, gauge
+from exporter.gates import pg
+
+storage = Collector(
+    name="pg_storage",
+    about="Bytes of WAL, of WAL that replication slots hold back, and of temporary files.",
+    engine="postgres",
+    every=60,
+    timeout=30,
+    queries=(
+        Query(
+            pg(13),
+            f"""
+            WITH wal AS MATERIALIZED (
+                SELECT count(*) FILTER (WHERE segment) AS segments,
+                       sum(size) FILTER (WHERE segment)::int8 AS segment_bytes, sum(size)::int8 AS bytes
+                FROM (SELECT size, name ~ '^[0-9A-F]{{24}}$' AS segment FROM pg_ls_waldir()) files
+            )
+            SELECT 'wal' AS kind, coalesce(bytes, 0) AS bytes, segments, segment_bytes FROM wal
+            UNION ALL
+            SELECT 'temp', coalesce(sum(size)::int8, 0), NULL, NULL
+            FROM pg_tablespace t CROSS JOIN LATERAL pg_ls_tmpdir(t.oid) WHERE spcname <> 'pg_global'
+            UNION ALL
+            SELECT 'slot_retained', greatest(max(pg_wal_lsn_diff({LATEST}, restart_lsn)), 0)::int8, NULL, NULL
+            FROM pg_replication_slots""",
+        ),
+    ),
+    blocks=(
+        block(
+            gauge(
+                "db_storage_bytes",
+                "bytes",
+                help="Bytes outside the databases: wal, all of its directory; slot_retained, the part of it that the "
+                "slot furthest behind holds back; temp, temporary files but for those of parallel plans.",
+            ),
+            labels=("kind",),
+        ),
+        block(
+            gauge("pg_wal_segments", "segments", help="WAL segments.", drop_in=True),
+            gauge("pg_wal_size_bytes", "segment_bytes", help="Bytes of all WAL segments.", drop_in=True),
+            merge="max",
+        ),
+    ),
+    grants=("pg_monitor",),
+)
