@@ -1,0 +1,73 @@
+"""The watchdog ends a wait that nothing else ends: a read from a peer that stays silent."""
+
+import socket
+import threading
+import time
+
+from exporter.engines.deadline import Deadline, Watchdog
+
+
+def test_a_silent_read_ends_at_its_deadline():
+    watchdog = Watchdog()
+    ours, theirs = socket.socketpair()
+    with ours, theirs, watchdog.guard(ours.fileno(), Deadline.after(0.2)) as guard:
+        # Without the watchdog this waits for ever: the socket has no timeout.
+        assert ours.recv(1) == b""
+    assert guard.fired
+
+
+def test_a_wait_that_ends_in_time_is_left_alone():
+    watchdog = Watchdog()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        with watchdog.guard(ours.fileno(), Deadline.after(0.05)) as guard:
+            theirs.send(b"x")
+            assert ours.recv(1) == b"x"
+        time.sleep(0.15)
+        assert not guard.fired
+        theirs.send(b"y")
+        assert ours.recv(1) == b"y"
+
+
+def test_the_earlier_of_two_deadlines_comes_first_though_it_was_set_later():
+    watchdog = Watchdog()
+    pairs = [socket.socketpair() for _ in range(2)]
+    ended: list[str] = []
+
+    def wait(name: str, end: socket.socket, seconds: float) -> None:
+        with watchdog.guard(end.fileno(), Deadline.after(seconds)):
+            end.recv(1)
+            ended.append(name)
+
+    late = threading.Thread(target=wait, args=("late", pairs[0][0], 0.6))
+    late.start()
+    time.sleep(0.1)
+    early = threading.Thread(target=wait, args=("early", pairs[1][0], 0.1))
+    early.start()
+    for thread in (early, late):
+        thread.join(5)
+    for pair in pairs:
+        for end in pair:
+            end.close()
+    assert ended == ["early", "late"]
+
+
+def test_many_waits_at_once_all_end():
+    watchdog = Watchdog()
+    pairs = [socket.socketpair() for _ in range(50)]
+    ended: list[int] = []
+
+    def wait(number: int, end: socket.socket) -> None:
+        with watchdog.guard(end.fileno(), Deadline.after(0.05 + number % 5 / 50)):
+            end.recv(1)
+            ended.append(number)
+
+    threads = [threading.Thread(target=wait, args=(number, pair[0])) for number, pair in enumerate(pairs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    for pair in pairs:
+        for end in pair:
+            end.close()
+    assert sorted(ended) == list(range(50))

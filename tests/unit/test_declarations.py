@@ -1,0 +1,237 @@
+"""What holds for every collector, without a server: names, labels, units, gates without gaps."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from exporter import catalogue
+from exporter.declare import Collector
+from exporter.facts import Extension, Facts, Identity, Role
+from exporter.registry import collectors_by_name
+
+COLLECTORS = list(collectors_by_name().values())
+
+# The versions that the product says it supports, and the releases between which columns were renamed.
+VERSIONS = {
+    "postgres": [(13, 0), (14, 0), (15, 0), (16, 0), (17, 0), (18, 0)],
+    "mysql": [(8, 0, 11), (8, 0, 22), (8, 0, 28), (8, 0, 36), (8, 2, 0), (8, 4, 0), (9, 0, 0), (9, 7, 0)],
+    "percona": [(8, 0, 36), (8, 4, 0)],
+    "mariadb": [(10, 6, 0), (10, 11, 0), (11, 4, 0), (11, 8, 0)],
+}
+
+# The shared vocabulary and its labels besides `server` and `engine`.
+VOCABULARY: dict[str, set[str]] = {
+    "db_up": set(),
+    "db_start_time_seconds": set(),
+    "db_info": {"version", "flavor", "role", "db_cluster"},
+    "db_identity_changes_total": set(),
+    "db_threshold": {"signal", "severity"},
+    "db_connections": {"state"},
+    "db_connections_max": set(),
+    "db_connections_reserved": set(),
+    "db_role_connections": {"role"},
+    "db_role_connections_max": {"role"},
+    "db_database_connections": {"database"},
+    "db_database_connections_max": {"database"},
+    "db_connections_opened_total": set(),
+    "db_connections_refused_total": {"reason"},
+    "db_statements_total": {"database"},
+    "db_statement_seconds_total": {"database"},
+    "db_statement_duration_seconds": set(),
+    "db_slow_statements_total": {"database", "source"},
+    "db_slow_statement_threshold_seconds": {"source"},
+    "db_transactions_total": {"database", "outcome"},
+    "db_size_bytes": {"database"},
+    "db_schema_size_bytes": {"database", "schema"},
+    "db_size_limit_bytes": {"database"},
+    "db_project_info": {"database", "schema", "project", "owner"},
+    "db_storage_bytes": {"kind"},
+    "db_cache_hits_total": {"database"},
+    "db_cache_misses_total": {"database"},
+    "db_replication_lag_seconds": {"channel"},
+    "db_replication_lag_bytes": {"channel"},
+    "db_replication_running": {"channel"},
+    "db_replication_delay_seconds": {"channel"},
+    "db_standby_lag_seconds": {"standby", "stage"},
+    "db_standby_lag_bytes": {"standby", "stage"},
+    "db_deadlocks_total": {"database"},
+    "db_lock_waiting_sessions": {"database"},
+    "db_lock_wait_longest_seconds": {"database"},
+    "db_transaction_longest_seconds": set(),
+    "db_statement_longest_seconds": set(),
+}
+
+
+class _Everything(dict[str, Any]):
+    """Answers every question with what opens the gate, so that only versions and roles decide."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.value
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.value = value
+
+
+class _AnyText(str):
+    """Equal to every text."""
+
+    __slots__ = ()
+
+    def lower(self) -> "_AnyText":
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = str.__hash__
+
+
+def _facts(flavor: str, version: tuple[int, ...], role: Role) -> Facts:
+    everything: Mapping[str, Any] = _Everything(Extension((99,), "public", "postgres"))
+    return Facts(
+        engine="postgres" if flavor == "postgres" else "mysql",
+        flavor=flavor,
+        version=version,
+        version_text=".".join(map(str, version)),
+        identity=Identity("x", 0.0, role),
+        database="postgres",
+        extensions=everything,
+        grants=_Everything(True),  # type: ignore[arg-type]
+        settings=_Everything(_AnyText()),
+    )
+
+
+def _servers(collector: Collector) -> Iterator[Facts]:
+    for flavor, versions in VERSIONS.items():
+        if (flavor == "postgres") != (collector.engine == "postgres"):
+            continue
+        for version in versions:
+            for role in Role:
+                facts = _facts(flavor, version, role)
+                if collector.when.passes(facts):
+                    yield facts
+
+
+def test_there_are_collectors_for_both_engines():
+    assert {collector.engine for collector in COLLECTORS} == {"postgres", "mysql"}
+
+
+@pytest.mark.parametrize("collector", COLLECTORS, ids=lambda collector: collector.name)
+def test_every_version_it_is_for_has_a_query(collector: Collector):
+    servers = list(_servers(collector))
+    assert servers, "it is for no server that is supported"
+    gaps = {f"{facts.flavor} {facts.version_text} {facts.role}" for facts in servers if collector.query(facts) is None}
+    assert not gaps
+
+
+@pytest.mark.parametrize("collector", COLLECTORS, ids=lambda collector: collector.name)
+def test_no_query_is_out_of_reach(collector: Collector):
+    chosen = {id(collector.query(facts)) for facts in _servers(collector)}
+    # A query that opens where an earlier one is closed by a setting or a privilege is in reach too.
+    dead = [
+        query.sql
+        for query in collector.queries
+        if id(query) not in chosen and not any(query.when.passes(facts) for facts in _servers(collector))
+    ]
+    assert not dead
+
+
+@pytest.mark.parametrize("collector", COLLECTORS, ids=lambda collector: collector.name)
+def test_its_statements_are_complete_on_every_version(collector: Collector):
+    for facts in _servers(collector):
+        query = collector.query(facts)
+        assert query is not None
+        sql = collector.sql(query, facts, limit=7)
+        assert not re.search(r"\{(columns|limit|schema)", sql)
+        assert "  ," not in sql
+        assert not sql.rstrip().endswith(";")
+
+
+@pytest.mark.parametrize("collector", COLLECTORS, ids=lambda collector: collector.name)
+def test_collectors_are_named_after_their_engine(collector: Collector):
+    assert collector.name.startswith("pg_" if collector.engine == "postgres" else "mysql_")
+
+
+def test_a_metric_is_one_thing_wherever_it_is_declared():
+    by_name: dict[str, set[tuple[str, str]]] = {}
+    for entry in catalogue.entries():
+        by_name.setdefault(entry.name, set()).add((entry.kind, entry.help))
+    # HELP may differ between engines, the type may not; one page holds both engines.
+    assert {name for name, seen in by_name.items() if len({kind for kind, _ in seen}) > 1} == set()
+
+
+def test_no_name_is_another_metrics_sample():
+    names = set(catalogue.metric_names())
+    entries = {entry.name: entry for entry in catalogue.entries()}
+    clashes = {
+        name
+        for name, entry in entries.items()
+        # OpenMetrics calls the counter x_total `x`, and a histogram owns three sample names.
+        if (entry.kind == "counter" and name.endswith("_total") and name.removesuffix("_total") in names)
+    }
+    assert clashes == set()
+
+
+def test_the_shared_vocabulary_is_used_as_it_is_written_down():
+    for entry in catalogue.entries():
+        if entry.name.startswith("db_"):
+            assert entry.name in VOCABULARY, entry.name
+            assert set(entry.labels) <= VOCABULARY[entry.name], entry.name
+
+
+def test_both_engines_speak_the_shared_vocabulary():
+    by_engine: dict[str, set[str]] = {"postgres": set(), "mysql": set()}
+    for collector in COLLECTORS:
+        by_engine[collector.engine] |= {measure.name for measure in collector.measures()}
+    subjects = {
+        "db_connections",
+        "db_connections_max",
+        "db_connections_reserved",
+        "db_statements_total",
+        "db_statement_seconds_total",
+        "db_slow_statements_total",
+        "db_slow_statement_threshold_seconds",
+        "db_size_bytes",
+        "db_schema_size_bytes",
+        "db_storage_bytes",
+        "db_cache_hits_total",
+        "db_cache_misses_total",
+        "db_replication_lag_seconds",
+        "db_replication_lag_bytes",
+        "db_replication_running",
+        "db_replication_delay_seconds",
+    }
+    for engine, names in by_engine.items():
+        assert subjects - names == set(), engine
+
+
+UNITS = re.compile(
+    r"_(milliseconds|millis|ms|micros|us|minutes|hours|days|kb|kib|mb|mib|gb|kilobytes|percent|pct)(_|\Z)"
+)
+
+
+def test_new_names_use_base_units():
+    wrong = {entry.name for entry in catalogue.entries() if not entry.drop_in and UNITS.search(entry.name)}
+    assert wrong == set()
+
+
+def test_durations_and_sizes_say_their_unit():
+    for entry in catalogue.entries():
+        if entry.drop_in:
+            continue
+        if re.search(r"_(lag|delay|duration|age|longest|time)(_total)?\Z", entry.name):
+            pytest.fail(f"{entry.name} has no unit")
+        if re.search(r"_size(_total)?\Z", entry.name):
+            pytest.fail(f"{entry.name} has no unit")
