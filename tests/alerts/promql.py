@@ -11,6 +11,7 @@ import promql_parser as promql
 TARGET_LABELS = {"job", "instance"}
 PROMETHEUS_METRICS = {
     "up": set[str](),
+    "scrape_duration_seconds": set[str](),
     "ALERTS": {"alertname", "alertstate", "severity", "server", "engine"},
 }
 
@@ -44,6 +45,7 @@ def ask(expr: str) -> Asked:
             asked.ranges.append(node.range)
             visit(node.vector_selector)
         if isinstance(node, promql.SubqueryExpr):
+            assert node.range is not None
             asked.ranges.append(node.range)
         if isinstance(node, promql.VectorSelector):
             assert node.name, f"a selector without a metric name: {expr}"

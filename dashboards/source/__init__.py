@@ -1,0 +1,1 @@
+"""Writes the Grafana dashboards from Python, so that a review sees what changed."""
