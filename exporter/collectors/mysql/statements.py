@@ -1,0 +1,78 @@
+"""Statements and their time by schema, and MySQL's histogram of all statements, from performance_schema."""
+
+from __future__ import annotations
+
+from exporter.declare import Collector, Query, block, counter
+from exporter.gates import mariadb, mysql, setting
+from exporter.subjects.statements.histogram import MySQLHistogram
+from exporter.subjects.statements.measures import DURATIONS, SLOW, THRESHOLD, TOTALS
+from exporter.subjects.statements.mysql import Digests
+
+_ON = setting("performance_schema", "ON", fix="set performance_schema=ON in the server's configuration and restart it")
+_DIGESTS = "performance_schema.events_statements_summary_by_digest"
+# Every schema has a row, so that one without statements starts at 0.
+_SCHEMAS = """
+    SELECT 'schema' AS kind, SCHEMA_NAME AS `database`, NULL AS digest, NULL AS calls, NULL AS time, NULL AS longest
+    FROM information_schema.SCHEMATA"""
+
+digests = Collector(
+    name="mysql_statements",
+    about="Statements and their time, in total and by schema, from the statement digests of performance_schema.",
+    engine="mysql",
+    when=(mysql(8) | mariadb(10, 6)) & _ON,
+    every=15,
+    queries=(
+        Query(
+            mysql(8),
+            f"""{_SCHEMAS}
+            UNION ALL
+            SELECT 'digest', SCHEMA_NAME, room, SUM(COUNT_STAR), SUM(SUM_TIMER_WAIT), NULL
+            FROM (
+                SELECT SCHEMA_NAME, IF(DIGEST IS NULL, NULL, '') AS room, COUNT_STAR, SUM_TIMER_WAIT FROM {_DIGESTS}
+            ) AS digests
+            GROUP BY SCHEMA_NAME, room""",
+        ),
+        # MariaDB has no histogram: slow statements are counted by the server, or else estimated one by one.
+        Query(
+            mariadb(10, 6),
+            f"""{_SCHEMAS}
+            UNION ALL
+            SELECT 'digest', SCHEMA_NAME, DIGEST, COUNT_STAR, SUM_TIMER_WAIT, MAX_TIMER_WAIT FROM {_DIGESTS}
+            UNION ALL
+            SELECT 'status', NULL, NULL, VARIABLE_VALUE, CAST(@@GLOBAL.long_query_time * 1e12 AS UNSIGNED), NULL
+            FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'SLOW_QUERIES'""",
+        ),
+    ),
+    blocks=(
+        TOTALS,
+        SLOW,
+        THRESHOLD,
+        block(
+            counter(
+                "mysql_statements_without_digest_total",
+                "overflow",
+                help="Statements that found the digest table full; db_statements_total has them without a database.",
+            ),
+        ),
+    ),
+    state=Digests,
+    grants=("SELECT ON performance_schema.*",),
+)
+
+durations = Collector(
+    name="mysql_statement_histogram",
+    about="How long statements take, and how many are slow, from the server's histogram of all statements.",
+    engine="mysql",
+    when=mysql(8) & _ON,
+    every=15,
+    queries=(
+        Query(
+            mysql(8),
+            "SELECT BUCKET_TIMER_HIGH AS bound, COUNT_BUCKET AS count "
+            "FROM performance_schema.events_statements_histogram_global",
+        ),
+    ),
+    blocks=(DURATIONS, SLOW, THRESHOLD),
+    state=MySQLHistogram,
+    grants=("SELECT ON performance_schema.*",),
+)

@@ -1,0 +1,45 @@
+"""Statements and slow statements of a server without performance_schema, from its status counters."""
+
+from __future__ import annotations
+
+from exporter.declare import Collector, Query
+from exporter.gates import mariadb, mysql, setting
+from exporter.subjects.statements.measures import SLOW, THRESHOLD, TOTALS
+from exporter.subjects.statements.mysql import Questions, SlowQueries
+
+_OFF = setting(
+    "performance_schema", "OFF", fix="nothing: with performance_schema=ON the collector mysql_statements has this"
+)
+_LIMIT = "SELECT 'LONG_QUERY_TIME', @@GLOBAL.long_query_time"
+
+
+def _queries(name: str, more: str = "") -> tuple[Query, ...]:
+    # MySQL keeps this table even where performance_schema is off; MariaDB has none there.
+    sql = f"SELECT VARIABLE_NAME, VARIABLE_VALUE FROM {{}}.global_status WHERE VARIABLE_NAME = '{name}'{more}"
+    return (
+        Query(mysql(8), sql.format("performance_schema"), pivot=True),
+        Query(mariadb(10, 6), sql.format("information_schema"), pivot=True),
+    )
+
+
+questions = Collector(
+    name="mysql_statements_status",
+    about="Statements in total from the status counter Questions, where performance_schema is off.",
+    engine="mysql",
+    when=(mysql(8) | mariadb(10, 6)) & _OFF,
+    every=15,
+    queries=_queries("Questions"),
+    blocks=(TOTALS,),
+    state=Questions,
+)
+
+slow = Collector(
+    name="mysql_slow_statements_status",
+    about="Slow statements from the status counter Slow_queries, where performance_schema is off.",
+    engine="mysql",
+    when=(mysql(8) | mariadb(10, 6)) & _OFF,
+    every=15,
+    queries=_queries("Slow_queries", f" UNION ALL {_LIMIT}"),
+    blocks=(SLOW, THRESHOLD),
+    state=SlowQueries,
+)

@@ -1,0 +1,123 @@
+"""MySQL and MariaDB: statements, their time and the slow ones, from the digests or from the status counters."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from exporter.declare import Context, Rows
+from exporter.failure import Failure, Reason
+from exporter.subjects.statements.histogram import PICOSECONDS
+from exporter.subjects.statements.measures import COLUMNS, slow_threshold
+from exporter.subjects.statements.totals import Reading, Totals
+
+# What Digests gives besides: statements that found no room in the digest table.
+DIGEST_COLUMNS = (*COLUMNS, "overflow")
+
+
+class Digests:
+    """Accumulates performance_schema.events_statements_summary_by_digest.
+
+    Takes the columns kind, database, digest, calls, time and longest (picoseconds), where kind is
+    `schema` for a schema that exists, without numbers;
+    `digest` for digests, one by one or in sum (longest NULL); digest is NULL for what found no room in the table;
+    `status`, where slow statements are to be counted too: calls is Slow_queries, time is long_query_time.
+    Gives DIGEST_COLUMNS: a row for each schema, one for the server.
+    """
+
+    def __init__(self) -> None:
+        self._totals = Totals(time_wraps=True)
+        self._server = Totals()
+
+    def feed(self, rows: Rows, context: Context) -> Rows:
+        """Take a reading in."""
+        threshold = slow_threshold(context)
+        status = next((row for row in rows.rows if row[0] == "status"), None)
+        # The server's own count is exact, where it counts from our threshold on or below.
+        by_status = status is not None and int(status[4]) <= threshold * PICOSECONDS
+        estimate = status is not None and not by_status
+        schemas = [_name(row[1]) for row in rows.rows if row[0] == "schema"]
+        totals = self._totals.take(_digests(rows, threshold * PICOSECONDS if estimate else None), schemas)
+        overflow = sum(int(row[3]) for row in rows.rows if row[0] == "digest" and row[2] is None)
+        server = self._server.take(
+            [
+                Reading("overflow", "overflow", overflow, 0),
+                Reading("status", "status", int(status[3]) if status is not None else 0, 0),
+            ]
+        )
+        found: list[tuple[Any, ...]] = [
+            (name, total.calls, total.time / PICOSECONDS)
+            + ((total.slow, "statements", threshold) if estimate else (None, None, None))
+            + (None, None)
+            for name, total in sorted(totals.items())
+        ]
+        slow = (server["status"].calls, "status", int(status[4]) / PICOSECONDS) if status and by_status else (None,) * 3
+        found.append((None, None, None, *slow, None, server["overflow"].calls))
+        return Rows(DIGEST_COLUMNS, found)
+
+    def rebase(self) -> None:
+        """Another server answers."""
+        self._totals.rebase()
+        self._server.rebase()
+
+
+class Questions:
+    """Accumulates the status counter Questions, given in a column of that name. Gives one row of COLUMNS."""
+
+    def __init__(self) -> None:
+        self._total = Totals()
+
+    def feed(self, rows: Rows, context: Context) -> Rows:  # noqa: ARG002 - the protocol's
+        """Take a reading in; fewer than before means that FLUSH STATUS came between."""
+        ((questions,),) = rows.rows
+        total = self._total.take([Reading("", "", int(questions), 0)])[""]
+        return Rows(COLUMNS, [(None, total.calls, None, None, None, None, None)])
+
+    def rebase(self) -> None:
+        """Another server answers."""
+        self._total.rebase()
+
+
+class SlowQueries:
+    """Accumulates the status counter Slow_queries, given in the columns slow_queries and long_query_time (s).
+
+    Gives one row of COLUMNS.
+    """
+
+    def __init__(self) -> None:
+        self._total = Totals()
+
+    def feed(self, rows: Rows, context: Context) -> Rows:
+        """Take a reading in.
+
+        Raises:
+            Failure: The server counts from a higher threshold than ours.
+        """
+        reading = rows.dicts()[0]
+        total = self._total.take([Reading("", "", int(reading["slow_queries"]), 0)])[""]
+        used, threshold = float(reading["long_query_time"]), slow_threshold(context)
+        if used > threshold:
+            raise Failure(
+                Reason.MISSING_EXTENSION,
+                f"the server counts statements as slow from {used:g} s on, which is more than our {threshold:g} s",
+                fix=f"SET GLOBAL long_query_time = {threshold:g}; or performance_schema=ON in the configuration and a "
+                "restart of the server",
+            )
+        return Rows(COLUMNS, [(None, None, None, total.calls, "status", used, None)])
+
+    def rebase(self) -> None:
+        """Another server answers."""
+        self._total.rebase()
+
+
+def _digests(rows: Rows, slow_at: float | None) -> Iterator[Reading]:
+    for kind, database, digest, calls, time, longest in rows.rows:
+        if kind == "digest":
+            longest_ever = None if longest is None else int(longest)
+            at = None if digest is None else slow_at
+            yield Reading((database, digest), _name(database), int(calls), int(time), longest_ever, slow_at=at)
+
+
+def _name(database: Any) -> str:
+    return "" if database is None else sys.intern(str(database))
