@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, unquote_plus
 
 from exporter.config.secrets import Secret
+from exporter.config.sentences import did_you_mean
 
 _SCHEMES = {"postgres": "postgres", "postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
@@ -22,6 +23,65 @@ _MODES = {
     "disabled": "disable", "preferred": "prefer", "required": "require",
     "verify_ca": "verify-ca", "verify_identity": "verify-full",
 }  # fmt: skip
+
+
+# What libpq accepts; whatever has no meaning here is passed over with a warning.
+_LIBPQ = frozenset(
+    [
+        "application_name",
+        "channel_binding",
+        "client_encoding",
+        "connect_timeout",
+        "dbname",
+        "fallback_application_name",
+        "gssdelegation",
+        "gssencmode",
+        "gsslib",
+        "host",
+        "hostaddr",
+        "keepalives",
+        "keepalives_count",
+        "keepalives_idle",
+        "keepalives_interval",
+        "krbsrvname",
+        "load_balance_hosts",
+        "max_protocol_version",
+        "min_protocol_version",
+        "oauth_client_id",
+        "oauth_client_secret",
+        "oauth_issuer",
+        "oauth_scope",
+        "options",
+        "passfile",
+        "password",
+        "port",
+        "replication",
+        "require_auth",
+        "requirepeer",
+        "requiressl",
+        "scram_client_key",
+        "scram_server_key",
+        "service",
+        "servicefile",
+        "ssl_max_protocol_version",
+        "ssl_min_protocol_version",
+        "sslcert",
+        "sslcertmode",
+        "sslcompression",
+        "sslcrl",
+        "sslcrldir",
+        "sslkey",
+        "sslkeylogfile",
+        "sslmode",
+        "sslnegotiation",
+        "sslpassword",
+        "sslrootcert",
+        "sslsni",
+        "target_session_attrs",
+        "tcp_user_timeout",
+        "user",
+    ]
+)
 
 
 class DSNError(ValueError):
@@ -60,7 +120,7 @@ def parse_url(url: str) -> Target:
     end = re.search(r"[/?]", rest)
     authority, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
     path, _, query = tail.partition("?")
-    if "@" in path:
+    if "@" in tail:
         raise DSNError(f"has an @ behind its first / or ?; {_ENCODE}")
     userinfo, at, address = authority.rpartition("@")
     keys: dict[str, object] = _address(address)
@@ -131,6 +191,10 @@ def _keywords(text: str) -> dict[str, str]:
         value = _QUOTED.match(text, key.end()) or _BARE.match(text, key.end())
         if value is None or (value.end() < len(text) and not text[value.end()].isspace()):
             raise DSNError("has a quote that is not closed; put ' around the value, and write ' in it as \\'")
+        if key[1] not in _LIBPQ:
+            # It is not named: it may be the rest of a password with a blank in it.
+            hint = did_you_mean(key[1], _LIBPQ)
+            raise DSNError(f"has a key that libpq does not know{hint}; put ' around a value with blanks in it")
         pairs[key[1]] = re.sub(r"\\(.)", r"\1", value[1] or "", flags=re.DOTALL)
         position = value.end() + len(text[value.end() :]) - len(text[value.end() :].lstrip())
     if not pairs:
