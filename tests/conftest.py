@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.providers.base import DatabaseServer, ProviderError
+from tests.providers.base import Account, DatabaseServer, ProviderError
 from tests.providers.fleet import Fleet
+from tests.providers.tools import PgBouncer, Program, Prometheus
 
 FLAVORS = ("postgres", "mysql", "mariadb")
 # Fixtures that stand for one flavor; a test that asks for one is left out where no server of it is chosen.
@@ -138,6 +140,55 @@ def mariadb(fleet: Fleet) -> DatabaseServer:
 def mariadb_replica(mariadb: DatabaseServer, fleet: Fleet) -> DatabaseServer:
     """Give a replica of `mariadb`."""
     return fleet.replica(mariadb.name)
+
+
+@pytest.fixture
+def program(fleet: Fleet) -> Iterator[Callable[..., Program]]:
+    """Run a program in the background: ``program("peer", argv, env={...}, url="http://...")`` waits for 200."""
+    made: list[Program] = []
+
+    def run(
+        name: str, argv: Sequence[str | Path], *, env: dict[str, str] | None = None, url: str | None = None
+    ) -> Program:
+        made.append(Program(fleet.workspace, name, argv, env))
+        made[-1].start(url)
+        return made[-1]
+
+    yield run
+    for each in made:
+        each.stop()
+
+
+@pytest.fixture
+def prometheus(fleet: Fleet) -> Iterator[Callable[[dict[str, Any]], Prometheus]]:
+    """Run a Prometheus with a configuration: ``prometheus({"scrape_configs": [...]})``."""
+    made: list[Prometheus] = []
+
+    def run(config: dict[str, Any]) -> Prometheus:
+        made.append(Prometheus(fleet.workspace, config))
+        made[-1].start()
+        return made[-1]
+
+    yield run
+    for each in made:
+        each.stop()
+
+
+@pytest.fixture
+def pgbouncer(fleet: Fleet) -> Iterator[Callable[..., PgBouncer]]:
+    """Run a PgBouncer in transaction mode: ``pgbouncer(postgres, [account], {"default_pool_size": "1"})``."""
+    made: list[PgBouncer] = []
+
+    def run(
+        server: DatabaseServer, accounts: Sequence[Account] = (), settings: dict[str, str] | None = None
+    ) -> PgBouncer:
+        made.append(PgBouncer(fleet.workspace, server, accounts, settings))
+        made[-1].start()
+        return made[-1]
+
+    yield run
+    for each in made:
+        each.stop()
 
 
 @pytest.fixture

@@ -7,7 +7,14 @@ In a test, ask for a fixture; its type is `tests.providers.base.DatabaseServer`:
   ``@pytest.mark.flavor("mariadb")`` further. ``replica`` is a replica of the same server.
 - ``postgres``, ``mysql``, ``mariadb``: the newest chosen one; ``postgres_standby``, ``mysql_replica``,
   ``mariadb_replica``: a replica of it (``replica.primary`` is the primary).
-- ``fresh_server("postgres-18", {"max_connections": "5"}, tls=True)``: a server for this test alone, removed after it.
+- ``fresh_server("postgres-18", {"max_connections": "5"}, tls=True)``: a server for this test alone, removed after it;
+  with ``tls=True`` clients verify it by ``server.certificate.authority``. MariaDB keeps performance_schema off unless
+  asked: ``fresh_server("mariadb-11.8", {"performance_schema": "ON"})``.
+- ``program("peer", [tool("postgres_exporter"), ...], env={...}, url="http://...")`` runs a program until the end of the
+  test; ``tests.providers.tools.tool`` gives prometheus, promtool, alertmanager, amtool, postgres_exporter,
+  mysqld_exporter, pgbench, psql, pg_dump, pg_basebackup.
+- ``prometheus({"scrape_configs": [...]})``: a real Prometheus 3 with ``query``, ``value``, ``targets``,
+  ``wait_for_targets``. ``pgbouncer(postgres, [account], {"default_pool_size": "1"})``: a pool in transaction mode.
 - ``fleet``: servers by name, ``fleet.server("postgres-13")``.
 
 The others are shared by the whole session: give databases, tables and accounts of a test names of its own, and leave

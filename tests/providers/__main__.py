@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.providers.base import DatabaseServer, ProviderError
 from tests.providers.choice import choose
+from tests.providers.processes import Workspace
 
 
 def main() -> int:
@@ -26,7 +27,8 @@ def main() -> int:
     def end(*_: Any) -> None:
         finish.set()
 
-    provider = choose(options.provider)
+    workspace = Workspace()
+    provider = choose(options.provider, workspace)
     if options.command == "names":
         print("\n".join(provider.names()))
         return 0
@@ -45,6 +47,7 @@ def main() -> int:
         return 1
     finally:
         provider.close()
+        workspace.close()
     return 0
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from tests.providers.tls import Certificate
+
 ADMIN_PASSWORD = "admin"
 START_SECONDS = 90.0
 STOP_SECONDS = 30.0
@@ -104,6 +106,7 @@ class DatabaseServer(ABC):
     maker: ReplicaMaker | None = None
     replicas: list[DatabaseServer] = field(default_factory=list)
     known_account: Account | None = None
+    certificate: Certificate | None = None
 
     @property
     def name(self) -> str:

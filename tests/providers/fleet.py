@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from tests.providers.base import DatabaseServer, Kind, Provider, ProviderError
 from tests.providers.choice import choose
+from tests.providers.processes import Workspace
 
 
 class Fleet:
     """Servers by name, started when first asked for and kept until `close`."""
 
     def __init__(self, provider: str = "auto", choice: str = "edges") -> None:
-        self.provider: Provider = choose(provider)
+        self.workspace = Workspace()
+        self.provider: Provider = choose(provider, self.workspace)
         self.names = _select(choice, self.provider)
         self._servers: dict[str, DatabaseServer] = {}
         self._replicas: dict[str, DatabaseServer] = {}
@@ -59,6 +61,7 @@ class Fleet:
         self._servers.clear()
         self._replicas.clear()
         self.provider.close()
+        self.workspace.close()
 
 
 def _select(choice: str, provider: Provider) -> list[str]:

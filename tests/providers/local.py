@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Mapping
@@ -21,8 +22,9 @@ from tests.providers.base import (
 from tests.providers.mysql import MySQLServer
 from tests.providers.packages import postgres_home, wheel_home
 from tests.providers.postgres import PostgresServer
-from tests.providers.processes import Process, Workspace, free_port, is_root, run
+from tests.providers.processes import UNPRIVILEGED, Process, Workspace, free_port, is_root, run
 from tests.providers.roots import inside
+from tests.providers.tls import Certificate, make_certificate
 
 Server = TypeVar("Server", bound=DatabaseServer)
 NAMES = [
@@ -91,16 +93,9 @@ class LocalProvider:
 
     name = "local"
 
-    def __init__(self) -> None:
-        self._workspace: Workspace | None = None
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
         self._servers: list[DatabaseServer] = []
-
-    @property
-    def workspace(self) -> Workspace:
-        """Where the servers live; made when first needed."""
-        if self._workspace is None:
-            self._workspace = Workspace()
-        return self._workspace
 
     def names(self) -> list[str]:
         """The servers it can make."""
@@ -118,7 +113,7 @@ class LocalProvider:
             server: DatabaseServer = self._postgres(kind, settings or {}, tls=tls)
             server.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         else:
-            server = self._mysql(kind, kind.name, settings or {})
+            server = self._mysql(kind, kind.name, settings or {}, tls=tls)
         return server
 
     def close(self) -> None:
@@ -126,9 +121,6 @@ class LocalProvider:
         for server in self._servers:
             server.remove()
         self._servers.clear()
-        if self._workspace is not None:
-            self._workspace.close()
-            self._workspace = None
 
     def _postgres(self, kind: Kind, settings: Mapping[str, str], *, tls: bool) -> PostgresServer:
         home = postgres_home(kind.release[0], tls=tls)
@@ -146,8 +138,18 @@ class LocalProvider:
         )  # fmt: skip
         runner = self._postgres_runner(home, directory)
         runner.configure({**postgres.SETTINGS, **settings})
+        certificate = _certificate(directory) if tls else None
+        if certificate:
+            runner.configure(
+                {
+                    "ssl": "on",
+                    "ssl_ca_file": str(certificate.authority),
+                    "ssl_cert_file": str(certificate.certificate),
+                    "ssl_key_file": str(certificate.key),
+                }
+            )
         admin = Account("postgres", ADMIN_PASSWORD)
-        return self._started(PostgresServer(kind, runner, admin, maker=self._standby))
+        return self._started(PostgresServer(kind, runner, admin, maker=self._standby, certificate=certificate))
 
     def _postgres_runner(self, home: Path, directory: Path) -> LocalRunner:
         data = directory / "data"
@@ -164,7 +166,7 @@ class LocalProvider:
         return runner
 
     def _standby(self, primary: DatabaseServer, settings: Mapping[str, str]) -> DatabaseServer:
-        home = postgres_home(primary.kind.release[0])
+        home = postgres_home(primary.kind.release[0], tls=primary.certificate is not None)
         directory = self.workspace.directory(f"{primary.name}-standby", unprivileged=True)
         source = (
             f"host={primary.host} port={primary.port} user=postgres password={ADMIN_PASSWORD} "
@@ -183,7 +185,7 @@ class LocalProvider:
         runner.configure(settings)
         return self._started(PostgresServer(primary.kind, runner, primary.admin, primary=primary, maker=self._standby))
 
-    def _mysql(self, kind: Kind, name: str, settings: Mapping[str, str]) -> MySQLServer:
+    def _mysql(self, kind: Kind, name: str, settings: Mapping[str, str], *, tls: bool = False) -> MySQLServer:
         directory = self.workspace.directory(name, unprivileged=True)
         data, config, first = directory / "data", directory / "my.cnf", directory / "first.sql"
         address = Address("127.0.0.1", free_port(), directory / "mysqld.sock", data, directory / "log")
@@ -212,8 +214,18 @@ class LocalProvider:
             }
         )
         first.write_text(mysql.FIRST_STATEMENTS)
+        certificate = _certificate(directory) if tls else None
+        if certificate:
+            runner.configure(
+                {
+                    "ssl_ca": str(certificate.authority),
+                    "ssl_cert": str(certificate.certificate),
+                    "ssl_key": str(certificate.key),
+                }
+            )
         run(inside(kind.name, _initialize(kind.flavor, config, data)))
-        server = self._started(MySQLServer(kind, runner, Account("admin", ADMIN_PASSWORD), maker=self._mysql_replica))
+        admin = Account("admin", ADMIN_PASSWORD)
+        server = self._started(MySQLServer(kind, runner, admin, maker=self._mysql_replica, certificate=certificate))
         first.write_text("")
         return server
 
@@ -226,6 +238,13 @@ class LocalProvider:
         self._servers.append(server)
         server.start()
         return server
+
+
+def _certificate(directory: Path) -> Certificate:
+    made = make_certificate(directory)
+    if is_root():
+        os.chown(made.key, UNPRIVILEGED.pw_uid, UNPRIVILEGED.pw_gid)
+    return made
 
 
 def _initialize(flavor: str, config: Path, data: Path) -> list[str | Path]:

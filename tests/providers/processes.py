@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pwd
 import signal
@@ -37,16 +38,22 @@ class Workspace:
     """A temporary directory for servers, deleted at the end, also when this process is killed."""
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="dbx-"))
-        self.path.chmod(0o755)
+        self._count = 0
+        self._janitor: subprocess.Popen[str] | None = None
+
+    @functools.cached_property
+    def path(self) -> Path:
+        """The directory itself; made when first needed."""
+        made = Path(tempfile.mkdtemp(prefix="dbx-"))
+        made.chmod(0o755)
         self._janitor = subprocess.Popen(
             [sys.executable, janitor.__file__],
             stdin=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
-        self._tell(f"dir {self.path}")
-        self._count = 0
+        self._tell(f"dir {made}")
+        return made
 
     def directory(self, name: str, *, unprivileged: bool = False) -> Path:
         """Make a new directory, owned by the user that servers run as if `unprivileged`."""
@@ -67,11 +74,12 @@ class Workspace:
 
     def close(self) -> None:
         """Delete everything."""
-        if self._janitor.stdin and not self._janitor.stdin.closed:
-            self._janitor.stdin.close()
-        self._janitor.wait(timeout=STOP_SECONDS)
+        if self._janitor is not None:
+            self._janitor.communicate(timeout=STOP_SECONDS)
+            self._janitor = None
 
     def _tell(self, line: str) -> None:
+        assert self._janitor is not None
         assert self._janitor.stdin is not None
         self._janitor.stdin.write(line + "\n")
         self._janitor.stdin.flush()
