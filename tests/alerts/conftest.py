@@ -13,7 +13,7 @@ Promtool = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture(scope="session")
 def promtool() -> Promtool:
     """Give a function that runs promtool with its arguments, from the top of the repository."""
-    from tests.providers import tool  # noqa: PLC0415
+    from tests.providers.tools import tool  # noqa: PLC0415
 
     binary = str(tool("promtool"))
 

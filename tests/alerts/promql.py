@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import promql_parser as promql
 
+from exporter.catalogue import metric_names
+
 # Prometheus adds these to every series, and makes these series itself.
 TARGET_LABELS = {"job", "instance"}
 PROMETHEUS_METRICS = {
@@ -72,13 +74,5 @@ def unknown(asked: Asked, known: dict[str, set[str]]) -> list[str]:
 
 
 def exporter_metrics() -> dict[str, set[str]]:
-    """Every metric the exporter can expose, and its labels; histograms also by the names of their parts."""
-    from exporter.catalogue import metric_names  # noqa: PLC0415
-
-    known = {name: set(labels) for name, labels in metric_names().items()}
-    for name, labels in list(known.items()):
-        if name.endswith("_duration_seconds"):
-            known.setdefault(f"{name}_bucket", labels | {"le"})
-            known.setdefault(f"{name}_sum", labels)
-            known.setdefault(f"{name}_count", labels)
-    return known | PROMETHEUS_METRICS
+    """Every metric that the exporter can expose, and those of Prometheus itself, with their labels."""
+    return {name: set(labels) for name, labels in metric_names().items()} | PROMETHEUS_METRICS
