@@ -19,6 +19,7 @@ class Fleet:
         self._servers: dict[str, DatabaseServer] = {}
         self._replicas: dict[str, DatabaseServer] = {}
         self._failed: dict[str, str] = {}
+        self._versions: dict[str, str] = {}
 
     def chosen(self, engines: Sequence[str] = (), flavors: Sequence[str] = ()) -> list[str]:
         """List the chosen servers of these engines and flavors; an empty list of either means all."""
@@ -36,6 +37,7 @@ class Fleet:
         if name not in self._servers:
             try:
                 self._servers[name] = self.provider.create(name)
+                self._versions[name] = ".".join(map(str, self._servers[name].version))
             except ProviderError as error:
                 # The next test that needs it shall not wait again.
                 self._failed[name] = str(error)
@@ -54,7 +56,7 @@ class Fleet:
 
     def started(self) -> list[str]:
         """List the servers that ran, with the version each one states."""
-        return [f"{name} ({'.'.join(map(str, server.version))})" for name, server in self._servers.items()]
+        return [f"{name} ({version})" for name, version in self._versions.items()]
 
     def close(self) -> None:
         """Stop them all and delete their data."""
