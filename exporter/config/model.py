@@ -93,7 +93,8 @@ class Model(BaseModel):
 class TLS(Model):
     """How a connection is encrypted and whom it trusts. Paths are files in PEM format.
 
-    `ca` may be `system`, the authorities that the machine trusts: so it is where a `verify-` mode names no other.
+    A `verify-` mode without `ca` trusts the authorities that the machine trusts: for PostgreSQL `ca` is then `system`,
+    which is how libpq calls them, for MySQL it is None.
     """
 
     mode: TLSMode = "prefer"

@@ -173,7 +173,12 @@ def _tls(merged: Data, engine: Engine, directory: Path, report: Report) -> None:
             tls["mode"] = "prefer"
     if tls["mode"] == "prefer" and engine == "mysql":
         report(("tls", "mode"), "prefer would fall back to plain text unseen; use require or disable for MySQL")
-    if tls["mode"] in {"verify-ca", "verify-full"}:
+    verifies = tls["mode"] in {"verify-ca", "verify-full"}
+    if tls.get("ca") == "system" and not verifies:
+        report(("tls", "ca"), "system asks for a check that this mode does not make; use verify-full")
+    if engine == "mysql" and tls.get("ca") == "system":
+        del tls["ca"]
+    if engine == "postgres" and verifies:
         tls.setdefault("ca", "system")
     if ("cert" in tls) != ("key" in tls):
         have, lack = ("cert", "key") if "cert" in tls else ("key", "cert")

@@ -4,7 +4,7 @@ import traceback
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo
@@ -28,6 +28,7 @@ def revealed(dsn: str) -> dict[str, object]:
     return {key: value.reveal() if isinstance(value, Secret) else value for key, value in keys.items()}
 
 
+@settings(deadline=None)
 @given(user=ODD, password=ODD, database=ODD, scheme=st.sampled_from(["postgresql", "mysql", "postgres", "mariadb"]))
 def test_odd_characters_survive_a_url(user: str, password: str, database: str, scheme: str) -> None:
     user_info = f"{quote(user, safe='')}:{quote(password, safe='')}"
@@ -36,6 +37,7 @@ def test_odd_characters_survive_a_url(user: str, password: str, database: str, s
     assert (got["host"], got["port"]) == ("db.example.com", 7000)
 
 
+@settings(deadline=None)
 @given(user=ODD, password=ODD, database=ODD)
 def test_urls_mean_what_libpq_reads(user: str, password: str, database: str) -> None:
     url = f"postgresql://{quote(user, safe='')}:{quote(password, safe='')}@h:7000/{quote(database, safe='')}"
@@ -44,6 +46,7 @@ def test_urls_mean_what_libpq_reads(user: str, password: str, database: str) -> 
     assert [got["user"], got["password"], got["database"]] == [libpq["user"], libpq["password"], libpq["dbname"]]
 
 
+@settings(deadline=None)
 @given(user=ODD, password=ODD, database=ODD)
 def test_keyword_strings_mean_what_libpq_reads(user: str, password: str, database: str) -> None:
     dsn = make_conninfo(host="h", port=7000, user=user, password=password, dbname=database)

@@ -4,6 +4,8 @@ import traceback
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exporter.config import Config, ConfigError, load, load_text
 
@@ -178,6 +180,9 @@ WRONG = {
     ],
     PG + "    tls: {mode: verify-ca}\n": [
         "c.yml:3:17: servers[0].tls.mode: verify-ca needs ca: the file of the authority to trust; or use verify-full"
+    ],
+    PG + "    tls: {mode: require, ca: system}\n": [
+        "c.yml:3:30: servers[0].tls.ca: system asks for a check that this mode does not make; use verify-full"
     ],
     PG + "    tls: {cert: /dev/null}\n": ["c.yml:3:17: servers[0].tls.cert: needs key beside it"],
     PG + "    tls: {ca: /no/such}\n": [
@@ -354,7 +359,9 @@ def test_where_a_server_is(entry: str, expected: tuple[object, ...]) -> None:
         ("url: mysql://LOCALHOST", "disable", None),
         ("url: mysql://localhost.example.com", "require", None),
         ("{engine: mysql, socket: /m}", "disable", None),
-        ("url: mysql://a?ssl-mode=VERIFY_IDENTITY", "verify-full", "system"),
+        ("url: mysql://a?ssl-mode=VERIFY_IDENTITY", "verify-full", None),
+        ("{url: mysql://a, tls: {ca: system}}", "verify-full", None),
+        ("{url: postgresql://a, tls: {ca: system}}", "verify-full", "system"),
         ("{url: mysql://127.0.0.1, tls: {mode: require}}", "require", None),
     ],
 )
@@ -448,3 +455,25 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
             load(path)
         assert str(caught.value) == f"{path}: {expected}"
         assert caught.value.__context__ is None
+
+
+EXAMPLE = (Path(__file__).parents[2] / "config.example.yml").read_text()
+LINES = [line for line in EXAMPLE.splitlines() if not line.lstrip().startswith("#")]
+ODD_VALUES = [
+    "", "~", "[]", "{}", "7", "-1", "1e400", ".inf", "99999999999999999999", "x", "true", "!env SET", "*a", "&a b",
+    "2024-01-01", "{a: {b: c}}", "[[1]]", "'\\0'", '"\\0"', "!!binary aGk=", "%", "'%s %d {x}'", "<<",
+]  # fmt: skip
+
+
+@settings(deadline=None)
+@given(
+    line=st.integers(0, len(LINES) - 1), value=st.sampled_from(ODD_VALUES), text=st.text(max_size=8), cut=st.booleans()
+)
+def test_no_text_whatever_makes_it_crash(line: int, value: str, text: str, cut: bool) -> None:
+    lines = list(LINES)
+    key = lines[line].partition(":")[0]
+    lines[line] = text if cut else f"{key}: {value}"
+    try:
+        load_text("\n".join(lines), env={"ORDERS_PASSWORD": "a", "USERS_PASSWORD": "b", "SET": "v"})
+    except ConfigError as error:
+        assert all(problem.line and problem.message for problem in error.problems)  # noqa: PT017
