@@ -1,0 +1,70 @@
+"""A standby: how far it is behind, whether it receives and replays, and the delay it is told to keep."""
+
+from exporter.collectors.postgres.replay import ReplayClock
+from exporter.declare import Collector, Query, block, gauge
+from exporter.gates import RECOVERING, REPLICA, pg
+
+# A receiver that has just started may begin before what is replayed, and the sender tells in each message how far it
+# is itself, so the latest position is the greatest of the three. Without a receiver nobody knows how far the sender
+# is: then there are no bytes, and the seconds go on growing; to compare only what was received with what was replayed
+# would show a dead receiver as perfectly up to date.
+_SQL = """
+    SELECT is_replica, streaming, latest, replayed, delay, NULL AS channel,
+           CASE WHEN replay_age < 0 THEN 0 ELSE replay_age END AS replay_age,
+           (streaming AND NOT paused)::int AS running,
+           CASE WHEN streaming THEN latest - replayed END AS behind
+    FROM (
+        SELECT 1 AS is_replica,
+               EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') AS streaming,
+               pg_is_wal_replay_paused() AS paused,
+               (greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(),
+                         (SELECT latest_end_lsn FROM pg_stat_wal_receiver)) - '0/0')::int8 AS latest,
+               (pg_last_wal_replay_lsn() - '0/0')::int8 AS replayed,
+               extract(epoch FROM now() - pg_last_xact_replay_timestamp())::float8 AS replay_age,
+               extract(epoch FROM current_setting('recovery_min_apply_delay')::interval)::float8 AS delay
+        WHERE pg_is_in_recovery()
+        UNION ALL
+        SELECT 0, NULL, NULL, NULL, NULL, NULL, NULL WHERE NOT pg_is_in_recovery()
+    ) state"""
+
+_LAG = "Seconds that the replica is behind its source, 0 if it has replayed all that the source is known to have"
+
+replication = Collector(
+    name="pg_replication",
+    about="How far a standby is behind, whether it receives and replays, and its configured delay.",
+    engine="postgres",
+    queries=(Query(pg(13), _SQL),),
+    state=ReplayClock,
+    blocks=(
+        block(
+            gauge("pg_replication_is_replica", "is_replica", help="1 if the server is in recovery.", drop_in=True),
+            gauge(
+                "pg_replication_last_replay_seconds",
+                "replay_age",
+                help="Seconds since the last replayed transaction was committed; grows while the source idles.",
+                drop_in=True,
+            ),
+        ),
+        block(
+            gauge("pg_replication_lag_seconds", "lag", help=f"{_LAG}; 0 on a primary.", drop_in=True),
+            when=~RECOVERING,
+        ),
+        block(
+            gauge(
+                "db_replication_lag_seconds",
+                "lag",
+                help=f"{_LAG}; a configured delay is part of it.",
+            ),
+            gauge(
+                "db_replication_lag_bytes",
+                "behind",
+                help="Bytes that the source is known to have and the replica has not replayed; absent while nothing is "
+                "received.",
+            ),
+            gauge("db_replication_running", "running", help="1 if the replica receives and applies."),
+            gauge("db_replication_delay_seconds", "delay", help="Delay that the replica is told to keep."),
+            labels=("channel",),
+            when=REPLICA,
+        ),
+    ),
+)

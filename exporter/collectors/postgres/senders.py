@@ -1,0 +1,67 @@
+"""A sender: how far each standby is behind in writing, flushing and replaying."""
+
+from exporter.collectors.postgres.lsn import LATEST
+from exporter.declare import Collector, Query, block, gauge
+from exporter.gates import pg
+
+# The server forgets its measured times (NULL) when a standby has caught up and nothing new is written: that is no lag.
+_SQL = f"""
+    SELECT application_name, client_addr, state, slot_name, pid, stage, latest, replay_behind, reply_time,
+           CASE WHEN behind < 0 THEN 0 ELSE behind END AS behind,
+           coalesce(lag, CASE WHEN behind <= 0 THEN 0 END) AS lag
+    FROM (
+        SELECT r.application_name, host(r.client_addr) AS client_addr, r.state, s.slot_name, r.pid, stage,
+               (now.lsn - '0/0')::int8 AS latest, (now.lsn - r.replay_lsn)::int8 AS replay_behind,
+               extract(epoch FROM r.reply_time)::float8 AS reply_time,
+               (now.lsn - stages.lsn)::int8 AS behind, extract(epoch FROM stages.lag)::float8 AS lag
+        FROM (SELECT {LATEST} AS lsn) now
+        CROSS JOIN pg_stat_replication r
+        CROSS JOIN LATERAL (VALUES ('write', r.write_lsn, r.write_lag), ('flush', r.flush_lsn, r.flush_lag),
+                                   ('replay', r.replay_lsn, r.replay_lag)) stages(stage, lsn, lag)
+        LEFT JOIN pg_replication_slots s ON s.active_pid = r.pid
+    ) senders"""
+
+senders = Collector(
+    name="pg_stat_replication",
+    about="Standbys and subscribers that are connected, and how far each of them is behind.",
+    engine="postgres",
+    queries=(Query(pg(13), _SQL),),
+    blocks=(
+        block(
+            gauge(
+                "pg_stat_replication_pg_current_wal_lsn_bytes",
+                "latest",
+                help="Position up to which this server has WAL.",
+                drop_in=True,
+            ),
+            gauge(
+                "pg_stat_replication_pg_wal_lsn_diff",
+                "replay_behind",
+                help="Bytes of WAL that the standby has not replayed.",
+                drop_in=True,
+            ),
+            gauge(
+                "pg_stat_replication_reply_time",
+                "reply_time",
+                help="When the standby sent its last reply, in Unix seconds on its clock.",
+                drop_in=True,
+            ),
+            labels=("application_name", "client_addr", "state", "slot_name", "pid"),
+            merge="max",
+        ),
+        block(
+            gauge(
+                "db_standby_lag_seconds",
+                "lag",
+                help="Seconds until recent WAL was known to be written, flushed or replayed on the standby.",
+            ),
+            gauge(
+                "db_standby_lag_bytes",
+                "behind",
+                help="Bytes of WAL not yet written, flushed or replayed on the standby.",
+            ),
+            labels={"standby": "application_name", "stage": "stage"},
+            merge="max",
+        ),
+    ),
+)

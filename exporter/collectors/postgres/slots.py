@@ -1,0 +1,66 @@
+"""Replication slots: which are in use, and how much WAL they hold back."""
+
+from exporter.collectors.postgres.lsn import LATEST
+from exporter.declare import Block, Collector, Query, block, gauge
+from exporter.gates import pg
+
+_SQL = f"""
+    SELECT slot_name, slot_type, database, active::int AS active, wal_status,
+           CASE WHEN wal_status IS NOT NULL THEN 1 END AS has_status, safe_wal_size,
+           (latest - restart_lsn)::int8 AS retained, (latest - '0/0')::int8 AS latest,
+           CASE WHEN active THEN (confirmed_flush_lsn - '0/0')::int8 END AS confirmed
+    FROM pg_replication_slots CROSS JOIN (SELECT {LATEST} AS latest) now"""
+
+
+def _by_slot(prefix: str) -> tuple[Block, Block]:
+    """Families that postgres_exporter 0.20 renamed; both names are served."""
+    return (
+        block(
+            gauge(
+                f"{prefix}_slot_current_wal_lsn",
+                "latest",
+                help="Position up to which this server has WAL.",
+                drop_in=True,
+            ),
+            gauge(
+                f"{prefix}_slot_confirmed_flush_lsn",
+                "confirmed",
+                help="Position up to which the consumer of an active logical slot has confirmed.",
+                drop_in=True,
+            ),
+            gauge(f"{prefix}_slot_is_active", "active", help="1 if the slot is in use.", drop_in=True),
+            gauge(
+                f"{prefix}_safe_wal_size_bytes",
+                "safe_wal_size",
+                help="Bytes that can still be written before the slot may be lost, if there is a limit.",
+                drop_in=True,
+            ),
+            labels=("slot_name", "slot_type"),
+        ),
+        block(
+            gauge(f"{prefix}_wal_status", "has_status", help="1; whether the slot's WAL is still there.", drop_in=True),
+            labels=("slot_name", "slot_type", "wal_status"),
+        ),
+    )
+
+
+slots = Collector(
+    name="pg_replication_slots",
+    about="Replication slots: in use or not, the WAL they hold back, and whether it is still there.",
+    engine="postgres",
+    queries=(Query(pg(13), _SQL),),
+    blocks=(
+        block(
+            gauge("pg_replication_slots_active", "active", help="1 if the slot is in use.", drop_in=True),
+            gauge(
+                "pg_replication_slots_pg_wal_lsn_diff",
+                "retained",
+                help="Bytes of WAL that the slot holds back.",
+                drop_in=True,
+            ),
+            labels=("slot_name", "database"),
+        ),
+        *_by_slot("pg_replication_slot"),
+        *_by_slot("pg_replication_slots"),
+    ),
+)
