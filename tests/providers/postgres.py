@@ -71,7 +71,7 @@ class PostgresServer(DatabaseServer):
         made = Account(name, f"{name} secret")
         role = psql.Identifier(name)
         with self.connect() as connection:
-            if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,)).fetchone():
+            if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone():
                 connection.execute(psql.SQL("DROP OWNED BY {}; DROP ROLE {}").format(role, role))
             connection.execute(
                 psql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE pg_monitor CONNECTION LIMIT {}").format(

@@ -1,0 +1,91 @@
+"""Runs collectors about statements on a real server, the way a poll does, and parses what comes out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter.config.model import ServerConfig
+from exporter.engines.base import Session
+from exporter.engines.deadline import Deadline
+from exporter.engines.mysql.engine import MYSQL
+from exporter.engines.postgres.engine import POSTGRES
+from exporter.facts import Facts
+from exporter.polling.runs import Task, run
+from exporter.polling.snapshot import Snapshot, State
+from exporter.registry import collectors_by_name
+from tests.providers.base import Account, DatabaseServer
+
+ENGINES = {"postgres": POSTGRES, "mysql": MYSQL}
+SECONDS = 20.0
+
+
+class Watch:
+    """A session of the exporter and the tasks that keep their totals over its runs."""
+
+    def __init__(self, session: Session, config: ServerConfig, facts: Facts) -> None:
+        self.session = session
+        self.config = config
+        self.facts = facts
+        self._tasks: dict[str, Task] = {}
+
+    def task(self, name: str) -> Task:
+        return self._tasks.setdefault(name, Task.of(collectors_by_name()[name], self.config))
+
+    def snapshot(self, name: str) -> Snapshot:
+        return run(self.task(name), self.session, self.config, self.facts, Deadline.after(SECONDS), 100_000)
+
+    def look(self, name: str) -> Sample:
+        """One run, which has to work."""
+        snapshot = self.snapshot(name)
+        assert snapshot.state is State.OK, f"{name}: {snapshot.reason} {snapshot.message}"
+        assert not snapshot.dropped
+        return Sample("".join(f"# TYPE {part.name} {part.kind}\n{part.text}" for part in snapshot.families))
+
+
+class Sample:
+    """The series of one run."""
+
+    def __init__(self, page: str) -> None:
+        self.values: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                labels = {key: value for key, value in sample.labels.items() if key not in {"server", "engine"}}
+                self.values[sample.name, frozenset(labels.items())] = sample.value
+
+    def __call__(self, name: str, **labels: str) -> float:
+        return self.values[name, frozenset(labels.items())]
+
+    def names(self) -> set[str]:
+        return {name for name, _ in self.values}
+
+    def all(self, name: str) -> list[tuple[Mapping[str, str], float]]:
+        return [(dict(labels), value) for (found, labels), value in self.values.items() if found == name]
+
+
+@contextlib.contextmanager
+def watching(server: DatabaseServer, account: Account | None = None, **config: Any) -> Iterator[Watch]:
+    login = account or server.account()
+    engine = ENGINES[server.engine]
+    settings = ServerConfig.model_validate(
+        {
+            "name": "tested",
+            "engine": server.engine,
+            "host": server.host,
+            "port": server.port,
+            "user": login.user,
+            "password": login.password,
+            "tls": {"mode": "disable"},
+            **config,
+        }
+    )
+    deadline = Deadline.after(SECONDS)
+    session = engine.connect(settings, deadline)
+    try:
+        facts = engine.learn(session, engine.identify(session, deadline), settings, deadline)
+        yield Watch(session, settings, facts)
+    finally:
+        session.close()

@@ -1,0 +1,239 @@
+"""PostgreSQL's statements in total: exact under load, whole over reset, eviction and re-creation."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from exporter.failure import Reason
+from tests.providers.base import DatabaseServer
+from tests.providers.tools import tool
+from tests.servers.statement_runs import Watch, watching
+
+NAME = "statement totals"
+pytestmark = pytest.mark.engine("postgres")
+
+
+@pytest.fixture
+def database(server: DatabaseServer) -> Iterator[str]:
+    """Give a database of this test's own, named awkwardly."""
+    server.execute(f'DROP DATABASE IF EXISTS "{NAME}" WITH (FORCE)')
+    server.execute(f'CREATE DATABASE "{NAME}"')
+    yield NAME
+    server.execute(f'DROP DATABASE IF EXISTS "{NAME}" WITH (FORCE)')
+
+
+@pytest.fixture
+def watch(server: DatabaseServer, database: str) -> Iterator[Watch]:
+    with watching(server) as found:
+        yield found
+
+
+def own_account(server: DatabaseServer, database: str) -> tuple[int, float]:
+    """Calls and milliseconds that the server has for a database, over every entry."""
+    [(calls, time)] = server.execute(
+        "SELECT coalesce(sum(calls), 0)::bigint, coalesce(sum(total_exec_time), 0)::float8 FROM pg_stat_statements s "
+        "JOIN pg_database d ON d.oid = s.dbid WHERE d.datname = %s",
+        params=(database,),
+    )
+    return calls, time
+
+
+def calls(watch: Watch, database: str) -> float:
+    return watch.look("pg_statements")("db_statements_total", database=database)
+
+
+def pgbench(server: DatabaseServer, database: str, *arguments: str) -> int:
+    """Run pgbench; how many transactions it says that it has done."""
+    done = subprocess.run(
+        [tool("pgbench"), "-h", server.host, "-p", str(server.port), "-U", server.admin.user, *arguments, database],
+        env={**os.environ, "PGPASSWORD": server.admin.password},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    found = re.search(r"transactions actually processed: (\d+)", done.stdout)
+    return int(found[1]) if found else 0
+
+
+def test_under_pgbench_totals_grow_as_the_server_s_own(server, database, watch):
+    pgbench(server, database, "-i", "-q", "-s", "1")
+    before, first = own_account(server, database), watch.look("pg_statements")
+    assert first("db_statements_total", database=database) == 0, "a restart of the exporter is no spike"
+    transactions = pgbench(server, database, "-c", "4", "-t", "100", "-n")
+    middle = watch.look("pg_statements")
+    transactions += pgbench(server, database, "-c", "2", "-t", "100", "-n", "-M", "prepared")
+    after, last = own_account(server, database), watch.look("pg_statements")
+    grown = last("db_statements_total", database=database)
+    assert grown == after[0] - before[0]
+    assert transactions == 600
+    # Some versions don't count BEGIN and END of prepared transactions.
+    assert grown >= 5 * transactions
+    assert 0 < middle("db_statements_total", database=database) < grown
+    seconds = last("db_statement_seconds_total", database=database)
+    assert seconds == pytest.approx((after[1] - before[1]) / 1000, rel=1e-6)
+    assert last("db_slow_statement_threshold_seconds", source="statements") == 1
+
+
+def test_a_reset_loses_nothing_that_was_seen_and_counts_what_came_after(server, database, watch):
+    calls(watch, database)
+    for _ in range(20):
+        server.execute("SELECT 1", database)
+    assert calls(watch, database) == 20
+    server.execute("SELECT pg_stat_statements_reset()")
+    assert calls(watch, database) == 20
+    for _ in range(3):
+        server.execute("SELECT 1", database)
+    assert calls(watch, database) == 23
+
+
+def test_a_statement_that_was_reset_and_came_back_busier(server, database, watch):
+    """Only the entry's own creation time (from version 1.11 on) tells; without it the growth is a lower bound."""
+    calls(watch, database)
+    for _ in range(2):
+        server.execute("SELECT 'busy'", database)
+    assert calls(watch, database) == 2
+    server.execute("SELECT pg_stat_statements_reset()")
+    for _ in range(5):
+        server.execute("SELECT 'busy'", database)
+    knows = watch.facts.extensions["pg_stat_statements"].version >= (1, 11)
+    found = calls(watch, database)
+    assert found == 7 if knows else 5 <= found <= 7
+
+
+def test_statements_inside_functions_are_not_lost(server, database, watch):
+    with server.connect(database) as connection:
+        connection.execute("SET pg_stat_statements.track = 'all'")
+        connection.execute(
+            "CREATE FUNCTION inner_call() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) FROM pg_class); END'"
+        )
+        before, base = own_account(server, database), calls(watch, database)
+        connection.execute("SELECT count(*) FROM pg_class")
+        for _ in range(4):
+            connection.execute("SELECT inner_call()")
+        grown = own_account(server, database)[0] - before[0]
+        assert calls(watch, database) - base == grown
+    assert grown >= 9, "four calls, four statements inside them and the one outside"
+
+
+def test_a_slow_statement_counts_once_also_among_quick_ones(server, database, watch):
+    def slow() -> float:
+        return watch.look("pg_statements")("db_slow_statements_total", database=database, source="statements")
+
+    with server.connect(database) as connection:
+        connection.execute("SELECT pg_sleep(%s)", (0.01,))
+        assert slow() == 0
+        connection.execute("SELECT pg_sleep(%s)", (1.2,))
+        for _ in range(30):
+            connection.execute("SELECT pg_sleep(%s)", (0.001,))
+        assert slow() == 1
+        connection.execute("SELECT pg_sleep(%s)", (0.001,))
+        assert slow() == 1
+        connection.execute("SELECT pg_sleep(%s)", (1.1,))
+        assert slow() == 2
+
+
+def test_the_threshold_is_the_config_s(server, database):
+    with watching(server, thresholds={"slow_statements": {"warning": 0.05}}) as watch:
+        watch.look("pg_statements")
+        server.execute("SELECT pg_sleep(0.1)", database)
+        found = watch.look("pg_statements")
+    assert found("db_slow_statement_threshold_seconds", source="statements") == 0.05
+    assert found("db_slow_statements_total", database=database, source="statements") == 1
+
+
+def test_a_dropped_database_vanishes_and_the_others_stay(server, database, watch):
+    server.execute("SELECT 1", database)
+    assert database in {labels["database"] for labels, _ in watch.look("pg_statements").all("db_statements_total")}
+    server.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+    left = {labels["database"] for labels, _ in watch.look("pg_statements").all("db_statements_total")}
+    assert database not in left
+    assert "postgres" in left
+
+
+def test_an_account_that_sees_no_statements_of_others_is_told_what_to_grant(server, database):
+    server.execute("SELECT 1", database)
+    account = server.account("REVOKE pg_monitor FROM nobody", name="nobody")
+    with watching(server, account) as watch:
+        snapshot = watch.snapshot("pg_statements")
+    assert snapshot.reason is Reason.PERMISSION
+    assert snapshot.fix == 'GRANT pg_monitor TO "nobody";'
+    assert not snapshot.families
+
+
+def test_invalid_bytes_in_one_statement_s_text_break_nothing(server, watch):
+    server.execute('DROP DATABASE IF EXISTS "raw bytes"')
+    server.execute(
+        "CREATE DATABASE \"raw bytes\" ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    )
+    try:
+        calls(watch, "postgres")
+        with server.connect("raw bytes") as connection:
+            connection.execute("SET client_encoding = 'SQL_ASCII'")
+            connection.execute(b'SELECT 1 AS "caf\xe9"')
+        assert calls(watch, "raw bytes") >= 1
+    finally:
+        server.execute('DROP DATABASE "raw bytes"')
+
+
+def test_the_extension_may_live_in_any_schema(server, database):
+    server.execute('CREATE SCHEMA IF NOT EXISTS "my ""stats"', "postgres")
+    server.execute('GRANT USAGE ON SCHEMA "my ""stats" TO pg_monitor', "postgres")
+    server.execute('ALTER EXTENSION pg_stat_statements SET SCHEMA "my ""stats"', "postgres")
+    try:
+        with watching(server) as watch:
+            calls(watch, database)
+            server.execute("SELECT 1", database)
+            assert calls(watch, database) == 1
+            if watch.facts.version >= (14,):
+                assert watch.look("pg_statements_info")("pg_stat_statements_deallocations_total") >= 0
+    finally:
+        server.execute("ALTER EXTENSION pg_stat_statements SET SCHEMA public", "postgres")
+        server.execute('DROP SCHEMA "my ""stats"', "postgres")
+
+
+def test_an_older_version_of_the_extension_still_counts(server, database):
+    server.execute("DROP EXTENSION pg_stat_statements")
+    server.execute("CREATE EXTENSION pg_stat_statements VERSION '1.8'")
+    try:
+        with watching(server) as watch:
+            assert watch.facts.extensions["pg_stat_statements"].version == (1, 8)
+            calls(watch, database)
+            for _ in range(6):
+                server.execute("SELECT 1", database)
+            assert calls(watch, database) == 6
+    finally:
+        server.execute("DROP EXTENSION pg_stat_statements")
+        server.execute("CREATE EXTENSION pg_stat_statements")
+
+
+@pytest.mark.parametrize("release", ["postgres-18", "postgres-13"])
+def test_evictions_neither_lower_totals_nor_count_twice(fresh_server: Any, fleet: Any, release: str):
+    if release not in fleet.names:
+        pytest.skip(f"{release} was not chosen")
+    server = fresh_server(release, {"pg_stat_statements.max": "100"})
+    server.execute("CREATE DATABASE evicting")
+    done, last = 0, 0.0
+    with watching(server) as watch:
+        base = calls(watch, "evicting")
+        assert base == 0
+        with server.connect("evicting") as connection:
+            for turn in range(12):
+                for number in range(60):
+                    connection.execute(("SELECT 1" + ", 1" * (turn * 40 + number)).encode())
+                    done += 1
+                found = calls(watch, "evicting")
+                assert last <= found <= done
+                last = found
+        # 60 of 100 entries between two readings: most of what ran is seen.
+        assert last > done / 2
+        if watch.facts.version >= (14,):
+            [(dealloc,)] = server.execute("SELECT dealloc FROM pg_stat_statements_info")
+            assert dealloc > 0
+            assert watch.look("pg_statements_info")("pg_stat_statements_deallocations_total") == dealloc
