@@ -181,6 +181,9 @@ class LocalProvider:
             ],
             unprivileged=True,
         )  # fmt: skip
+        # It writes options of its own age, which an older server's library refuses; the last line wins.
+        with (directory / "data/postgresql.auto.conf").open("a") as file:
+            file.write(f"primary_conninfo = {_quoted(source)}\n")
         runner = self._postgres_runner(home, directory)
         runner.configure(settings)
         return self._started(PostgresServer(primary.kind, runner, primary.admin, primary=primary, maker=self._standby))
