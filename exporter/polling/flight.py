@@ -29,6 +29,8 @@ class Flight:
         self.answered = False
         self.results: dict[str, Snapshot] = {}
         self.future: Future[None] = Future()
+        # Many scrapes wait for it; none of them can cancel it for the others.
+        self.future.set_running_or_notify_cancel()
         self.duration: float | None = None
 
     def reusable(self) -> bool:

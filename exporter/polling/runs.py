@@ -102,7 +102,9 @@ class Task:
     def unsupported(self, miss: Miss) -> Snapshot:
         """The outcome where the server does not offer it."""
         state = State.FAILED if self.by_name else State.UNSUPPORTED
-        return Snapshot(self.name, state, time.monotonic(), reason=miss.reason, message=miss.text, fix=miss.fix)
+        # What no one can mend here, such as a version, is no failure with a reason.
+        reason = miss.reason if self.by_name or miss.fix else None
+        return Snapshot(self.name, state, time.monotonic(), reason=reason, message=miss.text, fix=miss.fix)
 
     def fail(self, failure: Failure, started: float) -> Snapshot:
         """The outcome of a failure."""

@@ -82,10 +82,12 @@ class Scrapes:
                 shown.append(latest)
         return shown
 
-    def close(self) -> None:
-        """End: no new scrapes, and no sessions left once the running ones are over."""
+    def close(self, seconds: float) -> None:
+        """End: no new scrapes, and the sessions closed; those of scrapes that run beyond `seconds` are left open."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        deadline = Deadline.after(seconds)
         for watched in self.servers.values():
-            if watched.lock.acquire(timeout=1.0):
+            # Each server's scrape may take the time that is left, all of them together no more.
+            if watched.lock.acquire(timeout=deadline.remaining()):
                 watched.close()
                 watched.lock.release()

@@ -1,0 +1,1 @@
+"""A small world to watch: servers of its own, a lively workload, the exporter, and a table of what it sees."""

