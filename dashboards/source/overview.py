@@ -45,14 +45,14 @@ def _health() -> list[Placed]:
             "Servers up",
             "Servers that the exporter can use.",
             "none",
-            f"sum(db_up{{{SELECTED}}})",
+            f"sum(max by (server) (db_up{{{SELECTED}}}))",
             (None, GREEN),
         ),
         number(
             "Servers down",
             "Servers to which the exporter cannot connect, or that do not answer its first query.",
             "none",
-            f"sum(1 - db_up{{{SELECTED}}})",
+            f"sum(1 - max by (server) (db_up{{{SELECTED}}}))",
             (None, GREEN),
             (1, RED),
         ),
@@ -113,7 +113,8 @@ def _exporter() -> list[Placed]:
             "Seconds of work per second that the exporter causes on each server.",
             "s",
             Query(
-                f"sum by (server) (rate(database_exporter_database_seconds_total{{{SELECTED}}}{RATE}))", "{{server}}"
+                f"sum by (job, instance, server) (rate(database_exporter_database_seconds_total{{{SELECTED}}}{RATE}))",
+                "{{server}}",
             ),
         ),
         series(

@@ -167,16 +167,16 @@ def rows(
     )
     for ref, query in _refs(queries):
         panel = panel.with_target(_target(ref, query).instant().format(PromQueryFormat.TABLE))
-    panel = panel.with_transformation(m.DataTransformerConfig(id_val="merge", options={})).with_transformation(
-        m.DataTransformerConfig(
-            id_val="organize",
-            options={
-                "includeByName": dict.fromkeys(columns, True),
-                "indexByName": {field: position for position, field in enumerate(columns)},
-                "renameByName": columns,
-            },
-        )
-    )
+    steps: dict[str, dict[str, object]] = {
+        "merge": {},
+        "filterFieldsByName": {"include": {"names": list(columns)}},
+        "organize": {
+            "indexByName": {field: position for position, field in enumerate(columns)},
+            "renameByName": columns,
+        },
+    }
+    for name, options in steps.items():
+        panel = panel.with_transformation(m.DataTransformerConfig(id_val=name, options=options))
     for heading, unit in (units or {}).items():
         panel = panel.override_by_name(heading, [m.DynamicConfigValue(id_val="unit", value=unit)])
     for heading, mapping in (mappings or {}).items():

@@ -7,10 +7,10 @@ RATE = "[$__rate_interval]"
 
 
 def threshold(signal: str) -> Query:
-    """The thresholds of the servers shown; where they differ, each of them."""
+    """The thresholds of the servers shown; where they differ, the lowest, so that one line stays one line."""
     return Query(
-        f'max by (severity, server) (db_threshold{{signal="{signal}", {SELECTED}}})',
-        "{{server}}: {{severity}} above",
+        f'min by (severity) (db_threshold{{signal="{signal}", {SELECTED}}})',
+        "{{severity}} above",
         dashed=True,
     )
 
@@ -35,7 +35,7 @@ def connections() -> list[Placed]:
             "Connections by state",
             "Sessions of clients. Many idle in transaction hold locks and keep old rows alive.",
             "none",
-            Query(f"sum by (server, state) (db_connections{{{SELECTED}}})", "{{server}} {{state}}"),
+            Query(f"sum by ({SERVER}, state) (db_connections{{{SELECTED}}})", "{{server}} {{state}}"),
             stacked=True,
         ),
         series(
@@ -70,15 +70,15 @@ def statements() -> list[Placed]:
             "Statements",
             "Statements executed per second.",
             "ops",
-            Query(f"sum by (server) (rate(db_statements_total{{{SELECTED}}}{RATE}))", "{{server}}"),
+            Query(f"sum by ({SERVER}) (rate(db_statements_total{{{SELECTED}}}{RATE}))", "{{server}}"),
         ),
         series(
             "Time per statement",
             "Mean time of a statement; nothing is drawn while none is executed.",
             "s",
             Query(
-                f"sum by (server) (rate(db_statement_seconds_total{{{SELECTED}}}{RATE}))\n  / on (server)\n"
-                f"(sum by (server) (rate(db_statements_total{{{SELECTED}}}{RATE})) > 0)",
+                f"sum by ({SERVER}) (rate(db_statement_seconds_total{{{SELECTED}}}{RATE}))\n  / on ({SERVER})\n"
+                f"(sum by ({SERVER}) (rate(db_statements_total{{{SELECTED}}}{RATE})) > 0)",
                 "{{server}}",
             ),
         ),
@@ -87,7 +87,7 @@ def statements() -> list[Placed]:
             "Statements per second that took longer than the server's slow-statement threshold, per database.",
             "ops",
             Query(
-                f"sum by (server, database) (rate(db_slow_statements_total{{{SELECTED}}}{RATE}))",
+                f"sum by ({SERVER}, database) (rate(db_slow_statements_total{{{SELECTED}}}{RATE}))",
                 "{{server}} {{database}}",
             ),
         ),
@@ -141,15 +141,15 @@ def size() -> list[Placed]:
 
 def cache() -> list[Placed]:
     """How much of what is read comes from memory."""
-    hits = f"sum by (server) (rate(db_cache_hits_total{{{SELECTED}}}{RATE}))"
-    misses = f"sum by (server) (rate(db_cache_misses_total{{{SELECTED}}}{RATE}))"
+    hits = f"sum by ({SERVER}) (rate(db_cache_hits_total{{{SELECTED}}}{RATE}))"
+    misses = f"sum by ({SERVER}) (rate(db_cache_misses_total{{{SELECTED}}}{RATE}))"
     return [
         series(
             "Cache hit ratio",
             "Share of page reads served from the server's own cache within the interval, not since its start; nothing "
             "is drawn while nothing is read.",
             "percentunit",
-            Query(f"{hits}\n  / on (server)\n({hits} + on (server) {misses} > 0)", "{{server}}"),
+            Query(f"{hits}\n  / on ({SERVER})\n({hits} + on ({SERVER}) {misses} > 0)", "{{server}}"),
             top=1,
         ),
         series(
@@ -157,7 +157,7 @@ def cache() -> list[Placed]:
             "Page reads per second that the server's cache did not have, per database.",
             "ops",
             Query(
-                f"sum by (server, database) (rate(db_cache_misses_total{{{SELECTED}}}{RATE}))",
+                f"sum by ({SERVER}, database) (rate(db_cache_misses_total{{{SELECTED}}}{RATE}))",
                 "{{server}} {{database}}",
             ),
         ),

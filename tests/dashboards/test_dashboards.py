@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -11,7 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog import plugins
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import units
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from tests.alerts.promql import ask, exporter_metrics, unknown
 from tests.dashboards.files import DASHBOARDS, QUERIES, ROOT, Query, panels
@@ -42,6 +46,16 @@ def test_dashboard_is_fit_for_any_grafana(dashboard: dict[str, Any]) -> None:
     assert "id" not in dashboard, "Grafana gives the number"
     assert {panel["type"] for panel in dashboard["panels"]} <= KINDS
     assert all("placement" not in shown for shown in [*dashboard["links"], *dashboard["annotations"]["list"]])
+
+
+@each_dashboard
+def test_dashboard_is_what_grafana_understands(dashboard: dict[str, Any]) -> None:
+    plugins.register_default_plugins()
+    understood = json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard)))
+    for shown in [*understood["links"], *understood["annotations"]["list"]]:
+        # The SDK's default, which would hide them in a menu.
+        assert shown.pop("placement") == "inControlsMenu"
+    assert understood == dashboard, "a field is misspelt or has the wrong type"
 
 
 @each_dashboard
