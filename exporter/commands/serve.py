@@ -1,0 +1,59 @@
+"""`serve`: watch the servers of the config and serve their metrics over HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+
+from exporter.config import Config
+from exporter.engines.known import ENGINES
+from exporter.exposition.process import Process
+from exporter.polling.scrape import Scrapes
+from exporter.polling.slow import SlowTier
+from exporter.registry import collectors_by_name
+from exporter.web.app import Web
+from exporter.web.server import ListenError, listen, serve, url
+
+log = logging.getLogger(__name__)
+
+CLOSING_SECONDS = 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Nothing beyond the flags that exporter.cli gives it."""
+
+
+def run(args: argparse.Namespace, config: Config) -> int:
+    """Serve until a signal; with --config.check say that the config is sound and return.
+
+    Returns:
+        0, or 1 if an address can't be listened on.
+    """
+    if args.config_check:
+        print(f"the config is sound and names {len(config.servers)} server{'s' * (len(config.servers) != 1)}")
+        return 0
+    for warning in config.warnings:
+        log.warning(warning)
+    try:
+        sockets = listen(config.web.listen_addresses)
+    except ListenError as error:
+        log.error("%s", error)
+        return 1
+    scrapes = Scrapes(config.servers, ENGINES, collectors_by_name().values())
+    slow = SlowTier(scrapes.servers.values())
+    web = Web(config, scrapes, Process())
+    slow.start()
+    for bound in sockets:
+        log.info("listening on %s%s", url(bound), config.web.telemetry_path)
+    serve(web, sockets)
+    log.info("ending")
+    slow.stop()
+    web.close()
+    scrapes.close(CLOSING_SECONDS)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A thread that waits for a silent database would otherwise keep the process from ending.
+    os._exit(0)

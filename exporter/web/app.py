@@ -1,0 +1,108 @@
+"""The web application: /metrics, /probe, /sd, health and the landing page."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from exporter.config.model import Config
+from exporter.exposition.process import Process
+from exporter.polling.scrape import Scrapes
+from exporter.web.landing import CONTENT_SECURITY_POLICY, landing
+from exporter.web.pages import Page, Pages, Wishes
+from exporter.web.sd import own_address, target_groups
+
+
+class Web:
+    """The pages of a running exporter.
+
+    Attributes:
+        ready: What /-/ready says; not before everything is set up, and no more once the end has begun.
+        app: The ASGI application.
+    """
+
+    def __init__(self, config: Config, scrapes: Scrapes, process: Process) -> None:
+        self.ready = False
+        self._config = config
+        self._scrapes = scrapes
+        self._pages = Pages(config, scrapes, process)
+        routes = [
+            Route("/", self._landing),
+            Route("/probe", self._probe),
+            Route("/sd", self._sd),
+            Route("/-/healthy", self._healthy),
+            Route("/-/ready", self._ready),
+            Route(config.web.telemetry_path, self._metrics),
+        ]
+        starlette = Starlette(routes=routes)
+        # A path with a slash too many is a wrong path; a redirect would lead back to whatever Host header was sent.
+        starlette.router.redirect_slashes = False
+        self.app: ASGIApp = _Headers(starlette)
+
+    def close(self) -> None:
+        """Make no further pages."""
+        self._pages.close()
+
+    async def _metrics(self, request: Request) -> Response:
+        return _response(await self._pages.metrics(_wishes(request)))
+
+    async def _probe(self, request: Request) -> Response:
+        targets = request.query_params.getlist("target")
+        if len(targets) != 1 or not targets[0]:
+            return PlainTextResponse("name one server: /probe?target=NAME; /sd lists them\n", 400)
+        if targets[0] not in self._scrapes.servers:
+            return PlainTextResponse("unknown target; see /sd\n", 400)
+        return _response(await self._pages.probe(targets[0], _wishes(request)))
+
+    async def _sd(self, request: Request) -> Response:
+        address = own_address(request.headers.get("host"), request.scope.get("server"))
+        return JSONResponse(target_groups(self._config.servers, address))
+
+    async def _landing(self, _: Request) -> Response:
+        return HTMLResponse(landing(self._scrapes.servers.values(), self._config.web.telemetry_path))
+
+    async def _healthy(self, _: Request) -> Response:
+        return PlainTextResponse("healthy\n")
+
+    async def _ready(self, _: Request) -> Response:
+        return PlainTextResponse("ready\n") if self.ready else PlainTextResponse("not ready\n", 503)
+
+
+def _wishes(request: Request) -> Wishes:
+    headers = request.headers
+    return Wishes(
+        # A header may be repeated; that means the same as a list.
+        accept=", ".join(headers.getlist("accept")),
+        accept_encoding=", ".join(headers.getlist("accept-encoding")),
+        timeout=headers.get("x-prometheus-scrape-timeout-seconds"),
+    )
+
+
+def _response(page: Page) -> Response:
+    return Response(page.body, headers=dict(page.headers))
+
+
+class _Headers:
+    """Adds to every answer what a browser needs to know to be safe, and the date."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["date"] = formatdate(usegmt=True)
+                headers["cache-control"] = "no-store"
+                headers["content-security-policy"] = CONTENT_SECURITY_POLICY
+                headers["referrer-policy"] = "no-referrer"
+                headers["x-content-type-options"] = "nosniff"
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

@@ -1,0 +1,86 @@
+"""The landing page: what this is, where the pages are, and how each server is."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from html import escape
+from urllib.parse import quote
+
+from exporter import __version__
+from exporter.polling.server import Watched
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: 0; }
+table { border-collapse: collapse; width: 100%; }
+caption { text-align: left; font-weight: bold; padding: .5rem 0; }
+th, td { text-align: left; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid #8886; overflow-wrap: anywhere; }
+.down { font-weight: bold; color: light-dark(#b00020, #ff8a80); }
+"""
+# The page loads nothing, and nothing but its own style may act in it.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
+)
+
+
+def landing(servers: Iterable[Watched], telemetry_path: str) -> str:
+    """The page as HTML; nothing on it is asked of a database."""
+    rows = "".join(_row(watched) for watched in servers)
+    table = (
+        '<table><caption>Servers</caption><thead><tr><th scope="col">Server</th><th scope="col">State</th>'
+        '<th scope="col">Role</th><th scope="col">Version</th><th scope="col">Last failure</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
+        if rows
+        else "<p>The config names no server.</p>"
+    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>database-exporter</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<main>
+<h1>database-exporter</h1>
+<p>Version {escape(__version__)}. Prometheus exporter for PostgreSQL, MySQL and MariaDB.</p>
+<ul>
+<li><a href="{escape(telemetry_path)}">{escape(telemetry_path)}</a>: metrics</li>
+<li><a href="/sd">/sd</a>: the servers, for Prometheus' HTTP service discovery</li>
+<li><a href="/-/healthy">/-/healthy</a> and <a href="/-/ready">/-/ready</a>: whether this process lives and serves</li>
+</ul>
+{table}
+</main>
+</body>
+</html>
+"""
+
+
+def _row(watched: Watched) -> str:
+    state = _state(watched)
+    facts, failure = watched.facts, watched.failure
+    link = f'<a href="/probe?target={_quoted(watched.name)}">{escape(watched.name)}</a>'
+    cells = [
+        facts.role if facts else "",
+        f"{facts.flavor} {facts.version_text}" if facts else watched.config.engine,
+        failure.reason if failure else "",
+    ]
+    plain = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+    return f'<tr><th scope="row">{link}</th><td class="{state.split()[0]}">{state}</td>{plain}</tr>'
+
+
+def _state(watched: Watched) -> str:
+    if watched.config.paused:
+        return "paused"
+    if watched.up is None:
+        return "not scraped yet"
+    return "up" if watched.up else "down"
+
+
+def _quoted(name: str) -> str:
+    return escape(quote(name, safe=""))
