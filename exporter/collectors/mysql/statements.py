@@ -53,6 +53,7 @@ digests = Collector(
                 "overflow",
                 help="Statements that found the digest table full; db_statements_total has them without a database.",
             ),
+            merge="max",
         ),
     ),
     state=Digests,

@@ -1,0 +1,254 @@
+"""Statements in total on MySQL and MariaDB: digests, histogram, status counters, and the fix where all are missing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from exporter.failure import Reason
+from exporter.polling.snapshot import State
+from exporter.registry import collectors_of
+from tests.providers.base import DatabaseServer
+from tests.providers.fleet import Fleet
+from tests.servers.statement_runs import Watch, watching
+
+SCHEMA = "statement totals"
+TOTAL = "db_statements_total"
+SLOW = "db_slow_statements_total"
+THRESHOLD = "db_slow_statement_threshold_seconds"
+DIGESTS = "performance_schema.events_statements_summary_by_digest"
+HISTOGRAM = "performance_schema.events_statements_histogram_global"
+Fresh = Callable[..., DatabaseServer]
+pytestmark = pytest.mark.engine("mysql")
+
+
+@pytest.fixture(scope="session")
+def instrumented(server: DatabaseServer, fleet: Fleet) -> Iterator[DatabaseServer]:
+    """Give the server with performance_schema, which MariaDB has off by default."""
+    if server.flavor != "mariadb":
+        yield server
+        return
+    made = fleet.provider.create(server.name, {"performance_schema": "ON"})
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def digesting(instrumented: DatabaseServer) -> Iterator[DatabaseServer]:
+    """Give a server that keeps digests, with a schema of this test's own."""
+    instrumented.execute(f"DROP DATABASE IF EXISTS `{SCHEMA}`")
+    instrumented.execute(f"CREATE DATABASE `{SCHEMA}`")
+    instrumented.execute("CREATE TABLE numbers (n INT PRIMARY KEY)", SCHEMA)
+    yield instrumented
+    instrumented.execute(f"DROP DATABASE `{SCHEMA}`")
+
+
+def own_account(server: DatabaseServer) -> tuple[int, int]:
+    """Calls and picoseconds that the server has for the schema, over all digests."""
+    [(calls, time)] = server.execute(
+        f"SELECT COALESCE(SUM(COUNT_STAR), 0), COALESCE(SUM(SUM_TIMER_WAIT), 0) FROM {DIGESTS} WHERE SCHEMA_NAME = %s",
+        params=(SCHEMA,),
+    )
+    return int(calls), int(time)
+
+
+def work(server: DatabaseServer, statements: int, start: int = 0) -> None:
+    with server.connect(SCHEMA) as connection, connection.cursor() as cursor:
+        for number in range(start, start + statements // 2):
+            cursor.execute("REPLACE INTO numbers VALUES (%s)", (number,))
+            cursor.execute("SELECT COUNT(*) FROM numbers WHERE n < %s", (number,))
+
+
+def sources(watch: Watch) -> list[tuple[str, str]]:
+    """Collector and source of every series of slow statements that this server has."""
+    found = []
+    for collector in collectors_of("mysql"):
+        names = {measure.name for measure in collector.measures()}
+        if SLOW in names and watch.snapshot(collector.name).state is State.OK:
+            sample = watch.look(collector.name)
+            found += sorted({(collector.name, labels["source"]) for labels, _ in sample.all(SLOW)})
+            assert {labels["source"] for labels, _ in sample.all(THRESHOLD)} == {
+                labels["source"] for labels, _ in sample.all(SLOW)
+            }
+    return found
+
+
+def test_under_load_totals_grow_as_the_server_s_own(digesting: DatabaseServer):
+    with watching(digesting) as watch:
+        before, first = own_account(digesting), watch.look("mysql_statements")
+        assert first(TOTAL, database=SCHEMA) == 0, "a restart of the exporter is no spike"
+        threads = [threading.Thread(target=work, args=(digesting, 400, at * 1000)) for at in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        after, last = own_account(digesting), watch.look("mysql_statements")
+        assert last(TOTAL, database=SCHEMA) == after[0] - before[0]
+        assert after[0] - before[0] >= 1600
+        seconds = last("db_statement_seconds_total", database=SCHEMA)
+        assert seconds == pytest.approx((after[1] - before[1]) / 1e12, rel=1e-9)
+
+
+def test_truncating_the_digests_loses_nothing_that_was_seen(digesting: DatabaseServer):
+    with watching(digesting) as watch:
+        watch.look("mysql_statements")
+        work(digesting, 100)
+        seen = watch.look("mysql_statements")(TOTAL, database=SCHEMA)
+        assert seen >= 100
+        digesting.execute(f"TRUNCATE TABLE {DIGESTS}")
+        assert watch.look("mysql_statements")(TOTAL, database=SCHEMA) == seen
+        work(digesting, 20)
+        after = own_account(digesting)[0]
+        assert watch.look("mysql_statements")(TOTAL, database=SCHEMA) == seen + after
+
+
+def test_statements_without_a_schema_are_kept(digesting: DatabaseServer):
+    with watching(digesting) as watch:
+        base = watch.look("mysql_statements")(TOTAL, database="")
+        for _ in range(7):
+            digesting.execute("SELECT 1")
+        assert watch.look("mysql_statements")(TOTAL, database="") - base >= 7
+
+
+def test_invalid_bytes_in_one_statement_break_nothing(digesting: DatabaseServer):
+    with watching(digesting) as watch:
+        base = watch.look("mysql_statements")(TOTAL, database=SCHEMA)
+        with digesting.connect(SCHEMA, charset="latin1") as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT 'café' AS `caffè`")
+            cursor.execute("SET NAMES utf8mb4")
+            with pytest.raises(Exception, match=r"(?i)invalid|syntax"):
+                cursor.execute("SELECT 1 AS caf\xe9 FROM")
+        assert watch.look("mysql_statements")(TOTAL, database=SCHEMA) - base >= 2
+
+
+def test_a_full_digest_table_shows_how_much_it_hides(fresh_server: Fresh, digesting: DatabaseServer):
+    server = fresh_server(digesting.name, {"performance_schema": "ON", "performance_schema_digests_size": "40"})
+    server.execute("CREATE DATABASE crowded")
+    with watching(server) as watch:
+        base = watch.look("mysql_statements")("mysql_statements_without_digest_total")
+        overflow = f"SELECT COALESCE(SUM(COUNT_STAR), 0) FROM {DIGESTS} WHERE DIGEST IS NULL"
+        with server.connect("crowded") as connection, connection.cursor() as cursor:
+            cursor.execute(overflow)
+            [(before,)] = cursor.fetchall()
+            first = watch.look("mysql_statements")
+            for number in range(100):
+                cursor.execute("SELECT 1" + ", 'x'" * number + f" AS c{number}")
+            cursor.execute(overflow)
+            [(after,)] = cursor.fetchall()
+        last = watch.look("mysql_statements")
+    grown = last("mysql_statements_without_digest_total") - first("mysql_statements_without_digest_total")
+    assert base >= 0
+    assert after - before >= 50
+    # Our own run may have found no room either.
+    assert after - before <= grown <= after - before + 3
+    assert last(TOTAL, database="") - first(TOTAL, database="") >= grown, "the overflow is in the totals"
+
+
+def histogram(server: DatabaseServer) -> tuple[int, int, int]:
+    """How many statements the server has in all, below one second, and from one second on."""
+    [(count, quick, slow)] = server.execute(
+        "SELECT SUM(COUNT_BUCKET), SUM(IF(BUCKET_TIMER_HIGH <= 1000000000000, COUNT_BUCKET, 0)), "
+        f"SUM(IF(BUCKET_TIMER_LOW >= 1000000000000, COUNT_BUCKET, 0)) FROM {HISTOGRAM}"
+    )
+    return int(count), int(quick), int(slow)
+
+
+@pytest.mark.flavor("mysql")
+def test_mysql_s_histogram_of_all_statements(server: DatabaseServer):
+    name = "db_statement_duration_seconds"
+    with watching(server) as watch:
+        before, first = histogram(server), watch.look("mysql_statement_histogram")
+        assert first(f"{name}_count") == 0
+        server.execute("SELECT SLEEP(1.2)")
+        for _ in range(50):
+            server.execute("SELECT 1")
+        after, last = histogram(server), watch.look("mysql_statement_histogram")
+        bounds = sorted(float(labels["le"]) for labels, _ in last.all(f"{name}_bucket"))
+        assert 1.0 in bounds
+        assert len(bounds) <= 21, "20 bounds and +Inf"
+        counts = [
+            value for _, value in sorted((float(labels["le"]), value) for labels, value in last.all(f"{name}_bucket"))
+        ]
+        assert counts == sorted(counts)
+        # What ends between their reading and ours: the reading itself and the end of that connection.
+        assert 0 <= last(f"{name}_count") - (after[0] - before[0]) <= 12
+        assert 0 <= last(f"{name}_bucket", le="1.0") - (after[1] - before[1]) <= 12
+        assert last(f"{name}_count") - last(f"{name}_bucket", le="1.0") == after[2] - before[2] == 1
+        assert last(SLOW, database="", source="histogram") == 1
+        assert last(THRESHOLD, source="histogram") == 1
+        server.execute(f"TRUNCATE TABLE {HISTOGRAM}")
+        reset = watch.look("mysql_statement_histogram")
+        assert reset(f"{name}_count") >= last(f"{name}_count")
+        assert reset(SLOW, database="", source="histogram") == 1
+
+
+@pytest.mark.flavor("mysql")
+def test_the_histogram_says_which_threshold_it_really_used(server: DatabaseServer):
+    with watching(server, thresholds={"slow_statements": {"warning": 0.3}}) as watch:
+        found = watch.look("mysql_statement_histogram")(THRESHOLD, source="histogram")
+        bounds = server.execute(f"SELECT MIN(BUCKET_TIMER_LOW) FROM {HISTOGRAM} WHERE BUCKET_TIMER_LOW >= 300000000000")
+        assert found == pytest.approx(int(bounds[0][0]) / 1e12)
+        server.execute("SELECT SLEEP(0.4)")
+        assert watch.look("mysql_statement_histogram")(SLOW, database="", source="histogram") == 1
+
+
+@pytest.mark.flavor("mariadb")
+def test_mariadb_estimates_slow_statements_until_its_own_threshold_allows_to_count(digesting: DatabaseServer):
+    server = digesting
+    server.execute("SET GLOBAL long_query_time = 10")
+    with watching(server) as watch:
+        assert sources(watch) == [("mysql_statements", "statements")]
+        server.execute("SELECT SLEEP(1.2)", SCHEMA)
+        for _ in range(20):
+            server.execute("SELECT SLEEP(0)", SCHEMA)
+        for _ in range(2):
+            found = watch.look("mysql_statements")
+            assert found(SLOW, database=SCHEMA, source="statements") == 1
+            assert found(THRESHOLD, source="statements") == 1
+        server.execute("SET GLOBAL long_query_time = 0.5")
+        try:
+            assert sources(watch) == [("mysql_statements", "status")]
+            base = watch.look("mysql_statements")(SLOW, database="", source="status")
+            server.execute("SELECT SLEEP(0.7)", SCHEMA)
+            found = watch.look("mysql_statements")
+            assert found(SLOW, database="", source="status") - base == 1
+            assert found(THRESHOLD, source="status") == 0.5
+            server.execute("FLUSH STATUS")
+            assert watch.look("mysql_statements")(SLOW, database="", source="status") - base == 1
+        finally:
+            server.execute("SET GLOBAL long_query_time = 10")
+
+
+def test_without_performance_schema_the_status_counters_serve(fresh_server: Fresh, server: DatabaseServer):
+    server = fresh_server(server.name, {"performance_schema": "OFF"})
+    with watching(server) as watch:
+        assert watch.snapshot("mysql_statements").state is State.UNSUPPORTED
+        assert sources(watch) == []
+        told = watch.snapshot("mysql_slow_statements_status")
+        assert told.reason is Reason.MISSING_EXTENSION
+        assert told.fix is not None
+        assert told.fix.startswith("SET GLOBAL long_query_time = 1;")
+
+        base = watch.look("mysql_statements_status")(TOTAL, database="")
+        with server.connect() as connection, connection.cursor() as cursor:
+            for _ in range(200):
+                cursor.execute("SELECT 1")
+        assert 200 <= watch.look("mysql_statements_status")(TOTAL, database="") - base <= 215
+        assert "db_statement_seconds_total" not in watch.look("mysql_statements_status").names()
+
+        server.execute(told.fix.partition(";")[0])
+        assert sources(watch) == [("mysql_slow_statements_status", "status")]
+        base = watch.look("mysql_slow_statements_status")(SLOW, database="", source="status")
+        server.execute("SELECT SLEEP(1.2)")
+        found = watch.look("mysql_slow_statements_status")
+        assert found(SLOW, database="", source="status") - base == 1
+        assert found(THRESHOLD, source="status") == 1
+
+
+def test_slow_statements_come_from_exactly_one_source(server: DatabaseServer):
+    with watching(server) as watch:
+        found = sources(watch)
+    by_default = {"mysql": [("mysql_statement_histogram", "histogram")], "mariadb": []}
+    assert found == by_default[server.flavor]
