@@ -1,0 +1,137 @@
+"""Runs single collectors on real servers, as the exporter does, and reads what comes out with Prometheus' parser."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter.config.model import ServerConfig
+from exporter.declare import Accumulator, Collector, Context, Rows
+from exporter.engines.base import Session
+from exporter.engines.deadline import Deadline
+from exporter.engines.known import ENGINES
+from exporter.exposition.page import Dialect, page
+from exporter.exposition.render import render
+from exporter.facts import Facts
+from exporter.registry import collectors_by_name
+from tests.providers.base import Account, DatabaseServer
+
+Labels = Mapping[str, str]
+
+
+class Samples:
+    """The samples of one run, without the labels that every series has."""
+
+    def __init__(self, text: str) -> None:
+        self.all: list[tuple[str, dict[str, str], float]] = [
+            (sample.name, {k: v for k, v in sample.labels.items() if k not in {"server", "engine"}}, sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        ]
+
+    def names(self) -> set[str]:
+        """The metrics that have a series."""
+        return {name for name, _, _ in self.all}
+
+    def by(self, name: str, *labels: str) -> dict[Any, float]:
+        """The values of a metric by one label, or by several as a tuple."""
+        found = {}
+        for sample, given, value in self.all:
+            if sample == name:
+                key = tuple(given[label] for label in labels)
+                found[key[0] if len(labels) == 1 else key] = value
+        return found
+
+    def values(self, name: str, **labels: str) -> list[float]:
+        """The values of all series of a metric that have these labels."""
+        return [value for sample, given, value in self.all if sample == name and labels.items() <= given.items()]
+
+    def one(self, name: str, **labels: str) -> float:
+        """The value of the only series of a metric that has these labels."""
+        found = self.values(name, **labels)
+        assert len(found) == 1, f"{len(found)} series of {name}{labels}"
+        return found[0]
+
+
+class Watch:
+    """A server as the exporter sees it over several runs: one session, facts, and what collectors remember."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self.engine = ENGINES[config.engine]
+        self.session: Session = self.engine.connect(config, Deadline.after(10))
+        self._states: dict[str, Accumulator] = {}
+
+    def facts(self) -> Facts:
+        """What is true of the server now."""
+        identity = self.engine.identify(self.session, Deadline.after(10))
+        return self.engine.learn(self.session, identity, self.config, Deadline.after(10))
+
+    def run(self, name: str, facts: Facts | None = None) -> Samples:
+        """Run a collector; no samples if it isn't meant for this server."""
+        collector = collectors_by_name()[name]
+        facts = facts or self.facts()
+        if not collector.when.passes(facts):
+            return Samples("")
+        context = Context(self.config, facts, time.monotonic())
+        rows = self._rows(collector, facts)
+        if collector.rows is not None:
+            rows = collector.rows(rows, context)
+        if collector.state is not None:
+            rows = self._states.setdefault(name, collector.state()).feed(rows, context)
+        rendered = render(collector, rows, context)
+        assert not rendered.dropped, f"{name} dropped {rendered.dropped}"
+        return Samples(page(rendered.families, Dialect.TEXT_0_0_4).decode())
+
+    def _rows(self, collector: Collector, facts: Facts) -> Rows:
+        query = collector.query(facts)
+        assert query is not None, f"{collector.name} has no query for {facts.version_text}"
+        sql = collector.sql(query, facts)
+        if not collector.each_database:
+            return self.session.run(sql, Deadline.after(collector.timeout))
+        columns: tuple[str, ...] = ("database",)
+        rows: list[tuple[Any, ...]] = []
+        for database in self.engine.databases(self.session, Deadline.after(10)):
+            session = self.engine.connect(self.config, Deadline.after(10), database=database)
+            try:
+                found = session.run(sql, Deadline.after(collector.timeout))
+            finally:
+                session.close()
+            columns = ("database", *found.columns)
+            rows.extend((database, *row) for row in found.rows)
+        return Rows(columns, rows)
+
+
+def config_of(server: DatabaseServer, account: Account | None = None, **more: Any) -> ServerConfig:
+    """The configuration of a server, for an account of the exporter."""
+    login = account or server.account()
+    return ServerConfig.model_validate(
+        {
+            "name": server.name,
+            "engine": server.engine,
+            "host": server.host,
+            "port": server.port,
+            "user": login.user,
+            "password": login.password,
+            "database": unquote(urlsplit(server.url()).path[1:]) or None,
+        }
+        | more
+    )
+
+
+@contextmanager
+def watching(server: DatabaseServer, account: Account | None = None, **more: Any) -> Iterator[Watch]:
+    """Watch a server, by default with the account that `check --grants` prints."""
+    if account is None and server.primary is not None:
+        account = server.primary.account()
+        server.wait_until_caught_up()
+    watch = Watch(config_of(server, account, **more))
+    try:
+        yield watch
+    finally:
+        watch.session.close()
