@@ -84,8 +84,8 @@ def _demo(scratch: Path, port: int, seconds: float, console: Console) -> None:
     workload: Workload | None = None
     exporter: Child | None = None
     try:
-        console.print("Starting PostgreSQL 18 …")
-        servers.append(start_postgres(scratch))
+        console.print("Starting PostgreSQL 18 and a standby …")
+        servers.extend(start_postgres(scratch))
         try:
             second = start_mysql(scratch)
         except DemoError as error:
@@ -94,7 +94,7 @@ def _demo(scratch: Path, port: int, seconds: float, console: Console) -> None:
         if second is not None:
             servers.append(second)
             console.print(f"{second.name.capitalize()} of this machine joins in.")
-        workload = Workload(servers)
+        workload = Workload([server for server in servers if not server.name == "standby"])
         exporter = _start_exporter(scratch, port, servers)
         url = f"http://127.0.0.1:{port}"
         first = _first_page(exporter, f"{url}/metrics")
@@ -165,7 +165,7 @@ def _start_exporter(scratch: Path, port: int, servers: Sequence[DemoServer]) -> 
 def _quick(engine: str) -> dict[str, dict[str, str]]:
     from exporter.registry import collectors_of  # noqa: PLC0415 - imports every collector
 
-    return {item.name: {"every": "5s"} for item in collectors_of(engine) if item.every is not None and item.every > 5}
+    return {item.name: {"every": "2s"} for item in collectors_of(engine) if item.every is not None}
 
 
 def _first_page(exporter: Child, url: str) -> Reading:

