@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exporter.declare import Block, Kind, Measure
-from exporter.exposition import selfmetrics
+from exporter.exposition import process, selfmetrics
 from exporter.gates import ANY, Gate
 from exporter.registry import collectors_by_name
+
+PROCESS = "the exporter itself, on /metrics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Entry:
         name: Its full name.
         kind: counter, gauge or histogram.
         help: A sentence.
-        labels: Besides `server`, and `engine` on db_* metrics.
+        labels: Besides `server`, which all have but those of the process, and `engine` on db_* metrics.
         where: The servers that have it, as a sentence.
         collector: Whose it is; empty if it is the exporter's own.
         drop_in: Whether an existing exporter has it under this name.
@@ -47,6 +49,9 @@ def entries() -> list[Entry]:
             for measure in part.measures:
                 labels = tuple(part.labels)
                 found.append(Entry(measure.name, measure.kind, measure.help, labels, where, "", measure.drop_in))
+    found += [
+        Entry(item.name, "gauge", item.help, item.labels, PROCESS, "", drop_in=False) for item in process.DECLARED
+    ]
     return found
 
 
@@ -54,7 +59,7 @@ def metric_names() -> Mapping[str, frozenset[str]]:
     """Every sample name with all labels it can have; a histogram's three sample names are there each."""
     names: dict[str, set[str]] = {}
     for entry in entries():
-        labels = {*entry.labels, "server"}
+        labels = {*entry.labels} if entry.where == PROCESS else {*entry.labels, "server"}
         if entry.name.startswith("db_"):
             labels.add("engine")
         suffixes = ("_bucket", "_sum", "_count") if entry.kind == "histogram" else ("",)

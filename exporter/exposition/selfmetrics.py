@@ -180,8 +180,9 @@ def about(watched: Watched, flight: Flight, outcomes: Iterable[Snapshot]) -> lis
 
 
 def up_alone(watched: Watched) -> list[Family]:
-    """db_up and nothing else: what /metrics shows of each of very many servers."""
-    rows = Rows.of(("up",), [{"up": 1 if watched.up else 0}])
+    """db_up and nothing else: what /metrics shows of each of very many servers; nothing while it is not known."""
+    known = not watched.config.paused and watched.up is not None
+    rows = Rows.of(("up",), [{"up": int(bool(watched.up)) if known else None}])
     return list(render_blocks((block(SERVER[0].measures[0]),), rows, watched.name, watched.engine.name, None).families)
 
 

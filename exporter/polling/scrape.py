@@ -51,6 +51,11 @@ class Scrapes:
             flight.land()
         return flight
 
+    def seconds_since(self, name: str) -> float:
+        """Seconds since a server's last scrape began; infinite if there was none."""
+        flight = self._flights.get(name)
+        return time.monotonic() - flight.started if flight is not None else float("inf")
+
     def _fly(self, watched: Watched, flight: Flight) -> None:
         try:
             # A flight that waited for its thread beyond its deadline still records why it has nothing.

@@ -65,7 +65,8 @@ class Web:
         return JSONResponse(target_groups(self._config.servers, address))
 
     async def _landing(self, _: Request) -> Response:
-        return HTMLResponse(landing(self._scrapes.servers.values(), self._config.web.telemetry_path))
+        page = landing(self._scrapes.servers.values(), self._config.web.telemetry_path)
+        return HTMLResponse(page, headers={"content-security-policy": CONTENT_SECURITY_POLICY})
 
     async def _healthy(self, _: Request) -> Response:
         return PlainTextResponse("healthy\n")
@@ -100,8 +101,6 @@ class _Headers:
                 headers = MutableHeaders(scope=message)
                 headers["date"] = formatdate(usegmt=True)
                 headers["cache-control"] = "no-store"
-                headers["content-security-policy"] = CONTENT_SECURITY_POLICY
-                headers["referrer-policy"] = "no-referrer"
                 headers["x-content-type-options"] = "nosniff"
             await send(message)
 

@@ -30,6 +30,8 @@ _SETTLING_SECONDS = 0.25
 _SETTLING_PART = 0.1
 # Building a page is work for a processor, not waiting: more threads would only get in each other's way.
 _THREADS = 2
+# What Prometheus, too, takes for the present.
+_RECENT_SECONDS = 300.0
 _OWN_LABELS = re.compile(r'(\w+)="(?:[^"\\]|\\.)*"')
 
 
@@ -120,8 +122,10 @@ class Pages:
     def _ups(self, names: Iterable[str]) -> list[Family]:
         families = self._process.families(complete=False)
         for name in names:
-            watched = self._scrapes.servers[name]
-            families.extend(labelled(family, watched.config) for family in up_alone(watched))
+            # Nothing is asked of the servers for this page, so what it says has to be from a recent /probe.
+            if self._scrapes.seconds_since(name) < _RECENT_SECONDS:
+                watched = self._scrapes.servers[name]
+                families.extend(labelled(family, watched.config) for family in up_alone(watched))
         return families
 
     def _server(self, name: str, flight: Flight) -> list[Family]:

@@ -1,0 +1,65 @@
+"""`metrics`: prints the reference of all metrics as Markdown, from the declarations."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+
+from exporter.catalogue import Entry, entries
+from exporter.registry import collectors_by_name
+
+_INTRODUCTION = """\
+# Metrics
+
+Printed by `database-exporter metrics` from the declarations; `make docs` writes it anew.
+
+Every series about a server has the label `server`, every `db_*` series also `engine` (`postgres` or `mysql`, the latter
+for MariaDB too). A value that a server does not know is absent, never zero. *Drop-in* metrics have the name, the labels
+and the value that postgres_exporter or mysqld_exporter give them.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Nothing beyond the flags that exporter.cli gives it."""
+
+
+def run(_: argparse.Namespace) -> int:
+    """Print the reference."""
+    print(reference(), end="")
+    return 0
+
+
+def reference() -> str:
+    """The reference: the vocabulary that all engines share, then each collector, then the exporter itself."""
+    found = entries()
+    parts = [_INTRODUCTION]
+    shared = {entry.name: entry for entry in found if entry.name.startswith("db_")}
+    parts.append("## What all engines share\n\nEach of these may come from several collectors; see below.\n")
+    parts.append(_list(sorted(shared)))
+    for collector in collectors_by_name().values():
+        parts.append(
+            f"## {collector.name}\n\n{collector.about} {_schedule(collector.every, default=collector.default)}\n"
+        )
+        parts.append(_table(entry for entry in found if entry.collector == collector.name))
+    parts.append("## The exporter itself\n\nAlways there, also while a server is down.\n")
+    parts.append(_table(entry for entry in found if not entry.collector))
+    return "\n".join(parts)
+
+
+def _schedule(every: float | None, *, default: bool) -> str:
+    when = "Runs at every scrape" if every is None else f"Runs every {every:g} seconds in the background"
+    return when + ("." if default else ", once it is switched on in the config.")
+
+
+def _list(names: Iterable[str]) -> str:
+    return "\n".join(f"- `{name}`" for name in names) + "\n"
+
+
+def _table(rows: Iterable[Entry]) -> str:
+    lines = ["| metric | type | labels | what it says | where |", "|---|---|---|---|---|"]
+    for row in rows:
+        labels = ", ".join(f"`{label}`" for label in row.labels)
+        text = row.help + (" *Drop-in.*" if row.drop_in else "")
+        cells = (f"`{row.name}`", row.kind, labels, text, row.where)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
