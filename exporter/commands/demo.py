@@ -94,7 +94,7 @@ def _demo(scratch: Path, port: int, seconds: float, console: Console) -> None:
         if second is not None:
             servers.append(second)
             console.print(f"{second.name.capitalize()} of this machine joins in.")
-        workload = Workload([server for server in servers if not server.name == "standby"])
+        workload = Workload([server for server in servers if server.name != "standby"])
         exporter = _start_exporter(scratch, port, servers)
         url = f"http://127.0.0.1:{port}"
         first = _first_page(exporter, f"{url}/metrics")

@@ -10,6 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich import box
 from rich.table import Table
 
+_CAPTION = "slow: statements over 1 s; lag: behind the primary"
+
 SAMPLES = dict[str, list[tuple[dict[str, str], float]]]
 
 
@@ -52,7 +54,7 @@ def read(url: str, at: float) -> Reading:
 
 def table(now: Reading, before: Reading | None, servers: Iterable[str]) -> Table:
     """Connections, statements, size, cache and lag of each server; rates since the reading before."""
-    view = Table(
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_CAPTION, caption_justify="left")
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         caption="slow: statements over 1 s; lag: behind the primary",

@@ -65,7 +65,8 @@ def start_postgres(scratch: Path) -> list[DemoServer]:
     secret.write_text(password)
     hand_over(home)
     options: list[str | Path] = ["--auth=scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--no-locale", "--no-sync"]
-    run([programs / "initdb", "-D", home / "data", "-U", "postgres", *options], cwd=home)
+    initdb: list[str | Path] = [programs / "initdb", "-D", home / "data", "-U", "postgres"]
+    run([*initdb, *options], cwd=home)
     secret.unlink()
     primary = _start_postgres("postgres", programs, home, "data", password, secrets.token_hex(8))
     try:
