@@ -1,6 +1,6 @@
 """Statements that took longer than the threshold, and servers that cannot tell."""
 
-from alerts.source.model import Alert, Recording, above, ask, threshold
+from alerts.source.model import SERVER, Alert, Recording, above, ask, threshold
 from alerts.source.settings import Settings
 
 
@@ -16,7 +16,7 @@ def recordings(settings: Settings) -> list[Recording]:
 
 
 def alerts(settings: Settings) -> list[Alert]:
-    """Slow statements, and a server whose own threshold hides them."""
+    """Slow statements, and servers where some or all of them go unseen."""
     window = settings.windows.slow_statements
     return [
         Alert(
@@ -41,6 +41,16 @@ def alerts(settings: Settings) -> list[Alert]:
                 "{{ $labels.server }} ({{ $labels.engine }}) reports as slow only what takes longer than "
                 "{{ $value | humanizeDuration }} (source: {{ $labels.source }}); statements over "
                 f"{threshold('slow_statements', 'warning', 'humanizeDuration')} but under that are not seen."
+            ),
+        ),
+        Alert(
+            name="DatabaseSlowStatementsUnseen",
+            severity="info",
+            expr=f"db_up == 1\n  unless on ({SERVER})\ndb_slow_statement_threshold_seconds",
+            summary="A database server does not tell which statements are slow.",
+            description=(
+                "{{ $labels.server }} ({{ $labels.engine }}) has no source of slow statements that the exporter could "
+                "use; they go unseen, however slow."
             ),
         ),
     ]
