@@ -27,10 +27,6 @@ _WAITS = {pq.PollingStatus.READING: select.POLLIN, pq.PollingStatus.WRITING: sel
 _NEXT_ADDRESS = frozenset({Reason.CONNECT, Reason.TIMEOUT})
 
 
-class OptionsRefusedError(Exception):
-    """A pooler stands in between and takes no session settings."""
-
-
 def login_of(server: ServerConfig, database: str | None) -> Login:
     """As whom and to which database to connect.
 
@@ -44,14 +40,13 @@ def login_of(server: ServerConfig, database: str | None) -> Login:
     return Login(server.user or "postgres", database or server.database or _MAINTENANCE_DATABASE, secret)
 
 
-def open_connection(server: ServerConfig, login: Login, options: str | None, deadline: Deadline) -> pq.abc.PGconn:
-    """Connect, trying the addresses of the host in turn; `options` are session settings as libpq takes them.
+def open_connection(server: ServerConfig, login: Login, deadline: Deadline) -> pq.abc.PGconn:
+    """Connect, trying the addresses of the host in turn. Nothing is set on the way: this may be a pooler.
 
     Raises:
         Failure: No connection came about before the deadline.
-        OptionsRefusedError: `options` were given, and a pooler refuses them.
     """
-    keywords = _keywords(server, login, options)
+    keywords = _keywords(server, login)
     if server.socket:
         return _attempt({**keywords, "host": server.socket, "hostaddr": ""}, server, login, deadline)
     addresses = resolve(server.host, server.port, deadline)
@@ -68,16 +63,17 @@ def open_connection(server: ServerConfig, login: Login, options: str | None, dea
     raise Failure(Reason.DNS, f"the host name {server.host!r} has no address")
 
 
-def _keywords(server: ServerConfig, login: Login, options: str | None) -> dict[str, str | int | None]:
-    # Everything that libpq would otherwise take from its environment is said here.
+def _keywords(server: ServerConfig, login: Login) -> dict[str, str | int | None]:
+    # What is empty here would otherwise be taken from libpq's environment variables.
     tls = server.tls
     keywords: dict[str, str | int | None] = {
         "port": server.port,
         "dbname": login.database,
         "user": login.user,
         "password": login.secret,
-        "application_name": server.application_name,
-        "options": options or "",
+        "application_name": "",
+        "options": "",
+        "client_encoding": "",
         "sslmode": tls.mode,
         "sslrootcert": tls.ca,
         "sslcert": tls.cert,
@@ -89,9 +85,6 @@ def _keywords(server: ServerConfig, login: Login, options: str | None) -> dict[s
         "keepalives_count": 3,
         "tcp_user_timeout": 10_000,
     }
-    if options:
-        # Without conversion no byte can make the server fail; we decode with the database's own encoding.
-        keywords["client_encoding"] = "SQL_ASCII"
     if not server.socket and tls.mode in {"disable", "prefer"} and pq.version() >= 160_000:
         # Whoever answers at this address could ask for the password in the clear, and would get it.
         keywords["require_auth"] = "!password"
@@ -127,10 +120,8 @@ def _shake_hands(connection: pq.abc.PGconn, server: ServerConfig, login: Login, 
         raise _refused(connection, server, login)
 
 
-def _refused(connection: pq.abc.PGconn, server: ServerConfig, login: Login) -> Exception:
+def _refused(connection: pq.abc.PGconn, server: ServerConfig, login: Login) -> Failure:
     code, text = errors.sqlstate_of(connection.get_error_message("utf-8"))
-    if errors.refused_options(code, text):
-        return OptionsRefusedError(text)
     failure = errors.failure(code, text, login, connecting=True)
     if failure.reason is Reason.CONNECT:
         failure.message = f"{place(server)}: {failure.message}"

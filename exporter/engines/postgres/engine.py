@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, cast
 
 from exporter.engines.deadline import Deadline
 from exporter.engines.postgres import facts as learning
-from exporter.engines.postgres.connect import OptionsRefusedError, login_of, open_connection, place
+from exporter.engines.postgres.connect import login_of, open_connection, place
 from exporter.engines.postgres.session import PostgresSession, server_limit
 from exporter.facts import Facts, Identity
-from exporter.failure import Failure, Reason
+from exporter.failure import Failure
 
 if TYPE_CHECKING:
     from exporter.config.model import ServerConfig
@@ -31,25 +31,15 @@ class PostgresEngine:
         """
         deadline = deadline.within(server.timeouts.connect)
         login = login_of(server, database)
-        settings = _settings(server)
-        pooled = server.pooler == "transaction" or (server.pooler == "auto" and facts is not None and facts.pooled)
-        options = None if pooled else " ".join(f"-c {name}={value}" for name, value in settings.items())
-        try:
-            pgconn = open_connection(server, login, options, deadline)
-        except OptionsRefusedError as refusal:
-            if server.pooler == "none":
-                raise Failure(
-                    Reason.CONNECT, f"a pooler refuses session settings: {refusal}", fix="set pooler: transaction"
-                ) from None
-            pooled = True
-            pgconn = open_connection(server, login, None, deadline)
-        session = PostgresSession(pgconn, login, place(server), settings, pooled=pooled)
-        try:
-            if not pooled and not _settle(session, deadline) and server.pooler == "auto":
-                session.pooled = True
-        except BaseException:
-            session.close()
-            raise
+        pgconn = open_connection(server, login, deadline)
+        session = PostgresSession(pgconn, login, place(server), _settings(server))
+        known = server.pooler == "transaction" or (server.pooler == "auto" and facts is not None and facts.pooled)
+        if not known:
+            try:
+                session.settle(deadline, _session_settings(pgconn.server_version), anyway=server.pooler == "none")
+            except Failure:
+                session.close()
+                raise
         return session
 
     def identify(self, session: Session, deadline: Deadline) -> Identity:
@@ -71,36 +61,30 @@ class PostgresEngine:
         return learning.databases(cast("PostgresSession", session), deadline)
 
 
-def _settings(server: ServerConfig) -> dict[str, str | int]:
-    """What every session of ours is held to, on all versions; times in milliseconds."""
+def _settings(server: ServerConfig) -> dict[str, str]:
+    """What every statement of ours is held to, on all versions; times in milliseconds."""
     return {
-        "statement_timeout": server_limit(server.timeouts.statement) or 1,
-        "lock_timeout": max(1, round(server.timeouts.lock * 1000)),
-        "idle_in_transaction_session_timeout": 5000,
-        "default_transaction_read_only": "on",
+        "application_name": server.application_name,
+        "statement_timeout": str(server_limit(server.timeouts.statement) or 1),
+        "lock_timeout": str(max(1, round(server.timeouts.lock * 1000))),
+        "idle_in_transaction_session_timeout": "5000",
         "search_path": "pg_catalog",
         "jit": "off",
-        "max_parallel_workers_per_gather": 0,
+        "max_parallel_workers_per_gather": "0",
+        # Without conversion no byte can make the server fail; we decode with the database's own encoding.
+        "client_encoding": "SQL_ASCII",
     }
 
 
-def _settle(session: PostgresSession, deadline: Deadline) -> bool:
-    """Make the settings that depend on the version; False, and nothing set, if a pooler stands in between.
-
-    Behind a pooler the process that runs this isn't the one that the greeting named, or our options got lost.
-    """
-    made = ["true"]
-    if session.server_version >= 140_000:
-        # A backend whose client has gone stops within a second.
-        made.append("set_config('client_connection_check_interval', '1000', false) <> ''")
-    if session.server_version >= 150_000:
-        made.append("set_config('stats_fetch_consistency', 'none', false) <> ''")
-    [(settled,)] = session.run(
-        f"SELECT CASE WHEN pg_backend_pid() = {session.backend_pid} "
-        f"AND current_setting('default_transaction_read_only') = 'on' THEN {' AND '.join(made)} ELSE false END",
-        deadline,
-    ).rows
-    return bool(settled)
+def _session_settings(version: int) -> dict[str, str]:
+    """What a session of our own has besides, as SQL expressions; pooled statements run in BEGIN READ ONLY instead."""
+    settings = {"default_transaction_read_only": "'on'"}
+    if version >= 140_000:
+        # A backend whose client has gone stops within a second; not every system can tell, and others refuse it.
+        settings["client_connection_check_interval"] = "CASE WHEN version() ~ 'linux' THEN '1000' ELSE '0' END"
+    if version >= 150_000:
+        settings["stats_fetch_consistency"] = "'none'"
+    return settings
 
 
 POSTGRES: Engine = PostgresEngine()

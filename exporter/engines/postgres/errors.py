@@ -50,15 +50,17 @@ _FIXES = (
     (
         Reason.TOO_MANY_CONNECTIONS,
         "",
-        "raise max_connections; on PostgreSQL 16+ also: set reserved_connections = 3 and "
-        "GRANT pg_use_reserved_connections TO {user};",
+        (
+            "raise max_connections; on PostgreSQL 16+ also: set reserved_connections = 3 and "
+            "GRANT pg_use_reserved_connections TO {user};"
+        ),
     ),
     (Reason.TLS, "does not support SSL", "set ssl = on in postgresql.conf, or tls.mode to disable in the config"),
-    (Reason.TLS, "root certificate", "set tls.ca to the certificate of the authority that signed the server's"),
+    (Reason.TLS, "root certificate", "set tls.ca to the file with the certificate of its authority"),
     (
         Reason.TLS,
         "certificate verify failed",
-        "set tls.ca to the certificate of the authority that signed the server's",
+        "set tls.ca to the file with the certificate of its authority",
     ),
     (Reason.TLS, "does not match host name", "set tls.server_name to the name in the server's certificate"),
 )
@@ -82,11 +84,6 @@ def sqlstate_of(message: str) -> tuple[str | None, str]:
     if found:
         return found[1], found[2]
     return None, _WHERE.sub("", message)
-
-
-def refused_options(code: str | None, text: str) -> bool:
-    """Whether a pooler turned our session settings away."""
-    return code in {None, "08P01"} and "unsupported startup parameter" in text
 
 
 def failure(code: str | None, text: str, login: Login, *, connecting: bool = False, broken: bool = False) -> Failure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import psycopg
 from psycopg import pq
@@ -29,28 +29,26 @@ def server_limit(seconds: float) -> int | None:
 class PostgresSession:
     """A session on a server, or on whatever server a pooler lends for one transaction.
 
+    It takes every connection for a pooler's until `settle` has found out that it isn't.
+
     Attributes:
         login: As whom it is connected.
         address: Where to, for people.
         pooled: Whether a pooler stands in between, so that nothing is ever set beyond a transaction.
     """
 
-    def __init__(
-        self, pgconn: pq.abc.PGconn, login: Login, address: str, settings: Mapping[str, str | int], *, pooled: bool
-    ) -> None:
+    def __init__(self, pgconn: pq.abc.PGconn, login: Login, address: str, settings: Mapping[str, str]) -> None:
         self.login = login
         self.address = address
-        self.pooled = pooled
+        self.pooled = True
         self._pgconn = pgconn
+        self._settings = settings
+        self._limit = 0
         self._codec = values.codec(_parameter(pgconn, b"server_encoding"))
         self._connection = psycopg.Connection(pgconn)
         self._connection.autocommit = True
         self._connection.prepare_threshold = None
         values.register(self._connection.adapters, self._codec)
-        self._limit = settings["statement_timeout"]
-        local = {"client_encoding": "SQL_ASCII", **settings}
-        del local["statement_timeout"], local["default_transaction_read_only"]
-        self._local = "; ".join(f"SET LOCAL {name} = {value}" for name, value in local.items())
         # Statements with columns of types we can't read, rewritten so that the server gives them as text.
         self._rewritten: dict[str, tuple[tuple[str, ...], str]] = {}
 
@@ -64,16 +62,6 @@ class PostgresSession:
         """Protocol and cipher, None if the connection is not encrypted."""
         return None if self.closed else libpq.tls(self._pgconn)
 
-    @property
-    def backend_pid(self) -> int:
-        """The process that the greeting named; a pooler makes one up."""
-        return self._pgconn.backend_pid
-
-    @property
-    def server_version(self) -> int:
-        """The version of the greeting, such as 180001; 0 if it was none of PostgreSQL's."""
-        return self._pgconn.server_version
-
     def run(self, sql: str, deadline: Deadline) -> Rows:
         """Run one statement that returns rows or nothing.
 
@@ -85,33 +73,56 @@ class PostgresSession:
         limit = server_limit(deadline.remaining())
         if limit is None:
             raise Failure(Reason.TIMEOUT, "no time was left to ask")
-        if self.closed:
-            raise Failure(Reason.CONNECT, "the connection is gone")
-        with WATCHDOG.guard(self._pgconn.socket, deadline) as guard:
-            try:
-                return self._run(sql, limit)
-            except psycopg.Error as error:
-                failure = self._failure(error, fired=guard.fired)
-        if failure.broken:
-            self.close()
-        raise failure
+        if self.pooled:
+            return self._guarded(lambda: self._in_transaction(sql, limit), deadline)
+        return self._guarded(lambda: self._within(limit, sql), deadline)
+
+    def settle(self, deadline: Deadline, more: Mapping[str, str], *, anyway: bool = False) -> None:
+        """Make the settings, and `more` (SQL expressions), for the whole session, unless a pooler stands in between.
+
+        Behind a pooler the process that runs this isn't the one that the greeting named. One statement both looks and
+        sets, since between two a pooler could change the server. `anyway` takes the word of a config for it.
+
+        Raises:
+            Failure: As of `run`.
+        """
+        wanted = {**{name: literal(value) for name, value in self._settings.items()}, **more}
+        made = ", ".join(f"pg_catalog.set_config('{name}', {value}, false)" for name, value in wanted.items())
+        ours = "true" if anyway else f"pg_catalog.pg_backend_pid() = {self._pgconn.backend_pid}"
+        sql = f"SELECT CASE WHEN {ours} THEN pg_catalog.concat({made}) END"
+        [(done,)] = self._guarded(lambda: self._fetch(sql), deadline).rows
+        if done is not None:
+            self.pooled = False
+            self._limit = int(self._settings["statement_timeout"])
 
     def close(self) -> None:
         """Close the connection without waiting for the server."""
         with contextlib.suppress(psycopg.Error):
             self._connection.close()
 
-    def _run(self, sql: str, limit: int) -> Rows:
-        if self.pooled:
-            return self._in_transaction(sql, limit)
+    def _guarded(self, work: Callable[[], Rows], deadline: Deadline) -> Rows:
+        if self.closed:
+            raise Failure(Reason.CONNECT, "the connection is gone")
+        with WATCHDOG.guard(self._pgconn.socket, deadline) as guard:
+            try:
+                return work()
+            except psycopg.Error as error:
+                failure = self._failure(error, fired=guard.fired)
+        if failure.broken:
+            self.close()
+        raise failure
+
+    def _within(self, limit: int, sql: str) -> Rows:
         if limit != self._limit:
             self._execute(f"SET statement_timeout = {limit}")
             self._limit = limit
         return self._fetch(sql)
 
     def _in_transaction(self, sql: str, limit: int) -> Rows:
-        self._execute(f"BEGIN READ ONLY; SET LOCAL statement_timeout = {limit}; {self._local}")
+        local = {**self._settings, "statement_timeout": str(limit)}
+        begin = ["BEGIN READ ONLY", *(f"SET LOCAL {name} = {literal(value)}" for name, value in local.items())]
         try:
+            self._execute("; ".join(begin))
             rows = self._fetch(sql)
         except psycopg.Error:
             # A connection that is lost has taken its transaction along.
@@ -143,6 +154,11 @@ class PostgresSession:
             return Failure(Reason.TIMEOUT, "the server did not answer in time", broken=True)
         text = error.diag.message_primary or str(error)
         return errors.failure(error.sqlstate, text, self.login, broken=self.closed)
+
+
+def literal(value: str) -> str:
+    """A string as SQL writes it."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _parameter(pgconn: pq.abc.PGconn, name: bytes) -> str | None:

@@ -46,11 +46,17 @@ def codec(server_encoding: str | None) -> str:
 
 def register(target: AdaptersMap, encoding: str) -> None:
     """Have a connection to a database in this encoding (a Python codec) read values the way this module says."""
-    text = _loader(lambda data: bytes(data).decode(encoding, "replace"))
+
+    class Text(Loader):
+        format = Format.BINARY
+
+        def load(self, data: Buffer) -> str:
+            return str(data, encoding, "replace")
+
     for name in _TEXT:
-        target.register_loader(name, text)
+        target.register_loader(name, Text)
     # Type 0 stands for all that no loader knows.
-    target.register_loader(0, text)
+    target.register_loader(0, Text)
     for name, read in _READERS.items():
         target.register_loader(name, _loader(read))
 
@@ -65,8 +71,8 @@ def _loader(read: Callable[[Buffer], Any]) -> type[Loader]:
     return Reader
 
 
-def _integer(size: int) -> Callable[[Buffer], int]:
-    return lambda data: int.from_bytes(bytes(data)[:size], "big")
+def _integer(data: Buffer) -> int:
+    return int.from_bytes(data, "big")
 
 
 def _moment(data: Buffer) -> float:
@@ -121,9 +127,9 @@ _READERS: dict[str, Callable[[Buffer], Any]] = {
     "date": _date,
     "interval": _interval,
     "pg_lsn": _lsn,
-    "xid": _integer(4),
-    "cid": _integer(4),
-    "xid8": _integer(8),
+    "xid": _integer,
+    "cid": _integer,
+    "xid8": _integer,
 }
 
 _types = adapters.types
