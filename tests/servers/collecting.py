@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,8 +29,14 @@ class Samples:
     """The samples of one run, without the labels that every series has."""
 
     def __init__(self, text: str) -> None:
+        # The parser adds _total to the names of counters that have none.
+        written = set(re.findall(r"^[a-z]\w*", text, re.MULTILINE))
         self.all: list[tuple[str, dict[str, str], float]] = [
-            (sample.name, {k: v for k, v in sample.labels.items() if k not in {"server", "engine"}}, sample.value)
+            (
+                sample.name if sample.name in written else sample.name.removesuffix("_total"),
+                {k: v for k, v in sample.labels.items() if k not in {"server", "engine"}},
+                sample.value,
+            )
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         ]
