@@ -77,19 +77,8 @@ def start_postgres(scratch: Path) -> list[DemoServer]:
                 f"CREATE ROLE exporter LOGIN PASSWORD '{primary.exporter_password}' "
                 "IN ROLE pg_monitor CONNECTION LIMIT 3"
             )
-        copy = [
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(primary.port),
-            "-U",
-            "postgres",
-            "-D",
-            home / "standby",
-            "-R",
-            "-c",
-            "fast",
-        ]
+        copy: list[str | Path] = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-R", "-c", "fast"]
+        copy += ["-D", home / "standby"]
         run([programs / "pg_basebackup", *copy], cwd=home, env={**os.environ, "PGPASSWORD": password})
         standby = _start_postgres("standby", programs, home, "standby", password, primary.exporter_password)
     except BaseException:
