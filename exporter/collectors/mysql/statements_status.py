@@ -7,9 +7,8 @@ from exporter.gates import mariadb, mysql, setting
 from exporter.subjects.statements.measures import SLOW, THRESHOLD, TOTALS
 from exporter.subjects.statements.mysql import Questions, SlowQueries
 
-_OFF = setting(
-    "performance_schema", "OFF", fix="nothing: with performance_schema=ON the collector mysql_statements has this"
-)
+# With performance_schema the collectors mysql_statements and mysql_statement_histogram have more.
+_OFF = ~setting("performance_schema", "ON", fix="")
 _LIMIT = "SELECT 'LONG_QUERY_TIME', @@GLOBAL.long_query_time"
 
 

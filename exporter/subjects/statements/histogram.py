@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from functools import lru_cache
+from itertools import accumulate
 
 from exporter.declare import Context, Rows
 from exporter.subjects.statements.measures import COLUMNS, slow_threshold
@@ -38,32 +39,21 @@ class MySQLHistogram:
             new = count - before if count >= before else count
             self._counts[bound] = self._counts.get(bound, 0) + new
         self._last = now
+        bounds = sorted(self._counts)
+        below = dict(zip(bounds, accumulate(self._counts[bound] for bound in bounds), strict=True))
         count = sum(self._counts.values())
-        threshold = _bound_for(slow_threshold(context), self._counts)
-        slow = count - _below(self._counts, threshold)
-        return Rows(
-            COLUMNS,
-            [(None, None, None, slow, "histogram", threshold / PICOSECONDS, (merged(self._counts), None, count))],
-        )
+        own = tuple(bound for bound in bounds if bound != _ENDLESS)
+        wanted = slow_threshold(context) * PICOSECONDS
+        threshold = min((bound for bound in own if bound >= wanted), default=own[-1])
+        buckets = [(bound / PICOSECONDS, below[bound]) for bound in _chosen(own)]
+        slow = count - below[threshold]
+        return Rows(COLUMNS, [(None, None, None, slow, "histogram", threshold / PICOSECONDS, (buckets, None, count))])
 
     def rebase(self) -> None:
         """Another server answers: the next reading is a baseline."""
         self._last = None
 
 
-def merged(counts: Mapping[int, int]) -> list[tuple[float, int]]:
-    """The server's buckets (upper bound in picoseconds to count) as at most 20 of (seconds, cumulative count)."""
-    own = [bound for bound in counts if bound != _ENDLESS]
-    if not own:
-        return []
-    chosen = sorted({min(own, key=lambda bound: abs(math.log(bound / PICOSECONDS / want))) for want in _WANTED})
-    return [(bound / PICOSECONDS, _below(counts, bound)) for bound in chosen]
-
-
-def _bound_for(seconds: float, counts: Mapping[int, int]) -> int:
-    own = [bound for bound in counts if bound != _ENDLESS]
-    return min((bound for bound in own if bound >= seconds * PICOSECONDS), default=max(own))
-
-
-def _below(counts: Mapping[int, int], limit: int) -> int:
-    return sum(count for bound, count in counts.items() if bound <= limit)
+@lru_cache(maxsize=8)
+def _chosen(own: tuple[int, ...]) -> list[int]:
+    return sorted({min(own, key=lambda bound: abs(math.log(bound / PICOSECONDS / wanted))) for wanted in _WANTED})
