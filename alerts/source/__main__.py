@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alerts.source import availability, connections, growth, replication, slow_statements
 from alerts.source.render import text
-from alerts.source.settings import Settings, load
+from alerts.source.settings import SETTINGS, Settings, SettingsError, load
 
 ROOT = Path(__file__).parents[1]
 SUBJECTS = (availability, connections, slow_statements, growth, replication)
@@ -28,16 +28,21 @@ def files(settings: Settings) -> dict[Path, str]:
     configured = {(name, severity) for name, levels in settings.alerts.items() for severity in levels}
     if unknown := sorted(configured - known):
         name, severity = unknown[0]
-        raise KeyError(f"settings.yml: alerts.{name}.{severity} belongs to no alert; known names: {sorted(known)}")
+        names = ", ".join(sorted(".".join(one) for one in known))
+        raise SettingsError(f"alerts.{name}.{severity}: no such alert; there are {names}")
     return wanted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 0, or 1 if --check found files that are not what the settings give."""
+    """Exit status 0; 1 if --check found files that are not what the settings give; 2 if the settings are wrong."""
     parser = argparse.ArgumentParser(prog="python -m alerts.source", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is not current")
     check = parser.parse_args(arguments).check
-    wanted = files(load())
+    try:
+        wanted = files(load())
+    except SettingsError as error:
+        print(f"{SETTINGS.relative_to(ROOT.parent)}: {error}", file=sys.stderr)
+        return 2
     present = {path for folder in ("recording", "rules") for path in (ROOT / folder).glob("*.yml")}
     stale = [path for path, body in wanted.items() if path not in present or path.read_text(encoding="utf-8") != body]
     stray = sorted(present - wanted.keys())

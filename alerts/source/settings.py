@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 SETTINGS = Path(__file__).parents[1] / "settings.yml"
 MIN_SCRAPES = 4
@@ -29,6 +29,10 @@ def _duration(text: str) -> str:
 
 
 Duration = Annotated[str, AfterValidator(_duration)]
+
+
+class SettingsError(ValueError):
+    """The file does not fit; the message has one line for each fault, with the place."""
 
 
 class _Strict(BaseModel):
@@ -81,13 +85,19 @@ class Settings(_Strict):
         return self
 
     def timing(self, alert: str, severity: Severity) -> Timing:
-        """The durations of one alert; KeyError with the place to fix if the file has none."""
+        """The durations of one alert; SettingsError with the place to fix if the file has none."""
         try:
             return self.alerts[alert][severity]
         except KeyError:
-            raise KeyError(f"settings.yml: add alerts.{alert}.{severity} with its `for`") from None
+            raise SettingsError(f"alerts.{alert}.{severity}: missing; add it with its `for`") from None
 
 
 def load(path: Path = SETTINGS) -> Settings:
-    """Reads and checks the file; pydantic.ValidationError names each bad key."""
-    return Settings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    """Reads and checks the file; SettingsError names each bad key."""
+    try:
+        return Settings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise SettingsError(str(error)) from None
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors())
+        raise SettingsError("\n".join(faults)) from None

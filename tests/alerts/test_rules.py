@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from alerts.source.__main__ import files
+from alerts.source.settings import SettingsError, load
 from tests.alerts.promql import ask, exporter_metrics, unknown
 from tests.alerts.rules import ALERTS, GROUPS, RECORDINGS, ROOT, RULES, cases, name, questions
 
@@ -117,16 +119,38 @@ def test_groups_are_small_and_named_once() -> None:
     assert all(len(group["rules"]) <= 20 and len(group["name"]) <= 40 for group in GROUPS)
 
 
-def test_a_wrong_setting_is_named(tmp_path: Any) -> None:
-    from alerts.source.settings import load  # noqa: PLC0415
-
-    settings = yaml.safe_load((ROOT / "alerts" / "settings.yml").read_text())
-    settings["windows"]["slow_statements"] = "1m"
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        (
+            "slow_statements: 5m",
+            "slow_statements: 1m",
+            r"windows.slow_statements: 1m is shorter than 4 scrapes \(120s\)",
+        ),
+        ("slow_statements: 5m", "slow_statements: 5 minutes", r"^windows.slow_statements: .*'5 minutes' is not a dur"),
+        (
+            "critical: {for: 10m}",
+            "critical: {four: 10m}",
+            r"^alerts.DatabaseMetricsAbsent.critical.for: Field required\n",
+        ),
+        ("runbook_base:", "runbook_bass:", r"^runbook_bass: Extra inputs are not permitted"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, right: str, wrong: str, told: str) -> None:
+    text = (ROOT / "alerts" / "settings.yml").read_text()
+    assert right in text
     path = tmp_path / "settings.yml"
-    path.write_text(yaml.safe_dump(settings))
-    with pytest.raises(ValueError, match=r"windows.slow_statements: 1m is shorter than 4 scrapes \(120s\)"):
+    path.write_text(text.replace(right, wrong))
+    with pytest.raises(SettingsError, match=re.compile(told, re.MULTILINE)):
         load(path)
-    settings["windows"]["slow_statements"] = "5 minutes"
-    path.write_text(yaml.safe_dump(settings))
-    with pytest.raises(ValueError, match=r"windows.slow_statements\n.*'5 minutes' is not a duration"):
-        load(path)
+
+
+def test_alerts_and_their_durations_belong_together(tmp_path: Path) -> None:
+    text = (ROOT / "alerts" / "settings.yml").read_text()
+    path = tmp_path / "settings.yml"
+    path.write_text(text.replace("  DatabaseServerDown:", "  DatabaseServerDawn:"))
+    with pytest.raises(SettingsError, match=r"alerts.DatabaseServerDown.critical: missing"):
+        files(load(path))
+    path.write_text(text + "  DatabaseServerDawn:\n    critical: {for: 1m}\n")
+    with pytest.raises(SettingsError, match=r"alerts.DatabaseServerDawn.critical: no such alert"):
+        files(load(path))
