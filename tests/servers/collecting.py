@@ -79,6 +79,11 @@ class Watch:
         identity = self.engine.identify(self.session, Deadline.after(10))
         return self.engine.learn(self.session, identity, self.config, Deadline.after(10))
 
+    def forget(self) -> None:
+        """Another server answers from here on."""
+        for state in self._states.values():
+            state.rebase()
+
     def run(self, name: str, facts: Facts | None = None) -> Samples:
         """Run a collector; no samples if it isn't meant for this server."""
         collector = collectors_by_name()[name]

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 from exporter.declare import Context, Rows
 
 # Over four hours at a reading every 15 seconds.
 _READINGS = 1000
+
+
+@dataclass(slots=True)
+class _End:
+    """Where the sender's WAL ended from the first to the last reading of it, in monotonic seconds."""
+
+    position: int
+    first: float
+    last: float
 
 
 class ReplayClock:
@@ -19,26 +29,27 @@ class ReplayClock:
     """
 
     def __init__(self) -> None:
-        # (monotonic seconds, position) as announced by the sender; positions rise.
-        self._ends: deque[tuple[float, int]] = deque(maxlen=_READINGS)
+        self._ends: deque[_End] = deque(maxlen=_READINGS)
 
     def feed(self, rows: Rows, context: Context) -> Rows:
-        """Add `lag`: seconds behind, 0 on a server that follows nobody, None if unknown.
+        """Add `lag`, seconds behind or None if unknown, and `native_lag`, which is 0 on a server that follows nobody.
 
         Args:
             rows: One row with is_replica (0 or 1), streaming (bool), latest (position up to which the sender is known
                 to have WAL), replayed (position) and replay_age (seconds since the last replayed transaction).
             context: Of the run.
         """
-        return Rows.of((*rows.columns, "lag"), [row | {"lag": self._lag(row, context.now)} for row in rows.dicts()])
+        found = []
+        for row in rows.dicts():
+            lag = self._lag(row, context.now) if row["is_replica"] else None
+            found.append(row | {"lag": lag, "native_lag": lag if row["is_replica"] else 0})
+        return Rows.of((*rows.columns, "lag", "native_lag"), found)
 
     def rebase(self) -> None:
         """Forget everything: positions of another server mean nothing here."""
         self._ends.clear()
 
     def _lag(self, row: dict[str, Any], now: float) -> float | None:
-        if not row["is_replica"]:
-            return 0.0
         latest, replayed, age = row["latest"], row["replayed"], row["replay_age"]
         if row["streaming"] and latest is not None:
             self._note(now, latest)
@@ -47,23 +58,26 @@ class ReplayClock:
         known = [seconds for seconds in (age, self._since(replayed, now)) if seconds is not None]
         return max(0.0, min(known)) if known else None
 
-    def _note(self, now: float, latest: int) -> None:
-        if self._ends and latest < self._ends[-1][1]:
+    def _note(self, now: float, position: int) -> None:
+        if self._ends and position < self._ends[-1].position:
             self.rebase()
-        if self._ends and latest == self._ends[-1][1]:
-            self._ends.pop()
-        self._ends.append((now, latest))
+        if self._ends and position == self._ends[-1].position:
+            self._ends[-1].last = now
+        else:
+            self._ends.append(_End(position, now, now))
 
     def _since(self, replayed: int | None, now: float) -> float | None:
         """Seconds since the sender's WAL ended at `replayed`, taken to have grown evenly between two readings."""
         if replayed is None:
             return None
-        while len(self._ends) > 1 and self._ends[1][1] <= replayed:
+        while len(self._ends) > 1 and self._ends[1].position <= replayed:
             self._ends.popleft()
-        if not self._ends or self._ends[0][1] > replayed:
+        if not self._ends or self._ends[0].position > replayed:
             return None
-        then, end = self._ends[0]
+        end = self._ends[0]
+        then = end.last
         if len(self._ends) > 1:
-            later, further = self._ends[1]
-            then += (later - then) * (replayed - end) / (further - end)
+            following = self._ends[1]
+            share = (replayed - end.position) / (following.position - end.position)
+            then += (following.first - end.last) * share
         return now - then

@@ -46,7 +46,7 @@ replication = Collector(
             ),
         ),
         block(
-            gauge("pg_replication_lag_seconds", "lag", help=f"{_LAG}; 0 on a primary.", drop_in=True),
+            gauge("pg_replication_lag_seconds", "native_lag", help=f"{_LAG}; 0 on a primary.", drop_in=True),
             when=~RECOVERING,
         ),
         block(
