@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.live import live, live_prometheus  # noqa: F401 - fixtures for every folder
 from tests.providers.base import Account, DatabaseServer, ProviderError
+from tests.providers.engine import Engine
 from tests.providers.fleet import Fleet
 from tests.providers.tools import PgBouncer, Program, Prometheus
 
@@ -189,6 +192,22 @@ def pgbouncer(fleet: Fleet) -> Iterator[Callable[..., PgBouncer]]:
     yield run
     for each in made:
         each.stop()
+
+
+@pytest.fixture(scope="session")
+def docker_engine(fleet: Fleet) -> Iterator[Engine]:
+    """Give a Docker engine: the machine's, or one of our own (``host`` is its DOCKER_HOST)."""
+    engine = Engine(fleet.workspace)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def base_image(docker_engine: Engine) -> str:
+    """Give the name of an image that the Dockerfile can build on: ``--build-arg BASE=...``."""
+    found = re.search(r"^ARG BASE=(\S+)$", (Path(__file__).parent.parent / "Dockerfile").read_text(), re.MULTILINE)
+    assert found is not None, "the Dockerfile names no ARG BASE"
+    return docker_engine.base_image(found[1])
 
 
 @pytest.fixture
