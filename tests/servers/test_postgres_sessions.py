@@ -1,0 +1,177 @@
+"""Sessions on real PostgreSQL servers keep their limits and learn what is true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from exporter.engines.deadline import Deadline
+from exporter.facts import Role
+from exporter.failure import Reason
+from tests.postgres_sessions import ENGINE, Connect, config, deadline, failing, sessions, value
+from tests.providers.base import Account, DatabaseServer, wait_for
+
+pytestmark = pytest.mark.engine("postgres")
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    with sessions() as open_one:
+        yield open_one
+
+
+@pytest.fixture(scope="module")
+def account(server: DatabaseServer) -> Account:
+    return server.account(name="session_tester", limit=10)
+
+
+def test_settings_are_in_force_and_seen_by_others(server: DatabaseServer, account: Account, connect: Connect) -> None:
+    session = connect(config(server, account))
+    assert not session.pooled
+    expected = {
+        "lock_timeout": "250ms",
+        "idle_in_transaction_session_timeout": "5s",
+        "default_transaction_read_only": "on",
+        "search_path": "pg_catalog",
+        "jit": "off",
+        "max_parallel_workers_per_gather": "0",
+        "application_name": "database_exporter",
+    }
+    if server.version >= (14,):
+        expected["client_connection_check_interval"] = "1s"
+    if server.version >= (15,):
+        expected["stats_fetch_consistency"] = "none"
+    assert {name: session.run(f"SHOW {name}", deadline()).rows[0][0] for name in expected} == expected
+    pid = value(session, "pg_backend_pid()")
+    seen = server.execute("SELECT application_name FROM pg_stat_activity WHERE pid = %s", params=(pid,))
+    assert seen == [("database_exporter",)]
+
+
+def test_the_role_has_settings_of_its_own_that_do_not_win(server: DatabaseServer, connect: Connect) -> None:
+    role = server.account(
+        "ALTER ROLE session_odd SET statement_timeout = 0",
+        "ALTER ROLE session_odd SET search_path = public, pg_catalog",
+        "ALTER ROLE session_odd SET default_transaction_read_only = off",
+        "ALTER ROLE session_odd SET client_encoding = 'LATIN1'",
+        name="session_odd",
+    )
+    session = connect(config(server, role))
+    assert value(session, "current_setting('search_path')") == "pg_catalog"
+    assert value(session, "current_setting('statement_timeout')") != "0"
+    assert value(session, "'é€'") == "é€"
+
+
+def test_the_server_gives_up_before_the_client(server: DatabaseServer, account: Account, connect: Connect) -> None:
+    session = connect(config(server, account))
+    for seconds in (0.3, 1.0, 2.5):
+        failure = failing(session.run, "SELECT pg_sleep(60)", deadline(seconds), within=seconds)
+        assert (failure.reason, failure.broken) == (Reason.TIMEOUT, False)
+    assert value(session, "1") == 1
+
+
+def test_the_limit_is_set_anew_only_when_it_changes(server: DatabaseServer, account: Account, connect: Connect) -> None:
+    session = connect(config(server, account))
+    counted = (
+        "SELECT calls FROM pg_stat_statements WHERE query ILIKE 'SET statement_timeout%%' AND userid = %s::regrole"
+    )
+    server.execute("SELECT pg_stat_statements_reset()")
+    for _ in range(20):
+        session.run("SELECT 1", Deadline.after(5))
+    assert server.execute(counted, params=(account.user,)) == []
+    session.run("SELECT 1", Deadline.after(0.7))
+    assert sum(calls for (calls,) in server.execute(counted, params=(account.user,))) == 1
+
+
+def test_nothing_can_be_written(server: DatabaseServer, connect: Connect) -> None:
+    session = connect(config(server))
+    for statement in ("CREATE TABLE public.written ()", "SELECT lo_create(0)", "CREATE TEMP TABLE t ()"):
+        failure = failing(session.run, statement, deadline())
+        if "TEMP" not in statement:
+            assert "read-only" in failure.message
+    assert server.execute("SELECT count(*) FROM pg_class WHERE relname = 'written'") == [(0,)]
+
+
+def test_a_lock_is_not_waited_for(server: DatabaseServer, connect: Connect) -> None:
+    server.execute("CREATE TABLE IF NOT EXISTS session_locked ()")
+    session = connect(config(server))
+    with server.connect() as other, other.transaction():
+        other.execute("LOCK TABLE session_locked IN ACCESS EXCLUSIVE MODE")
+        failure = failing(session.run, "SELECT * FROM public.session_locked", deadline(), within=5)
+    assert (failure.reason, failure.broken) == (Reason.LOCK, False)
+    assert session.run("SELECT * FROM public.session_locked", deadline()).rows == []
+
+
+def test_no_time_left_is_no_query(server: DatabaseServer, connect: Connect) -> None:
+    session = connect(config(server))
+    failure = failing(session.run, "SELECT 1", deadline(0))
+    assert (failure.reason, failure.broken) == (Reason.TIMEOUT, False)
+    assert value(session, "1") == 1
+
+
+def test_no_process_stays_when_a_session_is_closed(server: DatabaseServer, connect: Connect) -> None:
+    session = connect(config(server))
+    pid = value(session, "pg_backend_pid()")
+    session.close()
+    gone = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
+    assert wait_for(lambda: server.execute(gone, params=(pid,)) == [(0,)], 10)
+    assert failing(session.run, "SELECT 1", deadline()).reason is Reason.CONNECT
+
+
+def test_identity_and_facts_are_what_the_server_says(
+    server: DatabaseServer, account: Account, connect: Connect
+) -> None:
+    there = config(server, account)
+    session = connect(there)
+    identity = ENGINE.identify(session, deadline())
+    [(system, start)] = server.execute(
+        "SELECT system_identifier::text, extract(epoch FROM pg_postmaster_start_time())::float8 "
+        "FROM pg_control_system()"
+    )
+    assert identity.system == system
+    assert identity.start_time == pytest.approx(start)
+    assert identity.role is Role.PRIMARY
+    facts = ENGINE.learn(session, identity, there, deadline())
+    assert facts.version == server.version
+    assert facts.version_text == server.execute("SHOW server_version")[0][0]
+    assert {"pg_monitor", "pg_read_all_stats", "pg_read_all_settings"} <= facts.grants
+    assert "superuser" not in facts.grants
+    assert facts.preloaded == {"pg_stat_statements"}
+    assert facts.settings["max_connections"] == server.execute("SHOW max_connections")[0][0]
+    [(version, schema)] = server.execute(
+        "SELECT extversion, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'pg_stat_statements'"
+    )
+    found = facts.extensions["pg_stat_statements"]
+    assert (".".join(map(str, found.version)), found.schema, found.database) == (version, schema, "postgres")
+
+
+def test_a_superuser_and_a_poor_account_are_told_apart(server: DatabaseServer, connect: Connect) -> None:
+    rich, poor = (
+        config(server),
+        config(server, server.account("REVOKE pg_monitor FROM session_bare", name="session_bare")),
+    )
+    for there, superuser in ((rich, True), (poor, False)):
+        session = connect(there)
+        facts = ENGINE.learn(session, ENGINE.identify(session, deadline()), there, deadline())
+        assert ("superuser" in facts.grants, "pg_monitor" in facts.grants) == (superuser, superuser)
+        assert bool(facts.preloaded) is superuser
+
+
+def test_databases_are_those_one_can_enter(server: DatabaseServer, account: Account, connect: Connect) -> None:
+    for name in ("session_db", "session_closed", "rdsadmin"):
+        server.execute(f"CREATE DATABASE {name}")
+    try:
+        server.execute("ALTER DATABASE session_closed ALLOW_CONNECTIONS false")
+        names = ENGINE.databases(connect(config(server, account)), deadline())
+        assert {"postgres", "session_db"} <= set(names)
+        assert not {"session_closed", "rdsadmin", "template0", "template1"} & set(names)
+    finally:
+        for name in ("session_db", "session_closed", "rdsadmin"):
+            server.execute(f"DROP DATABASE {name}")
+
+
+def test_it_connects_through_the_socket(server: DatabaseServer, connect: Connect) -> None:
+    if server.socket is None:
+        return
+    session = connect(config(server, host="localhost", socket=str(server.socket)))
+    assert value(session, "inet_client_addr() IS NULL") is True
