@@ -98,7 +98,7 @@ class _Not(Gate):
     part: Gate
 
     def miss(self, facts: Facts) -> Miss | None:
-        return Miss(f"needs {self}") if self.part.passes(facts) else None
+        return Miss(f"not for {self.part}") if self.part.passes(facts) else None
 
     def __str__(self) -> str:
         return f"not {self.part}"

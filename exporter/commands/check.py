@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from rich.console import Console
@@ -39,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, config: Config) -> int:
     """Check every server of the config; see the module for what is said and the constants for what is returned."""
+    # What the log would say is in the table.
+    logging.getLogger("exporter.polling").setLevel(logging.CRITICAL)
     # Without a terminal nothing is wrapped, so that the output can be searched.
     console = Console(highlight=False, soft_wrap=True)
     if not config.servers:

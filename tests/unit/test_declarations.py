@@ -1,5 +1,6 @@
 """What holds for every collector, without a server: names, labels, units, gates without gaps."""
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -82,23 +83,27 @@ class _Everything(dict[str, Any]):
 
 
 class _AnyText(str):
-    """Equal to every text."""
+    """Equal to every text, or to none."""
 
-    __slots__ = ()
+    equal = True
 
     def lower(self) -> "_AnyText":
         return self
 
     def __eq__(self, other: object) -> bool:
-        return True
+        return self.equal
 
     def __ne__(self, other: object) -> bool:
-        return False
+        return not self.equal
 
     __hash__ = str.__hash__
 
 
-def _facts(flavor: str, version: tuple[int, ...], role: Role) -> Facts:
+class _NoText(_AnyText):
+    equal = False
+
+
+def _facts(flavor: str, version: tuple[int, ...], role: Role, setting: _AnyText) -> Facts:
     everything: Mapping[str, Any] = _Everything(Extension((99,), "public", "postgres"))
     return Facts(
         engine="postgres" if flavor == "postgres" else "mysql",
@@ -109,7 +114,7 @@ def _facts(flavor: str, version: tuple[int, ...], role: Role) -> Facts:
         database="postgres",
         extensions=everything,
         grants=_Everything(True),  # type: ignore[arg-type]
-        settings=_Everything(_AnyText()),
+        settings=_Everything(setting),
     )
 
 
@@ -118,8 +123,8 @@ def _servers(collector: Collector) -> Iterator[Facts]:
         if (flavor == "postgres") != (collector.engine == "postgres"):
             continue
         for version in versions:
-            for role in Role:
-                facts = _facts(flavor, version, role)
+            for role, setting in itertools.product(Role, (_AnyText(), _NoText())):
+                facts = _facts(flavor, version, role, setting)
                 if collector.when.passes(facts):
                     yield facts
 
