@@ -57,7 +57,7 @@ def accepts_gzip(accept_encoding: str | None) -> bool:
 
 
 def _ranges(header: str) -> list[tuple[str, dict[str, str], float]]:
-    """Name, parameters and q of each item of a header; an item whose q is no number counts as refused."""
+    """Name, parameters and q of each item of a header; an item whose q is no number from 0 to 1 counts as refused."""
     items = []
     for item in header.split(","):
         name, *rest = [piece.strip() for piece in item.split(";")]
@@ -70,6 +70,8 @@ def _ranges(header: str) -> list[tuple[str, dict[str, str], float]]:
         try:
             q = float(parameters.pop("q", "1"))
         except ValueError:
+            q = 0.0
+        if not 0 <= q <= 1:
             q = 0.0
         items.append((name.lower(), parameters, q))
     return items

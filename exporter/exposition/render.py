@@ -143,12 +143,14 @@ def _block(
     if not measures:
         return
     labels = [(label, position[column]) for label, column in part.labels.items()]
-    values = _unique(part, rows.rows, [index for _, index in labels], dropped, measures)
+    values = rows.rows
+    native = _label_texts(values, labels, server_label(server))
+    if len(set(native)) < len(native):
+        values, native = _unique(part, values, native, dropped, measures)
     if budget is not None and len(values) * len(measures) > budget:
         fit = max(0, budget // len(measures))
         dropped["budget"] += (len(values) - fit) * len(measures)
-        values = values[:fit]
-    native = _label_texts(values, labels, server_label(server))
+        values, native = values[:fit], native[:fit]
     shared: list[str] | None = None
     for measure, index in measures:
         texts = native
@@ -188,21 +190,17 @@ _MERGES: dict[str, Callable[[Iterable[Any]], Any]] = {"sum": sum, "max": max, "m
 def _unique(
     part: Block,
     rows: Sequence[tuple[Any, ...]],
-    labels: Sequence[int],
+    labels: Sequence[str],
     dropped: Counter[str],
     measures: Sequence[tuple[Measure, int]],
-) -> Sequence[tuple[Any, ...]]:
-    """One row for each set of labels."""
-    if len(rows) < 2:
-        return rows
-    groups: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
-    for row in rows:
-        groups.setdefault(tuple(["" if row[index] is None else row[index] for index in labels]), []).append(row)
-    if len(groups) == len(rows):
-        return rows
+) -> tuple[list[tuple[Any, ...]], list[str]]:
+    """One row for each text of labels: two values that read the same would be the same series."""
+    groups: dict[str, list[tuple[Any, ...]]] = {}
+    for label, row in zip(labels, rows, strict=True):
+        groups.setdefault(label, []).append(row)
     if part.merge == "drop":
         dropped["duplicate"] += (len(rows) - len(groups)) * len(measures)
-        return [group[0] for group in groups.values()]
+        return [group[0] for group in groups.values()], list(groups)
     merge = _MERGES[part.merge]
     merged = []
     for group in groups.values():
@@ -211,7 +209,7 @@ def _unique(
             present = [item[index] for item in group if item[index] is not None]
             together[index] = merge(present) if present else None
         merged.append(tuple(together))
-    return merged
+    return merged, list(groups)
 
 
 def _lines(measure: Measure, labels: Sequence[str], values: Sequence[Any], dropped: Counter[str]) -> list[str]:
@@ -247,8 +245,9 @@ def _histogram_lines(
             mine = [f'{name}_bucket{label[:-1]},le="{float(bound)!r}"}} {number(below)}\n' for bound, below in buckets]
             mine.append(f'{name}_bucket{label[:-1]},le="+Inf"}} {number(count)}\n')
             if total is not None:
+                # OpenMetrics has both or none; without them the last bucket still tells the count.
                 mine.append(f"{name}_sum{label} {number(total)}\n")
-            mine.append(f"{name}_count{label} {number(count)}\n")
+                mine.append(f"{name}_count{label} {number(count)}\n")
         except (ValueError, TypeError, OverflowError):
             dropped["value"] += 1
             continue

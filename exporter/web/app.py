@@ -45,6 +45,11 @@ class Web:
         starlette.router.redirect_slashes = False
         self.app: ASGIApp = _Headers(starlette)
 
+    def end(self) -> None:
+        """The end has begun: say so, and answer soon what is under way. To be called on the event loop."""
+        self.ready = False
+        self._pages.hurry()
+
     def close(self) -> None:
         """Make no further pages."""
         self._pages.close()

@@ -25,18 +25,12 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
 )
+_HEADS = "".join(f'<th scope="col">{head}</th>' for head in ("Server", "State", "Role", "Version", "Last failure"))
 
 
 def landing(servers: Iterable[Watched], telemetry_path: str) -> str:
     """The page as HTML; nothing on it is asked of a database."""
     rows = "".join(_row(watched) for watched in servers)
-    table = (
-        '<table><caption>Servers</caption><thead><tr><th scope="col">Server</th><th scope="col">State</th>'
-        '<th scope="col">Role</th><th scope="col">Version</th><th scope="col">Last failure</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
-        if rows
-        else "<p>The config names no server.</p>"
-    )
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -54,7 +48,11 @@ def landing(servers: Iterable[Watched], telemetry_path: str) -> str:
 <li><a href="/sd">/sd</a>: the servers, for Prometheus' HTTP service discovery</li>
 <li><a href="/-/healthy">/-/healthy</a> and <a href="/-/ready">/-/ready</a>: whether this process lives and serves</li>
 </ul>
-{table}
+<table>
+<caption>Servers</caption>
+<thead><tr>{_HEADS}</tr></thead>
+<tbody>{rows}</tbody>
+</table>
 </main>
 </body>
 </html>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import re
@@ -28,6 +29,7 @@ LONGEST_SECONDS = 120.0
 # Runs have to be over a little before the page is due, so that their outcomes are on it.
 _SETTLING_SECONDS = 0.25
 _SETTLING_PART = 0.1
+_HURRY_SECONDS = 2.0
 # Building a page is work for a processor, not waiting: more threads would only get in each other's way.
 _THREADS = 2
 # What Prometheus, too, takes for the present.
@@ -73,6 +75,7 @@ class Pages:
         self._scrapes = scrapes
         self._process = process
         self._pool = ThreadPoolExecutor(_THREADS, "page")
+        self._waits: set[asyncio.Timeout] = set()
 
     async def metrics(self, wishes: Wishes) -> Page:
         """All servers and the process; with too many servers db_up alone of each."""
@@ -92,6 +95,12 @@ class Pages:
         flights = await self._fly([name], wishes)
         return await self._in_pool(lambda: _answer(self._server(name, flights[name]), wishes))
 
+    def hurry(self) -> None:
+        """The end has begun: pages that wait for servers come out soon, with what there is by then."""
+        latest = asyncio.get_running_loop().time() + _HURRY_SECONDS
+        for wait in self._waits:
+            wait.reschedule(min(latest, wait.when() or latest))
+
     def close(self) -> None:
         """Make no further pages."""
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -105,8 +114,15 @@ class Pages:
             due = max(due, seconds)
             settled = seconds - min(_SETTLING_SECONDS, seconds * _SETTLING_PART)
             flights[name] = self._scrapes.start(name, Deadline.after(settled))
-        if flights:
-            await asyncio.wait([asyncio.wrap_future(flight.future) for flight in flights.values()], timeout=due)
+        if not flights:
+            return flights
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(due) as wait:
+                self._waits.add(wait)
+                try:
+                    await asyncio.wait([asyncio.wrap_future(flight.future) for flight in flights.values()])
+                finally:
+                    self._waits.discard(wait)
         return flights
 
     async def _in_pool(self, make: Callable[[], Page]) -> Page:

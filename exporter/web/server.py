@@ -12,7 +12,6 @@ import signal
 import socket
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import NoReturn
 
 import uvicorn
 
@@ -147,24 +146,21 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Have signals end this server; unlike uvicorn's own way the process then lives on and exits 0."""
-        before = {number: signal.signal(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        # Left in place afterwards, so that a second signal is understood until the last moment.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._signalled)
+        yield
 
     def _signalled(self, number: int, _: FrameType | None) -> None:
         if self.should_exit:
-            _end_at_once(number)
+            os._exit(128 + number)
         self.should_exit = True
-        self._web.ready = False
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._ending.set)
+            self._loop.call_soon_threadsafe(self._end)
 
-
-def _end_at_once(number: int) -> NoReturn:
-    os._exit(128 + number)
+    def _end(self) -> None:
+        self._web.end()
+        self._ending.set()
 
 
 def _raise_file_limit() -> None:
