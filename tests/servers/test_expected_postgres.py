@@ -1,0 +1,92 @@
+"""Under load, every collector has on every PostgreSQL what tests/expected/postgres.yml lists, and nothing odd."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import yaml
+
+from exporter.registry import collectors_of
+from tests.providers.base import DatabaseServer, wait_for
+from tests.servers.collecting import Samples, watching
+
+pytestmark = pytest.mark.engine("postgres")
+LISTED = yaml.safe_load((Path(__file__).parents[1] / "expected/postgres.yml").read_text())
+DATABASE, ROLE, SLOT = "expected", "expected_tenant", "expected_slot"
+# -1 is how the server says "no limit", and -2 "half dropped".
+MAY_BE_NEGATIVE = {"pg_roles_connection_limit", "pg_database_connection_limit"}
+
+
+@pytest.fixture(scope="module")
+def pair(server: DatabaseServer, replica: DatabaseServer) -> Iterator[dict[str, DatabaseServer]]:
+    """Give a primary and its standby with something of everything on them."""
+    server.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
+    server.execute(f"DROP ROLE IF EXISTS {ROLE}")
+    server.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'x' CONNECTION LIMIT 5")
+    server.execute(f"CREATE DATABASE {DATABASE} CONNECTION LIMIT 20")
+    server.execute("SELECT pg_create_physical_replication_slot(%s, true)", params=(SLOT,))
+    with server.connect(DATABASE) as connection:
+        connection.execute("CREATE SCHEMA project")
+        connection.execute("CREATE TABLE project.items AS SELECT i AS id FROM generate_series(1, 5000) i")
+        connection.execute("UPDATE project.items SET id = id + 1 WHERE id < 100")
+        with contextlib.suppress(psycopg.Error):
+            connection.execute("SELECT 1/0")
+    replica.wait_until_caught_up()
+    yield {"primary": server, "replica": replica}
+    server.execute("SELECT pg_drop_replication_slot(%s)", params=(SLOT,))
+
+
+def everything(server: DatabaseServer) -> dict[str, Samples]:
+    """What each collector yields in its second run, in which what counts from the first has something to tell."""
+    more: dict[str, Any] = {
+        "size_limit": {DATABASE: "1GiB"},
+        "projects": [{"pattern": DATABASE, "project": "expected"}],
+    }
+    with watching(server, **more) as watch:
+        facts = watch.facts()
+        names = [collector.name for collector in collectors_of("postgres")]
+        for name in names:
+            watch.run(name, facts)
+        return {name: watch.run(name, facts) for name in names}
+
+
+@pytest.mark.parametrize("role", ["primary", "replica"])
+def test_nothing_expected_is_empty(pair: dict[str, DatabaseServer], role: str) -> None:
+    server = pair[role]
+    primary = pair["primary"]
+    assert wait_for(lambda: primary.execute("SELECT count(*) FROM pg_stat_replication")[0][0] > 0, 15)
+    found = everything(server)
+    empty = [
+        f"{collector}: {metric}"
+        for part in LISTED
+        if role in part["roles"] and server.version[0] >= part.get("since", 0)
+        for collector, metrics in part["collectors"].items()
+        for metric in metrics
+        if metric not in found[collector].names()
+    ]
+    assert not empty
+    too_new = [
+        f"{collector}: {metric}"
+        for part in LISTED
+        if server.version[0] < part.get("since", 0)
+        for collector, metrics in part["collectors"].items()
+        for metric in metrics
+        if metric in found[collector].names()
+    ]
+    assert not too_new
+    for samples in found.values():
+        for name, labels, value in samples.all:
+            assert math.isfinite(value), (name, labels)
+            assert value >= 0 or name in MAY_BE_NEGATIVE, (name, labels, value)
+
+
+def test_the_list_knows_every_collector() -> None:
+    listed = {collector for part in LISTED for collector in part["collectors"]}
+    unknown = listed - {collector.name for collector in collectors_of("postgres")}
+    assert not unknown
