@@ -57,12 +57,8 @@ _FIXES = (
     ),
     (Reason.TLS, "does not support SSL", "set ssl = on in postgresql.conf, or tls.mode to disable in the config"),
     (Reason.TLS, "root certificate", "set tls.ca to the file with the certificate of its authority"),
-    (
-        Reason.TLS,
-        "certificate verify failed",
-        "set tls.ca to the file with the certificate of its authority",
-    ),
     (Reason.TLS, "does not match host name", "set tls.server_name to the name in the server's certificate"),
+    (Reason.TLS, "SSL error", "set tls.ca to the file with the certificate of its authority"),
 )
 
 
