@@ -116,7 +116,11 @@ def _annotations() -> list[d.AnnotationQuery]:
         .datasource(DATASOURCE)
         .enable(True)
         .icon_color("blue")
-        .expr(f"changes(db_start_time_seconds{{{SELECTED}}}[2m]) > 0")
+        # Not changes(): MySQL tells only its age, so its start moves by fractions of a second.
+        .expr(
+            f"db_start_time_seconds{{{SELECTED}}} - on (job, instance, server) group_left ()\n"
+            f"min_over_time(db_start_time_seconds{{{SELECTED}}}[5m]) > 5"
+        )
         .title_format("Restart")
         .text_format("{{server}}"),
     ]
