@@ -29,6 +29,9 @@ SETTINGS = (
     "lower_case_table_names",
 )
 
+# Not a setting, but asked for like one: whether performance_schema counts transactions.
+_INSTRUMENT = "SELECT ENABLED FROM performance_schema.setup_instruments WHERE NAME = 'transaction'"
+
 # Configured channels, not those of group replication, which every member has; there the member's own role counts.
 _MYSQL = """
 SELECT @@server_uuid, UNIX_TIMESTAMP(NOW(6)) - VARIABLE_VALUE, {role}
@@ -81,14 +84,19 @@ def learn(session: MySQLSession, identity: Identity, deadline: Deadline) -> Fact
     """Learn the privileges of our account and the settings that gates ask about."""
     wanted = ", ".join(f"'{name}'" for name in SETTINGS)
     shown = session.run(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({wanted})", deadline)
+    settings = {str(name): str(value) for name, value in shown.rows}
+    grants = privileges(row[0] for row in session.run("SHOW GRANTS", deadline).rows)
+    if settings.get("performance_schema") == "ON" and "SELECT ON performance_schema.*" in grants:
+        for (enabled,) in session.run(_INSTRUMENT, deadline).rows:
+            settings["transaction_instrument"] = str(enabled)
     return Facts(
         engine="mysql",
         flavor=session.flavor,
         version=session.version,
         version_text=session.version_text,
         identity=identity,
-        grants=privileges(row[0] for row in session.run("SHOW GRANTS", deadline).rows),
-        settings=MappingProxyType({str(name): str(value) for name, value in shown.rows}),
+        grants=grants,
+        settings=MappingProxyType(settings),
     )
 
 

@@ -1,0 +1,127 @@
+"""Sessions by state, and the oldest transaction, statement and wait for a lock among them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS
+from exporter.declare import Collector, Context, Query, Rows, block, gauge
+from exporter.gates import granted, mariadb, mysql, setting
+
+_STATES = ("active", "idle", "idle_in_transaction", "other")
+
+# InnoDB tells when a transaction began in the time zone of the machine, whatever that of the session is. Waits for
+# other locks than those on rows are seen in a session's state; they are not older than its statement.
+_SQL = """
+    SELECT 'session' AS part,
+           CASE t.{command} WHEN 'Sleep' THEN 'idle' WHEN 'Connect' THEN 'other' ELSE 'active' END AS kind,
+           COUNT(*) AS sessions,
+           MAX({statement_age}) AS age,
+           SUM(t.{state} LIKE 'Waiting for %lock') AS waiting,
+           MAX(CASE WHEN t.{state} LIKE 'Waiting for %lock' THEN {statement_age} END) AS wait_age
+    FROM {sessions}
+    WHERE {clients}
+    GROUP BY kind
+    UNION ALL
+    SELECT 'transaction', IF(t.{command} = 'Sleep', 'idle', 'active'), COUNT(*),
+           MAX(TIMESTAMPDIFF(SECOND, CONVERT_TZ(x.trx_started, 'SYSTEM', @@session.time_zone), NOW())),
+           SUM(x.trx_state = 'LOCK WAIT'),
+           MAX(TIMESTAMPDIFF(SECOND, CONVERT_TZ(x.trx_wait_started, 'SYSTEM', @@session.time_zone), NOW()))
+    FROM information_schema.INNODB_TRX x STRAIGHT_JOIN {table} t ON t.{id} = x.trx_mysql_thread_id
+    WHERE {clients}
+    GROUP BY 2"""
+
+# Unlike the age in the process list, the timer of a statement is right for a client that has set its own clock.
+_THREADS = _SQL.format(
+    command="PROCESSLIST_COMMAND",
+    state="PROCESSLIST_STATE",
+    id="PROCESSLIST_ID",
+    statement_age="COALESCE(s.TIMER_WAIT / 1e12, t.PROCESSLIST_TIME)",
+    sessions="""performance_schema.threads t
+        LEFT JOIN performance_schema.events_statements_current s
+            ON s.THREAD_ID = t.THREAD_ID AND s.END_EVENT_ID IS NULL AND s.NESTING_EVENT_LEVEL = 0""",
+    table="performance_schema.threads",
+    clients=CLIENT_THREADS,
+)
+_PROCESSES = _SQL.replace("{clients}", CLIENT_PROCESSES.replace("{", "{{").replace("}", "}}"))
+
+
+def _processes(age: str) -> str:
+    return _PROCESSES.format(
+        command="COMMAND",
+        state="STATE",
+        id="ID",
+        statement_age=age,
+        sessions="information_schema.PROCESSLIST t",
+        table="information_schema.PROCESSLIST",
+    )
+
+
+def summed(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
+    """One row for each state, those without sessions too; the figures of the whole server stand in the first."""
+    found = rows.dicts()
+    sessions = [row for row in found if row["part"] == "session"]
+    transactions = [row for row in found if row["part"] == "transaction"]
+    count = dict.fromkeys(_STATES, 0) | {row["kind"]: row["sessions"] for row in sessions}
+    # The transactions are read a moment later, when more sessions may sleep in one than slept before.
+    asleep = sum(row["sessions"] for row in transactions if row["kind"] == "idle")
+    count["idle_in_transaction"] = min(asleep, count["idle"])
+    count["idle"] -= count["idle_in_transaction"]
+    whole = {
+        "transaction_age": _oldest(transactions, "age"),
+        "statement_age": _oldest([row for row in sessions if row["kind"] == "active"], "age"),
+        "waiting": sum(row["waiting"] or 0 for row in found),
+        "wait_age": _oldest(found, "wait_age"),
+    }
+    states: list[dict[str, Any]] = [{"state": state, "sessions": count[state]} for state in _STATES]
+    states[0] |= whole
+    return Rows.of(("state", "sessions", *whole), states)
+
+
+def _oldest(rows: list[dict[str, Any]], column: str) -> float:
+    return max((row[column] for row in rows if row[column] is not None and row[column] > 0), default=0)
+
+
+activity = Collector(
+    name="mysql_activity",
+    about="Sessions by state, and the oldest transaction, statement and wait for a lock among them.",
+    engine="mysql",
+    when=mysql(8) | mariadb(10, 6),
+    queries=(
+        Query(
+            mysql(8)
+            & setting("performance_schema", "ON", fix="performance_schema = ON in my.cnf, and a restart")
+            & granted("SELECT ON performance_schema.*", fix="GRANT SELECT ON performance_schema.* TO the account;"),
+            _THREADS,
+        ),
+        Query(mysql(8), _processes("t.TIME")),
+        Query(mariadb(10, 6), _processes("t.TIME_MS / 1000")),
+    ),
+    rows=summed,
+    blocks=(
+        block(
+            gauge("db_connections", "sessions", help="Client connections, without the exporter's own, by state."),
+            labels=("state",),
+        ),
+        block(
+            gauge(
+                "db_transaction_longest_seconds",
+                "transaction_age",
+                help="Age of the oldest open transaction of a client, 0 if none is open.",
+            ),
+            gauge(
+                "db_statement_longest_seconds",
+                "statement_age",
+                help="Age of the longest running statement of a client, 0 if none runs.",
+            ),
+            gauge("db_lock_waiting_sessions", "waiting", help="Client sessions that wait for a lock."),
+            gauge(
+                "db_lock_wait_longest_seconds",
+                "wait_age",
+                help="The longest that a client session has been waiting for a lock, 0 if none waits.",
+            ),
+            merge="max",
+        ),
+    ),
+    grants=("PROCESS", "SELECT ON performance_schema.*"),
+)

@@ -1,0 +1,32 @@
+"""SQL that tells the sessions of clients from the server's own threads and from the exporter's sessions."""
+
+# performance_schema takes no lock for this. Replication, events and group replication have threads of other names;
+# who sends the binary log to a replica is a connection, told by its command. Ours are those of our account that call
+# themselves what this session calls itself.
+CLIENT_THREADS = """
+    (t.NAME LIKE '%one\\_connection' OR t.NAME LIKE 'thread/mysqlx/%')
+    AND t.PROCESSLIST_COMMAND NOT IN ('Binlog Dump', 'Binlog Dump GTID', 'Daemon')
+    AND t.PROCESSLIST_ID <> CONNECTION_ID()
+    AND NOT (
+        t.PROCESSLIST_USER = SUBSTRING_INDEX(USER(), '@', 1)
+        AND EXISTS (
+            SELECT 1 FROM performance_schema.session_connect_attrs theirs
+            JOIN performance_schema.session_connect_attrs mine ON mine.ATTR_VALUE = theirs.ATTR_VALUE
+            WHERE theirs.PROCESSLIST_ID = t.PROCESSLIST_ID AND theirs.ATTR_NAME = 'program_name'
+              AND mine.PROCESSLIST_ID = CONNECTION_ID() AND mine.ATTR_NAME = 'program_name'
+        )
+    )"""
+
+# Without performance_schema nobody knows programs, so ours are those of our account from our host. HOST ends with a
+# port, and may be an IPv6 address.
+CLIENT_PROCESSES = """
+    t.USER NOT IN ('system user', 'event_scheduler')
+    AND t.COMMAND NOT IN ('Binlog Dump', 'Binlog Dump GTID', 'Daemon', 'Slave_IO', 'Slave_SQL', 'Slave_worker')
+    AND t.ID <> CONNECTION_ID()
+    AND NOT (
+        t.USER = SUBSTRING_INDEX(USER(), '@', 1)
+        AND t.HOST IN (
+            SUBSTRING_INDEX(USER(), '@', -1),
+            CONCAT(SUBSTRING_INDEX(USER(), '@', -1), ':', SUBSTRING_INDEX(t.HOST, ':', -1))
+        )
+    )"""

@@ -1,0 +1,63 @@
+"""How far a MySQL replica is behind its source, in microseconds, from what its threads are working on."""
+
+from exporter.declare import Collector, Query, block, gauge
+from exporter.gates import REPLICA, granted, mysql
+
+# A transaction carries the time of its commit on the server where it began. What is older than anything: the one that
+# is being received, scheduled or applied, the one that a delayed applier holds back, and one that was received and
+# that nobody has touched yet. None of these: the replica is level. All times are of this server's session, so no time
+# zone matters; a zero date is NULL, and then the age is not known.
+_SQL = """
+    SELECT channel, CASE WHEN applier = 'ON' AND (receiver = 'ON' OR age > 0) THEN age END AS behind
+    FROM (
+        SELECT c.CHANNEL_NAME AS channel, c.SERVICE_STATE AS receiver, a.SERVICE_STATE AS applier,
+               CASE WHEN w.age IS NULL AND w.busy > 0 THEN NULL
+                    ELSE GREATEST(
+                        COALESCE(w.age, 0),
+                        COALESCE(o.age, 0),
+                        COALESCE(g.DESIRED_DELAY - a.REMAINING_DELAY, 0),
+                        COALESCE(CASE WHEN c.QUEUEING_TRANSACTION <> '' THEN TIMESTAMPDIFF(
+                            MICROSECOND, c.QUEUEING_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP, NOW(6)) / 1e6 END, 0),
+                        COALESCE(CASE WHEN c.LAST_QUEUED_TRANSACTION LIKE '%:%'
+                                       AND NOT GTID_SUBSET(c.LAST_QUEUED_TRANSACTION, @@GLOBAL.gtid_executed)
+                                      THEN TIMESTAMPDIFF(
+                            MICROSECOND, c.LAST_QUEUED_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP, NOW(6)) / 1e6 END, 0)
+                    ) END AS age
+        FROM performance_schema.replication_connection_status c
+        JOIN performance_schema.replication_applier_status a ON a.CHANNEL_NAME = c.CHANNEL_NAME
+        JOIN performance_schema.replication_applier_configuration g ON g.CHANNEL_NAME = c.CHANNEL_NAME
+        LEFT JOIN (
+            SELECT CHANNEL_NAME, COUNT(*) AS busy, MAX(TIMESTAMPDIFF(
+                       MICROSECOND, APPLYING_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP, NOW(6))) / 1e6 AS age
+            FROM performance_schema.replication_applier_status_by_worker
+            WHERE APPLYING_TRANSACTION <> '' GROUP BY CHANNEL_NAME
+        ) w ON w.CHANNEL_NAME = c.CHANNEL_NAME
+        LEFT JOIN (
+            SELECT CHANNEL_NAME, MAX(TIMESTAMPDIFF(
+                       MICROSECOND, PROCESSING_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP, NOW(6))) / 1e6 AS age
+            FROM performance_schema.replication_applier_status_by_coordinator
+            WHERE PROCESSING_TRANSACTION <> '' GROUP BY CHANNEL_NAME
+        ) o ON o.CHANNEL_NAME = c.CHANNEL_NAME
+        WHERE c.CHANNEL_NAME <> 'group_replication_recovery'
+    ) channels"""
+
+replica_lag = Collector(
+    name="mysql_replica_lag",
+    about="How far a replica is behind, from what its threads are working on, for every channel.",
+    engine="mysql",
+    when=mysql(8)
+    & REPLICA
+    & granted("SELECT ON performance_schema.*", fix="GRANT SELECT ON performance_schema.* TO the account;"),
+    queries=(Query(mysql(8), _SQL),),
+    blocks=(
+        block(
+            gauge(
+                "db_replication_lag_seconds",
+                "behind",
+                help="How far the replica is behind its source, the configured delay included.",
+            ),
+            labels=("channel",),
+        ),
+    ),
+    grants=("SELECT ON performance_schema.*",),
+)

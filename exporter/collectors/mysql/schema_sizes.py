@@ -1,0 +1,103 @@
+"""The size of every schema, and of undo logs and temporary tables, from the sizes of InnoDB's files."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from exporter.declare import Collector, Context, Query, Rows, block, gauge
+from exporter.gates import mariadb, mysql
+
+# Files tell sizes as they are, without opening a table; they are named schema/table. Tables of other engines are added
+# as the server states them, and every schema is listed, so that an empty one has size 0. On MySQL a schema's name may
+# itself have a slash, so such names are taken apart here.
+_REST = """
+    UNION ALL
+    SELECT 'table', TABLE_SCHEMA, SUM(DATA_LENGTH + INDEX_LENGTH) FROM information_schema.TABLES
+    WHERE TABLE_TYPE = 'BASE TABLE' AND ENGINE NOT IN ('InnoDB', 'MEMORY', 'PERFORMANCE_SCHEMA')
+          AND TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema')
+    GROUP BY TABLE_SCHEMA
+    UNION ALL
+    SELECT 'schema', SCHEMA_NAME, 0 FROM information_schema.SCHEMATA
+    WHERE SCHEMA_NAME NOT IN ('information_schema', 'performance_schema')"""
+_MYSQL = f"""
+    SELECT CASE WHEN SPACE_TYPE = 'Single' THEN 'file' WHEN SPACE_TYPE = 'Undo' THEN 'undo'
+                WHEN NAME = 'innodb_temporary' THEN 'temp' WHEN NAME = 'mysql' THEN 'table' ELSE 'shared' END AS part,
+           CASE WHEN SPACE_TYPE = 'Single' AND NAME NOT LIKE '%/%/%' THEN SUBSTRING_INDEX(NAME, '/', 1)
+                ELSE NAME END AS name,
+           SUM(FILE_SIZE) AS bytes
+    FROM information_schema.INNODB_TABLESPACES
+    GROUP BY part, name
+    UNION ALL
+    SELECT 'temp', '', SUM(SIZE) FROM information_schema.INNODB_SESSION_TEMP_TABLESPACES{_REST}"""
+# MariaDB writes names as in the file system, and knows how to read them.
+_MARIADB = f"""
+    SELECT CASE WHEN NAME LIKE '%/%' THEN 'file' WHEN NAME LIKE 'innodb\\_undo%' THEN 'undo'
+                WHEN NAME = 'innodb_temporary' THEN 'temp' ELSE 'shared' END AS part,
+           CONVERT(CONVERT(CAST(SUBSTRING_INDEX(NAME, '/', 1) AS BINARY) USING filename) USING utf8mb4) AS name,
+           SUM(FILE_SIZE) AS bytes
+    FROM information_schema.INNODB_SYS_TABLESPACES
+    GROUP BY part, name
+    UNION ALL
+    SELECT 'temp', '', CAST(VARIABLE_VALUE AS UNSIGNED) FROM information_schema.GLOBAL_STATUS
+    WHERE VARIABLE_NAME = 'TMP_SPACE_USED'{_REST}"""
+
+_CODE = re.compile(r"@([0-9a-f]{4})")
+
+
+def schema_of(name: str, schemas: set[str]) -> str:
+    """The schema in the name of a file: as it is, or as it is written in the file system."""
+    decoded = _CODE.sub(lambda match: chr(int(match[1], 16)), name)
+    for text in (name, decoded):
+        parts = text.split("/")
+        for length in range(len(parts), 0, -1):
+            if (candidate := "/".join(parts[:length])) in schemas:
+                return candidate
+    return name.split("/", maxsplit=1)[0]
+
+
+def by_schema(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
+    """A row for each schema with what its files and tables have together, and one for each kind of the rest."""
+    found = rows.dicts()
+    schemas = {row["name"] for row in found if row["part"] == "schema"}
+    sizes: dict[str, int] = {}
+    rest: dict[str, int] = {}
+    for row in found:
+        if row["part"] in {"undo", "temp"}:
+            rest[row["part"]] = rest.get(row["part"], 0) + (row["bytes"] or 0)
+        elif row["part"] != "shared":
+            schema = schema_of(row["name"], schemas) if row["part"] == "file" else row["name"]
+            sizes[schema] = sizes.get(schema, 0) + (row["bytes"] or 0)
+    out: list[dict[str, Any]] = [{"schema": name, "bytes": size} for name, size in sizes.items()]
+    out += [{"kind": kind, "stored": size} for kind, size in rest.items()]
+    return Rows.of(("schema", "bytes", "kind", "stored"), out)
+
+
+schema_sizes = Collector(
+    name="mysql_schema_sizes",
+    about="The size of every schema, of undo logs and of temporary tables, from the sizes of files.",
+    engine="mysql",
+    every=300,
+    timeout=60,
+    when=mysql(8) | mariadb(10, 6),
+    queries=(Query(mysql(8), _MYSQL), Query(mariadb(10, 6), _MARIADB)),
+    rows=by_schema,
+    blocks=(
+        block(
+            gauge(
+                "db_size_bytes",
+                "bytes",
+                help="Size of the schema: its files, and its tables in other engines than InnoDB. Tables in shared "
+                "tablespaces are not in it.",
+            ),
+            labels={"database": "schema"},
+            merge="max",
+        ),
+        block(
+            gauge("db_storage_bytes", "stored", help="Bytes outside the databases."),
+            labels=("kind",),
+            merge="max",
+        ),
+    ),
+    grants=("PROCESS", "REFERENCES"),
+)

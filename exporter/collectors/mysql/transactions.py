@@ -1,0 +1,82 @@
+"""Transactions that ended, those of a single autocommitted statement too, by how they ended."""
+
+from __future__ import annotations
+
+from exporter.declare import Collector, Context, Query, Rows, block, counter
+from exporter.gates import Gate, mariadb, mysql, setting
+
+# Com_commit knows no autocommit; Handler_commit counts each statement of a transaction, and each engine in it.
+# performance_schema counts every transaction once, but not how it ended; how many ROLLBACKs there were is known too.
+# MariaDB has its instrument switched off, and then only transactions that wrote are known, from the binary log.
+_INSTRUMENT: Gate = setting(
+    "transaction_instrument",
+    "YES",
+    fix="UPDATE performance_schema.setup_instruments SET ENABLED = 'YES' WHERE NAME = 'transaction';",
+)
+_SQL = """
+    SELECT (SELECT COUNT_STAR FROM performance_schema.events_transactions_summary_global_by_event_name
+            WHERE EVENT_NAME = 'transaction') AS ended,
+           COUNT_STAR AS rollbacks
+    FROM performance_schema.events_statements_summary_global_by_event_name
+    WHERE EVENT_NAME = 'statement/sql/rollback'"""
+_STATUS = """
+    SELECT GREATEST(SUM(IF(VARIABLE_NAME = 'COM_COMMIT', VARIABLE_VALUE, 0)),
+                    SUM(IF(VARIABLE_NAME = 'BINLOG_COMMITS', VARIABLE_VALUE, 0)))
+           + SUM(IF(VARIABLE_NAME = 'COM_ROLLBACK', VARIABLE_VALUE, 0)) AS ended,
+           SUM(IF(VARIABLE_NAME = 'COM_ROLLBACK', VARIABLE_VALUE, 0)) AS rollbacks
+    FROM information_schema.GLOBAL_STATUS
+    WHERE VARIABLE_NAME IN ('COM_COMMIT', 'BINLOG_COMMITS', 'COM_ROLLBACK')"""
+
+
+class Outcomes:
+    """Commits and rollbacks of a server, counted from how both readings grew.
+
+    A pool that says ROLLBACK where no transaction is open makes more rollbacks than transactions that ended; taken
+    from the totals, commits would then fall. Taken from what was added, they never do.
+    """
+
+    def __init__(self) -> None:
+        self._ended = self._rollbacks = 0
+        self.committed = self.rolled_back = 0
+
+    def feed(self, rows: Rows, context: Context) -> Rows:  # noqa: ARG002
+        """Take one row with both totals; give a row for each outcome."""
+        for row in rows.dicts():
+            ended, rollbacks = int(row["ended"] or 0), int(row["rollbacks"] or 0)
+            if ended < self._ended or rollbacks < self._rollbacks:
+                self._ended = self._rollbacks = 0
+            more = ended - self._ended
+            undone = min(rollbacks - self._rollbacks, more)
+            self.committed += more - undone
+            self.rolled_back += undone
+            self._ended, self._rollbacks = ended, rollbacks
+        return Rows(("outcome", "transactions"), [("commit", self.committed), ("rollback", self.rolled_back)])
+
+    def rebase(self) -> None:
+        """Another server answers, whose counters have nothing to do with the last reading."""
+        self._ended = self._rollbacks = 0
+
+
+transactions = Collector(
+    name="mysql_transactions",
+    about="Transactions that were committed and rolled back.",
+    engine="mysql",
+    when=(mysql(8) & _INSTRUMENT) | mariadb(10, 6),
+    queries=(
+        Query((mysql(8) | mariadb(10, 6)) & _INSTRUMENT, _SQL),
+        Query(mariadb(10, 6), _STATUS),
+    ),
+    state=Outcomes,
+    blocks=(
+        block(
+            counter(
+                "db_transactions_total",
+                "transactions",
+                help="Transactions that ended, autocommitted statements among them; on MariaDB with its default "
+                "settings only those that wrote or said COMMIT or ROLLBACK.",
+            ),
+            labels=("outcome",),
+        ),
+    ),
+    grants=("SELECT ON performance_schema.*",),
+)
