@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +25,8 @@ class Table:
         counts = dict.fromkeys(BOUNDS, 0)
         for duration in self.statements:
             counts[next(bound for bound in BOUNDS if duration < bound)] += 1
-        return Rows(("bound", "count"), list(counts.items()))
+        together = (None, len(self.statements), sum(self.statements))
+        return Rows(("bound", "count", "time"), [*((bound, count, None) for bound, count in counts.items()), together])
 
 
 def fed(histogram: MySQLHistogram, table: Table) -> dict[str, object]:
@@ -47,7 +49,7 @@ def test_without_truncation_each_bucket_holds_what_ran_since_the_baseline(before
         ran += turn
         row = fed(histogram, table)
         buckets, total, count = row["durations"]
-        assert total is None
+        assert total == pytest.approx(sum(ran) / 1e12)
         assert count == len(ran)
         for bound, below in buckets:
             assert below == sum(duration < round(bound * 1e12) for duration in ran)
@@ -72,6 +74,7 @@ def test_it_never_falls_and_counts_nothing_twice(actions):
         row = fed(histogram, table)
         assert row["slow"] >= before["slow"]
         assert row["durations"][2] <= ran
+        assert row["durations"][1] >= before["durations"][1]
         for (bound, below), (same, earlier) in zip(row["durations"][0], before["durations"][0], strict=True):
             assert bound == same
             assert below >= earlier

@@ -70,8 +70,12 @@ durations = Collector(
     queries=(
         Query(
             mysql(8),
-            "SELECT BUCKET_TIMER_HIGH AS bound, COUNT_BUCKET AS count "
-            "FROM performance_schema.events_statements_histogram_global",
+            """
+            SELECT BUCKET_TIMER_HIGH AS bound, COUNT_BUCKET AS count, NULL AS time
+            FROM performance_schema.events_statements_histogram_global
+            UNION ALL
+            SELECT NULL, SUM(COUNT_STAR), SUM(SUM_TIMER_WAIT)
+            FROM performance_schema.events_statements_summary_global_by_event_name""",
         ),
     ),
     blocks=(DURATIONS, SLOW, THRESHOLD),

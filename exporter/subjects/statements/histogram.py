@@ -8,6 +8,7 @@ from itertools import accumulate
 
 from exporter.declare import Context, Rows
 from exporter.subjects.statements.measures import COLUMNS, slow_threshold
+from exporter.subjects.statements.totals import Reading, Totals
 
 PICOSECONDS = 10**12
 # The server has 450 bounds, about 4.7 % apart: of them those nearest to these are enough for people and for rules.
@@ -22,17 +23,24 @@ _ENDLESS = 2**64 - 1
 class MySQLHistogram:
     """Accumulates performance_schema.events_statements_histogram_global.
 
-    Takes the columns bound (BUCKET_TIMER_HIGH, picoseconds) and count (COUNT_BUCKET).
-    Gives one row of measures.COLUMNS. Of the sum of durations the table knows nothing.
+    Takes the columns bound (BUCKET_TIMER_HIGH, picoseconds), count (COUNT_BUCKET) and time. The last is NULL but in
+    one row more, without a bound: count and time (picoseconds) of the same statements together, from
+    events_statements_summary_global_by_event_name, since the histogram has no sum.
+    Gives one row of measures.COLUMNS.
     """
 
     def __init__(self) -> None:
+        self._sum = Totals(time_wraps=True)
         self._last: dict[int, int] | None = None
         self._counts: dict[int, int] = {}
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Take a reading of all buckets in."""
-        now = {int(bound): int(count) for bound, count in rows.rows}
+        now = {int(bound): int(count) for bound, count, _ in rows.rows if bound is not None}
+        together = [
+            Reading("", "", int(count), int(time)) for bound, count, time in rows.rows if bound is None and count
+        ]
+        time = self._sum.take(together, [""])[""].time / PICOSECONDS
         for bound, count in now.items():
             before = count if self._last is None else self._last.get(bound, 0)
             # Fewer than before: the table was truncated, and what is there came since.
@@ -44,13 +52,15 @@ class MySQLHistogram:
         count = sum(self._counts.values())
         own = tuple(bound for bound in bounds if bound != _ENDLESS)
         wanted = slow_threshold(context) * PICOSECONDS
-        threshold = min((bound for bound in own if bound >= wanted), default=own[-1])
+        # The bound below ours: a little too much is counted, but nothing that is slow goes unseen.
+        threshold = max((bound for bound in own if bound <= wanted), default=own[0])
         buckets = [(bound / PICOSECONDS, below[bound]) for bound in _chosen(own)]
         slow = count - below[threshold]
-        return Rows(COLUMNS, [(None, None, None, slow, "histogram", threshold / PICOSECONDS, (buckets, None, count))])
+        return Rows(COLUMNS, [(None, None, None, slow, "histogram", threshold / PICOSECONDS, (buckets, time, count))])
 
     def rebase(self) -> None:
         """Another server answers: the next reading is a baseline."""
+        self._sum.rebase()
         self._last = None
 
 
