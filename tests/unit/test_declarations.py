@@ -208,8 +208,8 @@ def test_both_engines_speak_the_shared_vocabulary():
         "db_statement_seconds_total",
         "db_slow_statements_total",
         "db_slow_statement_threshold_seconds",
+        # db_schema_size_bytes is missing: on MySQL a schema is a database, and one size is not told twice.
         "db_size_bytes",
-        "db_schema_size_bytes",
         "db_storage_bytes",
         "db_cache_hits_total",
         "db_cache_misses_total",
