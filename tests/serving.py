@@ -17,7 +17,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parent.parent
-_LISTENING = re.compile(r'msg="listening on (http://[^/"]+)')
+_LISTENING = re.compile(r"listening on (http://[^/\"]+)")
 
 
 class Exporter:
@@ -76,7 +76,9 @@ class Exporter:
 
 
 @contextmanager
-def serving(directory: Path, config: str, *flags: str) -> Iterator[Exporter]:
+def serving(
+    directory: Path, config: str, *flags: str, variables: Mapping[str, str] | None = None
+) -> Iterator[Exporter]:
     """Start the exporter with the text of a config file on a free port of 127.0.0.1; end it with the block."""
     file = directory / "config.yml"
     file.write_text(config)
@@ -86,7 +88,7 @@ def serving(directory: Path, config: str, *flags: str) -> Iterator[Exporter]:
         process = subprocess.Popen(
             [sys.executable, "-m", "exporter", f"--config.file={file}", "--web.listen-address=127.0.0.1:0", *flags],
             cwd=ROOT,
-            env=environment(),
+            env=environment(**(variables or {})),
             stderr=stderr,
         )
     exporter = None
