@@ -154,6 +154,21 @@ def test_identity_and_facts_are_what_the_server_says(
     assert (".".join(map(str, found.version)), found.schema, found.database) == (version, schema, "postgres")
 
 
+def test_without_its_identifier_a_server_is_known_by_its_address_and_asked_once(
+    server: DatabaseServer, account: Account, connect: Connect
+) -> None:
+    server.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+    try:
+        session = connect(config(server, account))
+        refusals = server.log_text().count("permission denied for function pg_control_system")
+        first, second = (ENGINE.identify(session, deadline()) for _ in range(2))
+        assert first.system == f"{server.host}:{server.port}"
+        assert first.same_server(second)
+        assert server.log_text().count("permission denied for function pg_control_system") == refusals + 1
+    finally:
+        server.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
+
+
 def test_a_superuser_and_a_poor_account_are_told_apart(server: DatabaseServer, connect: Connect) -> None:
     rich, poor = (
         config(server),

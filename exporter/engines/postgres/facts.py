@@ -21,7 +21,8 @@ SELECT {system} AS system,
                 THEN current_setting('primary_conninfo', true) <> '' END
        END AS follows
 """
-_SYSTEM = "(SELECT system_identifier::text FROM pg_control_system())"
+_WITH_SYSTEM = _IDENTITY.format(system="(SELECT system_identifier::text FROM pg_control_system())")
+_WITHOUT_SYSTEM = _IDENTITY.format(system="NULL::text")
 
 _SETTINGS = (
     "block_size",
@@ -87,12 +88,13 @@ def identify(session: PostgresSession, deadline: Deadline) -> Identity:
         Failure: As of `Session.run`.
     """
     try:
-        rows = session.run(_IDENTITY.format(system=_SYSTEM), deadline).rows
+        rows = session.run(_WITH_SYSTEM if session.knows_system else _WITHOUT_SYSTEM, deadline).rows
     except Failure as failure:
-        if failure.broken or failure.reason not in {Reason.PERMISSION, Reason.ERROR}:
+        if failure.broken or not session.knows_system or failure.reason not in {Reason.PERMISSION, Reason.ERROR}:
             raise
         # Some clouds lock pg_control_system(); the address then stands for the server, its start time for its life.
-        rows = session.run(_IDENTITY.format(system="NULL::text"), deadline).rows
+        session.knows_system = False
+        rows = session.run(_WITHOUT_SYSTEM, deadline).rows
     [(system, start_time, in_recovery, follows)] = rows
     role = Role.PRIMARY
     if in_recovery:

@@ -35,12 +35,14 @@ class PostgresSession:
         login: As whom it is connected.
         address: Where to, for people.
         pooled: Whether a pooler stands in between, so that nothing is ever set beyond a transaction.
+        knows_system: Whether pg_control_system() answers; a refusal isn't asked for, and logged, twice.
     """
 
     def __init__(self, pgconn: pq.abc.PGconn, login: Login, address: str, settings: Mapping[str, str]) -> None:
         self.login = login
         self.address = address
         self.pooled = True
+        self.knows_system = True
         self._pgconn = pgconn
         self._settings = settings
         self._limit = 0
@@ -103,14 +105,18 @@ class PostgresSession:
     def _guarded(self, work: Callable[[], Rows], deadline: Deadline) -> Rows:
         if self.closed:
             raise Failure(Reason.CONNECT, "the connection is gone")
+        rows = Rows((), [])
+        failure: Failure | None = None
         with WATCHDOG.guard(self._pgconn.socket, deadline) as guard:
             try:
-                return work()
+                rows = work()
             except psycopg.Error as error:
                 failure = self._failure(error, fired=guard.fired)
-        if failure.broken:
+        if guard.fired or (failure and failure.broken):
             self.close()
-        raise failure
+        if failure:
+            raise failure
+        return rows
 
     def _within(self, limit: int, sql: str) -> Rows:
         if limit != self._limit:

@@ -9,6 +9,7 @@ import codecs
 import math
 import struct
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from psycopg import adapters
@@ -46,6 +47,12 @@ def codec(server_encoding: str | None) -> str:
 
 def register(target: AdaptersMap, encoding: str) -> None:
     """Have a connection to a database in this encoding (a Python codec) read values the way this module says."""
+    for name, loader in _loaders(encoding).items():
+        target.register_loader(name, loader)
+
+
+@cache
+def _loaders(encoding: str) -> dict[str | int, type[Loader]]:
 
     class Text(Loader):
         format = Format.BINARY
@@ -53,12 +60,8 @@ def register(target: AdaptersMap, encoding: str) -> None:
         def load(self, data: Buffer) -> str:
             return str(data, encoding, "replace")
 
-    for name in _TEXT:
-        target.register_loader(name, Text)
     # Type 0 stands for all that no loader knows.
-    target.register_loader(0, Text)
-    for name, read in _READERS.items():
-        target.register_loader(name, _loader(read))
+    return {0: Text, **dict.fromkeys(_TEXT, Text), **{name: _loader(read) for name, read in _READERS.items()}}
 
 
 def _loader(read: Callable[[Buffer], Any]) -> type[Loader]:
