@@ -53,6 +53,16 @@ def test_a_peer_that_accepts_and_stays_silent_ends_in_time(server: DatabaseServe
             assert (failure.reason, failure.broken) == (Reason.TIMEOUT, True)
 
 
+def test_a_dead_address_leaves_time_for_the_next(
+    server: DatabaseServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.engines.postgres.connect.resolve", lambda *_: ["127.0.0.2", server.host])
+    there = config(server, host="two-addresses.test")
+    assert value(connect(there), "1") == 1, "the first refuses"
+    with socket.create_server(("127.0.0.2", server.port)):
+        assert value(connect(there, deadline(2)), "1") == 1, "the first is silent"
+
+
 def test_a_peer_that_speaks_something_else_is_no_server(server: DatabaseServer, connect: Connect) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 

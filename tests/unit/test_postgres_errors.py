@@ -72,11 +72,12 @@ def test_the_code_of_a_refused_connection(message: str, code: str | None, text: 
     ],
 )
 def test_reasons(code: str | None, text: str, reason: Reason) -> None:
-    assert failure(code, text, LOGIN).reason is reason
+    # Without a code no server spoke, which is a matter of connecting.
+    assert failure(code, text, LOGIN, connecting_to=None if code else "db:5432").reason is reason
 
 
 def test_what_is_full_is_not_down() -> None:
-    full = failure("53300", "sorry, too many clients already", LOGIN, connecting=True)
+    full = failure("53300", "sorry, too many clients already", LOGIN, connecting_to="db:5432")
     assert full.message == "the server is full, not down: sorry, too many clients already"
     assert full.broken
 
@@ -97,7 +98,22 @@ def test_what_is_full_is_not_down() -> None:
     ],
 )
 def test_fixes_are_statements_that_work(code: str, text: str, connecting: bool, fix: str | None) -> None:
-    assert failure(code, text, Login("Exporter", 'my "shop'), connecting=connecting).fix == fix
+    assert (
+        failure(code, text, Login("Exporter", 'my "shop'), connecting_to="db:5432" if connecting else None).fix == fix
+    )
+
+
+def test_a_connection_that_breaks_is_no_matter_of_tls() -> None:
+    for text in ("SSL connection has been closed unexpectedly", "SSL SYSCALL error: EOF detected"):
+        assert failure(None, text, LOGIN, broken=True).reason is Reason.CONNECT
+
+
+def test_the_name_of_a_host_says_nothing_about_the_reason() -> None:
+    refused = failure(
+        None, "Connection refused\n\tIs the server running?", LOGIN, connecting_to="ssl.password.test:5432"
+    )
+    assert refused.reason is Reason.CONNECT
+    assert refused.message == "ssl.password.test:5432: Connection refused"
 
 
 def test_messages_are_one_clean_line() -> None:

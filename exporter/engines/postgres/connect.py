@@ -122,10 +122,7 @@ def _shake_hands(connection: pq.abc.PGconn, server: ServerConfig, login: Login, 
 
 def _refused(connection: pq.abc.PGconn, server: ServerConfig, login: Login) -> Failure:
     code, text = errors.sqlstate_of(connection.get_error_message("utf-8"))
-    failure = errors.failure(code, text, login, connecting=True)
-    if failure.reason is Reason.CONNECT:
-        failure.message = f"{place(server)}: {failure.message}"
-    return failure
+    return errors.failure(code, text, login, connecting_to=place(server))
 
 
 def place(server: ServerConfig) -> str:

@@ -32,7 +32,7 @@ _UNDEFINED = frozenset({"42P01", "42883", "42704", "3F000"})
 # libpq's own words, where no server spoke. Poolers answer most things with one code, so their words count too.
 _WORDS = (
     (re.compile(r"no more connections allowed|query_wait_timeout", re.IGNORECASE), Reason.TOO_MANY_CONNECTIONS),
-    (re.compile(r"\bSSL\b|\bTLS\b|certificate|sslmode|private key", re.IGNORECASE), Reason.TLS),
+    (re.compile(r"\bSSL\b(?! SYSCALL)|\bTLS\b|certificate|sslmode|private key", re.IGNORECASE), Reason.TLS),
     (re.compile(r"password|authentication|SCRAM|SASL|pgpass", re.IGNORECASE), Reason.AUTH),
 )
 
@@ -82,15 +82,23 @@ def sqlstate_of(message: str) -> tuple[str | None, str]:
     return None, _WHERE.sub("", message)
 
 
-def failure(code: str | None, text: str, login: Login, *, connecting: bool = False, broken: bool = False) -> Failure:
-    """Make the Failure of an error code (None where no server gave one) and its text."""
-    reason = _reason(code, text)
-    message = one_line(text, login.secret)
+def failure(
+    code: str | None, text: str, login: Login, *, connecting_to: str | None = None, broken: bool = False
+) -> Failure:
+    """Make the Failure of an error code (None where no server gave one) and its text.
+
+    `connecting_to` says where to, if this is a connection that did not come about.
+    """
+    connecting = connecting_to is not None
+    reason = _reason(code, text, connecting=connecting)
+    message = one_line(text.strip().partition("\n")[0], login.secret)
     if code in _UNDEFINED | {"55000"} and "pg_stat_statements" in text:
         reason = Reason.MISSING_EXTENSION
     if reason is Reason.TOO_MANY_CONNECTIONS:
         message = f"the server is full, not down: {message}"
-    if code == "25006":
+    elif reason is Reason.CONNECT and connecting:
+        message = f"{connecting_to}: {message}"
+    elif code == "25006":
         message = f"{message} (sessions of the exporter are read-only)"
     lost = broken or connecting or code in {"25P03", "25P04", "57P04"}
     return Failure(reason, message, fix=_fix(code, reason, text, login, connecting=connecting), broken=lost)
@@ -109,7 +117,10 @@ def identifier(name: str) -> str:
     return name if _IDENTIFIER.match(name) else '"' + name.replace('"', '""') + '"'
 
 
-def _reason(code: str | None, text: str) -> Reason:
+def _reason(code: str | None, text: str, *, connecting: bool) -> Reason:
+    if code is None and not connecting:
+        # The connection broke; with TLS the message says so in TLS's words.
+        return Reason.CONNECT
     if code is None or code == "08P01":
         words = next((reason for pattern, reason in _WORDS if pattern.search(text)), None)
         return words or Reason.CONNECT
