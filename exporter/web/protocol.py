@@ -18,6 +18,7 @@ class Protocol(H11Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._reading_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first head."""
@@ -33,8 +34,9 @@ class Protocol(H11Protocol):
             self._stop_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the clock."""
+        """Forget the clocks."""
         self._stop_clock()
+        self._is_reading()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
@@ -42,6 +44,16 @@ class Protocol(H11Protocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._start_clock()
+
+    def pause_writing(self) -> None:
+        """Give a client that doesn't read a long answer as long as an idle one."""
+        super().pause_writing()
+        self._reading_timer = self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: it reads."""
+        self._is_reading()
+        super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection; what was not read until now will not be."""
@@ -64,3 +76,8 @@ class Protocol(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _is_reading(self) -> None:
+        if self._reading_timer is not None:
+            self._reading_timer.cancel()
+            self._reading_timer = None

@@ -1,0 +1,145 @@
+"""The end: SIGTERM and SIGINT finish what runs and exit 0 within five seconds, whatever databases and clients do."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.serving import Exporter, serving
+
+SECONDS = 5.0
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that accepts every connection and never says a word."""
+    accepted = []
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+
+        def accept() -> None:
+            while True:
+                try:
+                    accepted.append(listener.accept()[0])
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+        for connection in accepted:
+            connection.close()
+
+
+def _config(port: int) -> str:
+    # Longer than the end may take, so that nothing but the end itself can cut it short.
+    return f"""
+servers:
+  - name: silent-pg
+    url: postgresql://u:p@127.0.0.1:{port}/d
+    timeouts: {{connect: 30, scrape_default: 40}}
+  - name: silent-my
+    url: mysql://u:p@127.0.0.1:{port}
+    timeouts: {{connect: 30, scrape_default: 40}}
+"""
+
+
+AWAY = "servers:\n  - {name: away, url: 'mysql://u@127.0.0.1:1'}\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_with_nothing_to_do_it_ends_at_once(tmp_path: Path, number: int) -> None:
+    with serving(tmp_path, AWAY) as exporter:
+        assert exporter.get("/metrics").status_code == 200
+        assert exporter.end(number, SECONDS) == 0
+        assert "Traceback" not in exporter.log()
+        assert "level=error" not in exporter.log()
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(exporter.url)
+
+
+def test_with_idle_and_silent_clients(tmp_path: Path) -> None:
+    with serving(tmp_path, AWAY) as exporter:
+        clients = [socket.create_connection(exporter.address, 5) for _ in range(20)]
+        try:
+            for client in clients[:10]:
+                client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+            clients[10].sendall(b"GET /metrics HTT")
+            assert exporter.end(seconds=SECONDS) == 0
+            assert "Traceback" not in exporter.log()
+        finally:
+            for client in clients:
+                client.close()
+
+
+def test_a_scrape_of_a_silent_database_is_answered_before_the_end(tmp_path: Path, silent_port: int) -> None:
+    with serving(tmp_path, _config(silent_port)) as exporter, ThreadPoolExecutor(1) as pool:
+        scrape = pool.submit(httpx.get, f"{exporter.url}/metrics", timeout=30)
+        _wait_until_scraping(exporter, silent_port)
+        assert not scrape.done()
+        assert exporter.end(seconds=SECONDS) == 0
+        answer = scrape.result(1)
+        assert answer.status_code == 200
+        families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+        assert {s.labels["server"]: s.value for s in families["db_up"].samples} == {"silent-pg": 0, "silent-my": 0}
+        assert "Traceback" not in exporter.log()
+        assert "level=error" not in exporter.log()
+
+
+def test_a_second_signal_ends_at_once(tmp_path: Path, silent_port: int) -> None:
+    with serving(tmp_path, _config(silent_port)) as exporter, ThreadPoolExecutor(1) as pool:
+        scrape = pool.submit(httpx.get, f"{exporter.url}/metrics", timeout=30)
+        _wait_until_scraping(exporter, silent_port)
+        exporter.process.send_signal(signal.SIGTERM)
+        # Until the first one is understood the second would count as the same.
+        time.sleep(0.3)
+        started = time.monotonic()
+        assert exporter.end(seconds=SECONDS) == 128 + signal.SIGTERM
+        # The scrape would have been given two seconds.
+        assert time.monotonic() - started < 1.5
+        with pytest.raises(httpx.TransportError):
+            scrape.result(5)
+
+
+def test_a_silent_database_does_not_delay_health_or_other_pages(tmp_path: Path, silent_port: int) -> None:
+    with serving(tmp_path, _config(silent_port)) as exporter, ThreadPoolExecutor(30) as pool:
+        scrapes = [
+            pool.submit(
+                httpx.get,
+                f"{exporter.url}/metrics",
+                headers={"x-prometheus-scrape-timeout-seconds": "6"},
+                timeout=30,
+            )
+            for _ in range(30)
+        ]
+        _wait_until_scraping(exporter, silent_port)
+        for path in ("/-/healthy", "/-/ready", "/sd", "/", "/probe?target=none"):
+            answer = exporter.get(path)
+            assert answer.elapsed.total_seconds() < 2, path
+        assert not any(scrape.done() for scrape in scrapes)
+        for scrape in scrapes:
+            answer = scrape.result(30)
+            assert answer.status_code == 200
+            assert answer.elapsed.total_seconds() < 6
+            assert 'db_up{server="silent-pg",engine="postgres"} 0\n' in answer.text
+
+
+def _wait_until_scraping(exporter: Exporter, port: int) -> None:
+    """Wait until the exporter has a connection to both silent servers."""
+    for _ in range(100):
+        fds = Path(f"/proc/{exporter.process.pid}/net/tcp").read_text()
+        if sum(f":{port:04X} 01 " in line for line in fds.splitlines()) >= 2:
+            return
+        time.sleep(0.05)
+    raise AssertionError("it does not scrape")
