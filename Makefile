@@ -31,6 +31,8 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m alerts.source --check
+	$(BIN)/python -m dashboards.source --check
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

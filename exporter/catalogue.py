@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from exporter.declare import Block, Kind, Measure
+from exporter.declare import Block, Collector, Kind, Measure
 from exporter.exposition import process, selfmetrics
-from exporter.gates import ANY, Gate
+from exporter.gates import ANY
 from exporter.registry import collectors_by_name
 
 PROCESS = "the exporter itself, on /metrics"
@@ -39,7 +39,7 @@ class Entry:
 def entries() -> list[Entry]:
     """All metrics; a metric that several collectors feed is there once for each."""
     found = [
-        _entry(measure, part, collector.when, collector.name)
+        _entry(measure, part, collector)
         for collector in collectors_by_name().values()
         for part in collector.blocks
         for measure in part.measures
@@ -68,9 +68,10 @@ def metric_names() -> Mapping[str, frozenset[str]]:
     return {name: frozenset(labels) for name, labels in sorted(names.items())}
 
 
-def _entry(measure: Measure, part: Block, when: Gate, collector: str) -> Entry:
-    gates = [str(gate) for gate in (when, part.when, measure.when) if gate is not ANY]
+def _entry(measure: Measure, part: Block, collector: Collector) -> Entry:
+    gates = [str(gate) for gate in (collector.when, part.when, measure.when) if gate is not ANY]
     # A narrower gate of the same flavor says it all; keep each sentence once.
     where = ", ".join(dict.fromkeys(gates)) or "any server"
     labels = tuple(part.labels)
-    return Entry(measure.name, measure.kind, measure.help, labels, where, collector, measure.drop_in)
+    help_text = measure.help + collector.note
+    return Entry(measure.name, measure.kind, help_text, labels, where, collector.name, measure.drop_in)

@@ -252,6 +252,13 @@ class Collector:
         """All measures of all blocks."""
         return [measure for part in self.blocks for measure in part.measures]
 
+    @property
+    def note(self) -> str:
+        """What HELP adds where the numbers are not of the moment of the scrape."""
+        if self.every is None:
+            return ""
+        return f" Read in the background, every {self.every:g} s unless the config says otherwise."
+
     def query(self, facts: Facts) -> Query | None:
         """The query for a server, or None if none applies."""
         return next((query for query in self.queries if query.when.passes(facts)), None)

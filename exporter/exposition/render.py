@@ -96,7 +96,7 @@ def render(collector: Collector, rows: Rows, context: Context, budget: int | Non
         Failure: The result lacks a column that a label needs.
     """
     name = context.server.name
-    return render_blocks(collector.blocks, rows, name, collector.engine, context.facts, budget)
+    return render_blocks(collector.blocks, rows, name, collector.engine, context.facts, budget, collector.note)
 
 
 def render_blocks(
@@ -106,6 +106,7 @@ def render_blocks(
     engine: str,
     facts: Facts | None,
     budget: int | None = None,
+    note: str = "",
 ) -> Rendered:
     """Like `render`, for blocks that belong to no collector; without facts every gate counts as open."""
     dropped: Counter[str] = Counter()
@@ -114,7 +115,7 @@ def render_blocks(
     for part in blocks:
         if facts is not None and not part.when.passes(facts):
             continue
-        for family in _block(part, rows, server, engine, facts, left, dropped):
+        for family in _block(part, rows, server, engine, facts, left, dropped, note):
             families.append(family)
             if left is not None:
                 left -= family.series
@@ -129,6 +130,7 @@ def _block(
     facts: Facts | None,
     budget: int | None,
     dropped: Counter[str],
+    note: str,
 ) -> Iterable[Family]:
     position = {column: index for index, column in enumerate(rows.columns)}
     missing = [column for column in part.labels.values() if column not in position]
@@ -162,7 +164,7 @@ def _block(
         writer = _histogram_lines if measure.kind == "histogram" else _lines
         lines = writer(measure, texts, column, dropped)
         if lines:
-            yield Family(measure.name, measure.kind, measure.help, "".join(lines), len(lines))
+            yield Family(measure.name, measure.kind, measure.help + note, "".join(lines), len(lines))
 
 
 def _label_texts(rows: Sequence[tuple[Any, ...]], labels: Sequence[tuple[str, int]], prefix: str) -> list[str]:
