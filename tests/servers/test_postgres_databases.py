@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from exporter.declare import Rows
-from exporter.registry import collectors_by_name
+from exporter.registry import collectors_by_name, collectors_of
 from tests.providers.base import ADMIN_PASSWORD, DatabaseServer, wait_for
 from tests.providers.tools import tool
 from tests.servers.collecting import Watch, watching
@@ -218,15 +218,16 @@ def test_a_locked_table_falls_back_to_its_last_vacuum(
         else:
             holder.execute(f"LOCK TABLE {target}")
         got = watch.run("pg_schema_sizes")
-        others = {name: watch.run(name) for name in ("pg_activity", "pg_databases", "pg_stat_database", "pg_storage")}
-        sizes = watch.run("pg_database_sizes")
+        facts = watch.facts()
+        others = {collector.name: watch.run(collector.name, facts) for collector in collectors_of("postgres")}
     expected = sizes_by_schema(server, tenants)
     assert got.one("db_schema_size_bytes", database=tenants, schema="beta") == expected["beta"]
     # It was vacuumed just before, so its pages are those it has, but for its maps of free space and visibility.
     alpha = got.one("db_schema_size_bytes", database=tenants, schema="alpha")
     assert expected["alpha"] - 200_000 < alpha < expected["alpha"]
-    assert all(samples.names() for samples in others.values())
-    assert sizes.one("db_size_bytes", database=tenants) > 0
+    assert {"pg_activity", "pg_stat_database", "pg_storage"} <= {name for name, found in others.items() if found.all}
+    assert others["pg_database_sizes"].one("db_size_bytes", database=tenants) > 0
+    assert others["pg_activity"].one("db_lock_waiting_sessions", database=tenants) == (target == "waiting")
 
 
 def _lock(connection: Any, table: str) -> None:
