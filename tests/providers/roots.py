@@ -36,6 +36,8 @@ ROOTS = {
             "pgbouncer",
         ),
     ),
+    # The local PostgreSQL 18 is a wheel; this one is for images.
+    "postgres-18": Root("sid", ("postgresql-18",)),
     "python": Root("trixie", ("python3", "python3-venv", "ca-certificates")),
 }
 
@@ -83,7 +85,7 @@ def _check_namespaces() -> None:
 
 
 def _build(wanted: Root, target: Path) -> None:
-    _need("mmdebstrap", "mmdebstrap")
+    need("mmdebstrap", "mmdebstrap")
     argv: list[str | Path] = [
         "mmdebstrap",
         # Mirrors that are a little behind are good enough for tests.
@@ -98,14 +100,15 @@ def _build(wanted: Root, target: Path) -> None:
         target.chmod(0o755)
         return
     # Without root the files would belong to users that only mmdebstrap can be; an archive makes them ours.
-    _need("newuidmap", "uidmap")
+    need("newuidmap", "uidmap")
     archive = target / "root.tar"
     run([*argv[:1], "--mode=unshare", *argv[1:], archive])
     run(["tar", "-xf", archive, "-C", target, "--exclude=./dev/*", "--no-same-owner"])
     archive.unlink()
 
 
-def _need(program: str, package: str) -> None:
+def need(program: str, package: str) -> None:
+    """Install a Debian package for a program if it is not there; ProviderError where we may not."""
     if shutil.which(program):
         return
     if is_root() and shutil.which("apt-get"):
