@@ -219,7 +219,8 @@ class Watched:
     def _identify(self, session: Session, deadline: Deadline) -> Identity:
         started = time.monotonic()
         try:
-            return self.engine.identify(session, deadline.within(self.config.timeouts.connect))
+            # As long as a collector may take, so that the server's own limit need not be set anew for each.
+            return self.engine.identify(session, deadline.within(self.config.timeouts.statement))
         finally:
             self.upkeep.queries += 1
             self.upkeep.seconds += time.monotonic() - started
