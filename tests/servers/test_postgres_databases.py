@@ -227,7 +227,7 @@ def test_a_locked_table_falls_back_to_its_last_vacuum(
     assert expected["alpha"] - 200_000 < alpha < expected["alpha"]
     assert {"pg_activity", "pg_stat_database", "pg_storage"} <= {name for name, found in others.items() if found.all}
     assert others["pg_database_sizes"].one("db_size_bytes", database=tenants) > 0
-    assert others["pg_activity"].one("db_lock_waiting_sessions", database=tenants) == (target == "waiting")
+    assert others["pg_lock_waits"].one("db_lock_waiting_sessions", database=tenants) == (target == "waiting")
 
 
 def _lock(connection: Any, table: str) -> None:
