@@ -175,7 +175,7 @@ def setting(name: str, value: str, *, fix: str) -> Gate:
     return _Leaf(
         f"{name} = {value}",
         lambda facts: facts.settings.get(name, "").lower() == value.lower(),
-        Reason.ERROR,
+        Reason.MISSING_EXTENSION,
         lambda _: fix,
     )
 

@@ -77,6 +77,9 @@ def failure(error: BaseException, asker: Asker) -> Failure:
         text = one_line(str(error.args[-1] if error.args else error))
         reason = REASONS.get(code, Reason.CONNECT if isinstance(error, pymysql.InterfaceError) else Reason.ERROR)
         said = text or "the connection is closed"
+        if reason is Reason.TOO_MANY_CONNECTIONS:
+            # People must not take a full server for one that is gone.
+            said = f"{'the server' if code == 1040 else 'what the account may have'} is full, not down: {said}"
         return Failure(reason, f"{said} (error {code})" if code else said, fix=_fix(code, text, asker))
     # The protocol went wrong: whatever comes next on this connection would be misread.
     return Failure(Reason.ERROR, one_line(f"{type(error).__name__}: {error}"), broken=True)
