@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from exporter.catalogue import Entry, entries
 from exporter.registry import collectors_by_name
@@ -17,6 +17,8 @@ Every series about a server has the label `server`, every `db_*` series also `en
 for MariaDB too). A value that a server does not know is absent, never zero. *Drop-in* metrics have the name, the labels
 and the value that postgres_exporter or mysqld_exporter give them.
 """
+
+_ENGINES = {"postgres": "PostgreSQL", "mysql": "MySQL and MariaDB"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +35,8 @@ def reference() -> str:
     """The reference: the vocabulary that all engines share, then each collector, then the exporter itself."""
     found = entries()
     parts = [_INTRODUCTION]
-    shared = {entry.name: entry for entry in found if entry.name.startswith("db_")}
-    parts.append("## What all engines share\n\nEach of these may come from several collectors; see below.\n")
-    parts.append(_list(sorted(shared)))
+    parts.append("## What all engines share\n\nWhere there is more than one source the collectors below say which.\n")
+    parts.append(_shared([entry for entry in found if entry.name.startswith("db_")]))
     for collector in collectors_by_name().values():
         parts.append(
             f"## {collector.name}\n\n{collector.about} {_schedule(collector.every, default=collector.default)}\n"
@@ -51,8 +52,18 @@ def _schedule(every: float | None, *, default: bool) -> str:
     return when + ("." if default else ", once it is switched on in the config.")
 
 
-def _list(names: Iterable[str]) -> str:
-    return "\n".join(f"- `{name}`" for name in names) + "\n"
+def _shared(found: Sequence[Entry]) -> str:
+    """One line for each metric, whatever the number of collectors that feed it."""
+    collectors = collectors_by_name()
+    lines = ["| metric | type | labels | what it says | from |", "|---|---|---|---|---|"]
+    for name in sorted({entry.name for entry in found}):
+        mine = [entry for entry in found if entry.name == name]
+        labels = dict.fromkeys(f"`{label}`" for entry in mine for label in entry.labels)
+        sources = dict.fromkeys(
+            _ENGINES[collectors[entry.collector].engine] if entry.collector else entry.where for entry in mine
+        )
+        lines.append(_line(f"`{name}`", mine[0].kind, ", ".join(labels), mine[0].help, ", ".join(sources)))
+    return "\n".join(lines) + "\n"
 
 
 def _table(rows: Iterable[Entry]) -> str:
@@ -60,6 +71,9 @@ def _table(rows: Iterable[Entry]) -> str:
     for row in rows:
         labels = ", ".join(f"`{label}`" for label in row.labels)
         text = row.help + (" *Drop-in.*" if row.drop_in else "")
-        cells = (f"`{row.name}`", row.kind, labels, text, row.where)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append(_line(f"`{row.name}`", row.kind, labels, text, row.where))
     return "\n".join(lines) + "\n"
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
