@@ -19,13 +19,14 @@ POSTGRES_ENTRYPOINT = """#!/bin/sh
 set -e
 [ "$1" = postgres ] || exec "$@"
 as_postgres() { setpriv --reuid=postgres --regid=postgres --init-groups "$@"; }
+install -d -o postgres -g postgres /var/run/postgresql
 install -d -o postgres -g postgres -m 700 "$PGDATA"
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     echo "$POSTGRES_PASSWORD" > /tmp/password
     as_postgres initdb --username=postgres --pwfile=/tmp/password $POSTGRES_INITDB_ARGS
     echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
 fi
-chown -R postgres:postgres "$PGDATA" /var/run/postgresql
+chown -R postgres:postgres "$PGDATA"
 exec setpriv --reuid=postgres --regid=postgres --init-groups "$@"
 """
 MYSQL_ENTRYPOINT = """#!/bin/sh
