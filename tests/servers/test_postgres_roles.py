@@ -65,8 +65,10 @@ def test_a_restarted_server_is_another_life_of_the_same(
     assert not before.same_server(after)
 
 
+# A restore often keeps the primary_conninfo of the standby that it was.
+@pytest.mark.parametrize("conninfo", ["", "primary_conninfo = 'host=127.0.0.1 port=1'\n"], ids=["bare", "kept"])
 def test_a_server_in_point_in_time_recovery_follows_nobody(
-    fresh_server: Callable[..., DatabaseServer], postgres: DatabaseServer, connect: Connect
+    fresh_server: Callable[..., DatabaseServer], postgres: DatabaseServer, connect: Connect, conninfo: str
 ) -> None:
     source = fresh_server(postgres.name)
     archive = source.runner.address.data
@@ -81,7 +83,7 @@ def test_a_server_in_point_in_time_recovery_follows_nobody(
     assert restored.data is not None
     (restored.data / "standby.signal").unlink()
     (restored.data / "recovery.signal").touch()
-    (restored.data / "postgresql.auto.conf").write_text("")
+    (restored.data / "postgresql.auto.conf").write_text(conninfo)
     restored.runner.configure(
         {
             "restore_command": f"cp {archive}/pg_wal/%f %p",

@@ -16,7 +16,10 @@ SELECT {system} AS system,
        extract(epoch FROM pg_postmaster_start_time())::float8 AS start_time,
        pg_is_in_recovery() AS in_recovery,
        CASE WHEN pg_is_in_recovery() THEN
-           CASE WHEN EXISTS (SELECT FROM pg_stat_wal_receiver) THEN true
+           CASE WHEN concat(current_setting('recovery_target'), current_setting('recovery_target_lsn'),
+                            current_setting('recovery_target_name'), current_setting('recovery_target_time'),
+                            current_setting('recovery_target_xid')) <> '' THEN false
+                WHEN EXISTS (SELECT FROM pg_stat_wal_receiver) THEN true
                 WHEN pg_has_role('pg_read_all_settings', 'USAGE')
                 THEN current_setting('primary_conninfo', true) <> '' END
        END AS follows
@@ -81,8 +84,9 @@ ORDER BY datname
 def identify(session: PostgresSession, deadline: Deadline) -> Identity:
     """Who answers: the system identifier, pg_postmaster_start_time() and whether and whom it follows.
 
-    A server in recovery is a replica if it has a WAL receiver or a primary_conninfo (which outlives a dead
-    receiver), and recovering if it has neither. Where we may not see primary_conninfo it counts as a replica.
+    A server in recovery is recovering if it has a recovery target (a restore often keeps the primary_conninfo of the
+    standby it was), a replica if it has a WAL receiver or a primary_conninfo (which outlives a dead receiver), and
+    recovering if it has neither. Where we may not see primary_conninfo it counts as a replica.
 
     Raises:
         Failure: As of `Session.run`.
