@@ -42,6 +42,14 @@ class Exporter:
     def log(self) -> str:
         return self._log.read_text()
 
+    def urls(self, count: int) -> list[str]:
+        """Everywhere it listens, once it does so on `count` addresses."""
+        for _ in range(100):
+            if len(found := _LISTENING.findall(self.log())) >= count:
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"it listens elsewhere: {self.log()}")
+
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
         return self.client.get(path, headers=dict(headers or {}))
 
@@ -77,16 +85,22 @@ class Exporter:
 
 @contextmanager
 def serving(
-    directory: Path, config: str, *flags: str, variables: Mapping[str, str] | None = None
+    directory: Path,
+    config: str,
+    *flags: str,
+    listen: str | None = "127.0.0.1:0",
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Exporter]:
-    """Start the exporter with the text of a config file on a free port of 127.0.0.1; end it with the block."""
+    """Start the exporter with the text of a config file, on a free port of 127.0.0.1; end it with the block."""
     file = directory / "config.yml"
     file.write_text(config)
     file.chmod(0o600)
     log = directory / "log"
+    if listen is not None:
+        flags = (f"--web.listen-address={listen}", *flags)
     with log.open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "exporter", f"--config.file={file}", "--web.listen-address=127.0.0.1:0", *flags],
+            [sys.executable, "-m", "exporter", f"--config.file={file}", *flags],
             cwd=ROOT,
             env=environment(**(variables or {})),
             stderr=stderr,
