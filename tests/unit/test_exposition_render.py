@@ -59,7 +59,8 @@ def as_read(value: Any) -> float | None:
 
 
 def same(left: float, right: float) -> bool:
-    return left == right or (math.isnan(left) and math.isnan(right))
+    # Prometheus reads every value as a float, and so do the parsers.
+    return float(left) == float(right) or (math.isnan(left) and math.isnan(right))
 
 
 @given(
