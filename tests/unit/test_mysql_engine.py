@@ -1,0 +1,181 @@
+"""MySQL and MariaDB without a server: versions, messages and what they ask for, privileges, session settings."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pymysql
+import pytest
+
+from exporter.config.model import TLS
+from exporter.engines.mysql.errors import Asker, failure
+from exporter.engines.mysql.facts import privileges
+from exporter.engines.mysql.session import read_version, session_settings, statement_limit
+from exporter.engines.mysql.tls import context
+from exporter.failure import Failure, Reason
+
+MYSQL = Asker("'exporter'@'%'", "mysql", (9, 7, 4))
+MARIADB = Asker("'exporter'@'%'", "mariadb", (10, 11, 19))
+
+
+@pytest.mark.parametrize(
+    ("version", "comment", "flavor", "numbers"),
+    [
+        ("9.7.4-2", "(Debian)", "mysql", (9, 7, 4)),
+        ("8.0.36", "MySQL Community Server - GPL", "mysql", (8, 0, 36)),
+        ("8.0.36-28", "Percona Server (GPL), Release 28, Revision 47601f19", "percona", (8, 0, 36)),
+        ("10.11.19-MariaDB-0+deb12u1-log", "Debian 12", "mariadb", (10, 11, 19)),
+        ("5.5.5-10.6.18-MariaDB-log", "MariaDB Server", "mariadb", (10, 6, 18)),
+        ("11.8.9-MariaDB-4 from Debian-log", "", "mariadb", (11, 8, 9)),
+        ("8.0.mysql_aurora.3.05.2", "", "mysql", (8, 0)),
+    ],
+)
+def test_versions(version: str, comment: str, flavor: str, numbers: tuple[int, ...]) -> None:
+    assert read_version(version, comment)[:2] == (flavor, numbers)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "asker", "reason", "fix"),
+    [
+        (
+            1227,
+            "Access denied; you need (at least one of) the PROCESS privilege(s) for this operation",
+            MYSQL,
+            Reason.PERMISSION,
+            "GRANT PROCESS ON *.* TO 'exporter'@'%';",
+        ),
+        (
+            1227,
+            "Access denied; you need (at least one of) the SUPER, REPLICATION CLIENT privilege(s) for this operation",
+            MYSQL,
+            Reason.PERMISSION,
+            "GRANT REPLICATION CLIENT ON *.* TO 'exporter'@'%';",
+        ),
+        (
+            1227,
+            "Access denied; you need (at least one of) the SLAVE MONITOR privilege(s) for this operation",
+            MARIADB,
+            Reason.PERMISSION,
+            "GRANT SLAVE MONITOR ON *.* TO 'exporter'@'%';",
+        ),
+        (
+            1142,
+            "SELECT command denied to user 'exporter'@'localhost' for table 'replication_connection_status'",
+            MYSQL,
+            Reason.PERMISSION,
+            "GRANT SELECT ON performance_schema.* TO 'exporter'@'%';",
+        ),
+        (
+            1142,
+            "SELECT command denied to user 'exporter'@'localhost' for table `mysql`.`user`",
+            MARIADB,
+            Reason.PERMISSION,
+            "GRANT SELECT ON mysql.* TO 'exporter'@'%';",
+        ),
+        (1045, "Access denied for user 'x'@'h' (using password: YES)", MYSQL, Reason.AUTH, None),
+        (1698, "Access denied for user 'root'@'localhost'", MARIADB, Reason.AUTH, None),
+        (3024, "Query execution was interrupted, maximum statement execution time exceeded", MYSQL,
+         Reason.TIMEOUT, None),
+        (1969, "Query execution was interrupted (max_statement_time exceeded)", MARIADB, Reason.TIMEOUT, None),
+        (1205, "Lock wait timeout exceeded; try restarting transaction", MYSQL, Reason.LOCK, None),
+        (1053, "Server shutdown in progress", MYSQL, Reason.STARTING, None),
+        (2013, "Lost connection to MySQL server during query", MYSQL, Reason.CONNECT, None),
+        (9999, "two\nlines", MYSQL, Reason.ERROR, None),
+    ],
+)  # fmt: skip
+def test_messages(code: int, text: str, asker: Asker, reason: Reason, fix: str | None) -> None:
+    found = failure(pymysql.OperationalError(code, text), asker)
+    assert (found.reason, found.fix) == (reason, fix)
+    assert "\n" not in found.message
+    assert str(code) in found.message
+
+
+def test_a_full_server_is_full_not_down() -> None:
+    for code in (1040, 1203, 1226):
+        found = failure(pymysql.OperationalError(code, "Too many"), MYSQL)
+        assert found.reason is Reason.TOO_MANY_CONNECTIONS
+        assert found.broken
+
+
+def test_a_garbled_protocol_ends_the_session() -> None:
+    assert failure(AssertionError("Protocol error, expecting EOF"), MYSQL).broken
+
+
+def test_what_ssl_says_is_about_tls() -> None:
+    wrapped = pymysql.OperationalError(2003, "Can't connect")
+    wrapped.original_exception = ssl.SSLError(1, "wrong version number")  # type: ignore[attr-defined]
+    assert failure(wrapped, MYSQL).reason is Reason.TLS
+
+
+@pytest.mark.parametrize(
+    ("lines", "has", "lacks"),
+    [
+        (
+            [
+                "GRANT PROCESS, REPLICATION CLIENT ON *.* TO `exporter`@`%`",
+                "GRANT SELECT ON `performance_schema`.* TO `exporter`@`%`",
+                "GRANT `watchers`@`%` TO `exporter`@`%`",
+            ],
+            {"PROCESS", "REPLICATION CLIENT", "SELECT ON performance_schema.*"},
+            {"SELECT", "REFERENCES"},
+        ),
+        (
+            ["GRANT PROCESS, BINLOG MONITOR, REPLICA MONITOR ON *.* TO `e`@`%` IDENTIFIED BY PASSWORD '*D8'"],
+            {"PROCESS", "BINLOG MONITOR", "SLAVE MONITOR"},
+            {"SELECT ON performance_schema.*"},
+        ),
+        (
+            ["GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION"],
+            {"PROCESS", "SLAVE MONITOR", "SELECT", "SELECT ON performance_schema.*", "REFERENCES"},
+            set(),
+        ),
+        (["GRANT SELECT ON *.* TO `e`@`%`"], {"SELECT", "SELECT ON performance_schema.*"}, {"PROCESS"}),
+        (
+            ["GRANT SELECT (`host`, `max_user_connections`, `user`), INSERT (`a`) ON `mysql`.`user` TO `e`@`%`"],
+            {"SELECT ON mysql.user", "INSERT ON mysql.user"},
+            {"SELECT"},
+        ),
+        (["GRANT ALL PRIVILEGES ON `shop`.* TO `e`@`%`"], {"SELECT ON shop.*"}, {"PROCESS", "SELECT"}),
+    ],
+)
+def test_privileges(lines: list[str], has: set[str], lacks: set[str]) -> None:
+    found = privileges(lines)
+    assert has <= found
+    assert not lacks & found
+
+
+@pytest.mark.parametrize(
+    ("flavor", "version", "has", "lacks"),
+    [
+        ("mysql", (9, 7, 4), {"transaction_read_only=1", "information_schema_stats_expiry=0"}, {"tx_read_only=1"}),
+        ("mysql", (8, 0, 11), {"transaction_read_only=1", "information_schema_stats_expiry=0"}, set()),
+        ("mariadb", (10, 6, 0), {"tx_read_only=1"}, {"transaction_read_only=1", "information_schema_stats_expiry=0"}),
+        ("mariadb", (11, 8, 9), {"transaction_read_only=1"}, {"information_schema_stats_expiry=0"}),
+    ],
+)
+def test_session_settings(flavor: str, version: tuple[int, ...], has: set[str], lacks: set[str]) -> None:
+    settings, courtesies = session_settings(flavor, version)
+    assert has | {"lock_wait_timeout=1"} <= set(settings)
+    assert not lacks & set(settings)
+    assert ("slow_query_log=0" in courtesies) is (flavor == "mariadb")
+
+
+def test_statement_limits_in_the_units_of_each() -> None:
+    assert statement_limit("mysql", 2.0) == "max_execution_time=2000"
+    assert statement_limit("percona", 0.0001) == "max_execution_time=1"
+    assert statement_limit("mariadb", 0.5) == "max_statement_time=0.500000"
+
+
+def test_one_context_for_equal_settings(tmp_path: Path) -> None:
+    assert context(TLS(mode="disable")) is None
+    assert context(TLS(mode="require")) is context(TLS(mode="require"))
+    assert context(TLS(mode="require")) is not context(TLS(mode="verify-full"))
+    (tmp_path / "ca.pem").write_text("nothing of the kind")
+    with pytest.raises(Failure) as caught:
+        context(TLS(mode="verify-ca", ca=str(tmp_path / "ca.pem")))
+    assert caught.value.reason is Reason.TLS
+    assert "ca.pem" in caught.value.message
+    with pytest.raises(Failure) as caught:
+        context(TLS(mode="verify-ca", ca=str(tmp_path / "missing.pem")))
+    assert "missing.pem" in caught.value.message

@@ -1,0 +1,141 @@
+"""What the collectors of MySQL and MariaDB make of rows: counters that never fall, names of schemas, positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from exporter.collectors.mysql.binlog import summed as binlog_summed
+from exporter.collectors.mysql.replica_status import understood
+from exporter.collectors.mysql.schema_sizes import schema_of
+from exporter.collectors.mysql.status import Refusals, derived
+from exporter.collectors.mysql.transactions import Outcomes
+from exporter.collectors.mysql.values import number
+from exporter.config.model import ServerConfig
+from exporter.declare import Context, Rows
+from exporter.facts import Facts, Identity, Role
+
+
+def context(flavor: str = "mysql") -> Context:
+    server = ServerConfig(name="s", engine="mysql", host="h", port=1)
+    return Context(server, Facts("mysql", flavor, (9, 7), "9.7", Identity("x", 0, Role.REPLICA)), 0.0)
+
+
+def test_transactions_never_fall_and_add_up() -> None:
+    outcomes = Outcomes()
+
+    def feed(ended: int, rollbacks: int) -> dict[str, int]:
+        return dict(outcomes.feed(Rows(("ended", "rollbacks"), [(ended, rollbacks)]), context()).rows)  # type: ignore[arg-type]
+
+    assert feed(100, 10) == {"commit": 90, "rollback": 10}
+    assert feed(110, 15) == {"commit": 95, "rollback": 15}
+    # ROLLBACK where no transaction was open.
+    assert feed(110, 1000) == {"commit": 95, "rollback": 15}
+    assert feed(120, 1001) == {"commit": 104, "rollback": 16}
+    # The statistics were reset.
+    assert feed(5, 1) == {"commit": 108, "rollback": 17}
+    outcomes.rebase()
+    assert feed(50, 0) == {"commit": 158, "rollback": 17}
+
+
+def refused(counters: dict[str, int], state: Refusals, flavor: str = "mysql") -> dict[str, Any]:
+    rows = state.feed(derived(Rows(("n", "v"), [(k, str(v)) for k, v in counters.items()]), context(flavor)), context())
+    return {row["reason"]: row["refused"] for row in rows.dicts() if row["refused"] is not None}
+
+
+def test_refusals_are_counted_once_and_never_fall() -> None:
+    state = Refusals()
+    assert refused({"Aborted_connects": 10, "Connection_errors_max_connections": 4}, state)["login"] == 6
+    # One counter is ahead of the other for a moment.
+    assert refused({"Aborted_connects": 10, "Connection_errors_max_connections": 5}, state)["login"] == 6
+    assert refused({"Aborted_connects": 11, "Connection_errors_max_connections": 5}, state)["login"] == 6
+    assert refused({"Aborted_connects": 1, "Connection_errors_max_connections": 0}, state)["login"] == 1
+
+
+def test_mariadb_does_not_know_whom_a_full_server_refused() -> None:
+    counters = {"Aborted_connects": 3, "Connection_errors_max_connections": 0}
+    found = refused(counters, Refusals(), "mariadb")
+    assert found["login"] == 3
+    assert "max_connections" not in found
+
+
+def test_cache_hits_are_not_negative() -> None:
+    for asked, read, hits in ((10, 3, 7), (3, 10, 0)):
+        rows = Rows(("n", "v"), [("Innodb_buffer_pool_read_requests", asked), ("Innodb_buffer_pool_reads", read)])
+        assert derived(rows, context()).dicts()[0]["cache_hits"] == hits
+
+
+@pytest.mark.parametrize(
+    ("name", "schema"),
+    [
+        ("shop/items", "shop"),
+        ("a/b/t", "a/b"),
+        ("we@0020ird/t", "we ird"),
+        ("we@0020ird", "we ird"),
+        ("literal@0020/t", "literal@0020"),
+        ("unknown/t", "unknown"),
+    ],
+)
+def test_schemas_in_names_of_files(name: str, schema: str) -> None:
+    assert schema_of(name, {"shop", "a/b", "we ird", "literal@0020"}) == schema
+
+
+def channel(**columns: Any) -> dict[str, Any]:
+    rows = understood(Rows(tuple(columns), [tuple(columns.values())]), context())
+    return rows.dicts()[0]
+
+
+@pytest.mark.parametrize(
+    ("receiver", "applier", "running"), [("Yes", "Yes", 1), ("Connecting", "Yes", 0), ("Yes", "No", 0), ("No", "No", 0)]
+)
+@pytest.mark.parametrize(("new", "old"), [("replica", "source"), ("slave", "master")])
+def test_both_names_of_replication(new: str, old: str, receiver: str, applier: str, running: int) -> None:
+    found = channel(
+        **{
+            f"{new}_io_running": receiver,
+            f"{new}_sql_running": applier,
+            f"{old}_log_file": "b.1",
+            f"relay_{old}_log_file": "b.1",
+            f"read_{old}_log_pos": 100,
+            f"exec_{old}_log_pos": 60,
+            f"seconds_behind_{old}": None,
+            f"{old}_host": "there",
+            "sql_delay": 7,
+        }
+    )
+    assert found["running"] == running
+    assert found["unapplied"] == (40 if receiver == "Yes" else None)
+    assert (found["delay"], found["behind"], found["source_name"]) == (7, None, "there")
+
+
+def test_bytes_are_not_known_over_two_files() -> None:
+    found = channel(
+        replica_io_running="Yes",
+        replica_sql_running="Yes",
+        source_log_file="b.2",
+        relay_source_log_file="b.1",
+        read_source_log_pos=4,
+        exec_source_log_pos=60,
+    )
+    assert found["unapplied"] is None
+
+
+def test_channels_of_a_group_say_nothing_of_running() -> None:
+    found = channel(channel_name="group_replication_recovery", replica_io_running="No", replica_sql_running="No")
+    assert found["running"] is None
+
+
+def test_a_dot_in_the_name_of_the_binary_log() -> None:
+    rows = Rows(("log_name", "file_size"), [("db1.example.000007", 5), ("db1.example.000008", 6)])
+    [row] = binlog_summed(rows, context()).dicts()
+    assert (row["number"], row["bytes"], row["files"]) == (8, 11, 2)
+    [row] = binlog_summed(Rows(("log_name", "file_size"), []), context()).dicts()
+    assert (row["number"], row["bytes"], row["files"]) == (None, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("12", 12), ("1.5", 1.5), ("ON", 1), ("Connecting", 0), ("", None), ("x", None), (None, None)]
+)
+def test_numbers(text: str | None, value: float | None) -> None:
+    assert number(text) == value
