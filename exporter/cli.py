@@ -124,9 +124,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command is None:
         close = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
-        _overview().error(f"unknown command {name!r}; {hint}")
+        # What stands in its place may be a connection string, so it is not repeated.
+        _overview().error(f"the first argument is no command; {hint}")
     try:
-        return _run(name, command, arguments)
+        status = _run(name, command, arguments)
+        sys.stdout.flush()
+        return status
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -192,7 +195,7 @@ def _overview() -> _Parser:
 def _add(parser: argparse.ArgumentParser, flag: Flag) -> None:
     text = flag.help + (f" (default: {flag.default})" if flag.default else "")
     if flag.switch:
-        parser.add_argument(flag.name, dest=flag.dest, action="store_const", const="true", help=text)
+        parser.add_argument(flag.name, dest=flag.dest, action="store_const", const=True, help=text)
     elif flag.choices:
         parser.add_argument(flag.name, dest=flag.dest, choices=flag.choices, help=text)
     else:
@@ -215,8 +218,10 @@ def _complete(parser: argparse.ArgumentParser, args: argparse.Namespace, flags: 
         value: object = text or flag.default or None
         if flag.repeatable and text:
             value = [item.strip() for item in text.split(",") if item.strip()]
-        if flag.switch and text not in ("", "true", "false"):
-            parser.error(f"{flag.variable} must be true or false")
+        if flag.switch:
+            if text not in ("", "true", "false"):
+                parser.error(f"{flag.variable} must be true or false")
+            value = text == "true"
         setattr(args, flag.dest, value)
 
 
@@ -226,7 +231,8 @@ def _refuse(parser: argparse.ArgumentParser, argument: str) -> NoReturn:
         if argument in COMMANDS:
             parser.error(f"a command comes first: database-exporter {argument} ...")
         parser.error("there is an argument that belongs to no flag")
-    name = argument.partition("=")[0]
+    # Of a short flag a value may be the rest: -psecret.
+    name = argument.partition("=")[0] if argument.startswith("--") else argument[:2]
     moved = next((where for starts, where in _MOVED.items() if name.startswith(starts)), None)
     if moved:
         parser.error(f"unknown flag {name}; {moved}")

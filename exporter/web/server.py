@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import logging
 import os
 import resource
 import signal
@@ -17,8 +16,6 @@ import uvicorn
 
 from exporter.web.app import Web
 from exporter.web.protocol import Protocol
-
-log = logging.getLogger(__name__)
 
 # Longer than most scrape intervals, so that Prometheus keeps its connection.
 IDLE_SECONDS = 75

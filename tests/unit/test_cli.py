@@ -92,6 +92,9 @@ def test_a_sound_config_checks(run: Run, sound: Path) -> None:
     by_variable = run(DATABASE_EXPORTER_CONFIG_FILE=str(sound), DATABASE_EXPORTER_CONFIG_CHECK="true")
     assert (by_variable.returncode, by_variable.stdout) == (0, done.stdout)
     assert run("--config.check", DATA_SOURCE_NAME="mysql://u@127.0.0.1:1").returncode == 0
+    # A variable that says no is no flag: here it would listen, if it could.
+    not_asked = {"DATABASE_EXPORTER_CONFIG_CHECK": "false", "DATABASE_EXPORTER_WEB_LISTEN_ADDRESS": "192.0.2.1:1"}
+    assert run(f"--config.file={sound}", **not_asked).returncode == 1
 
 
 def test_all_mistakes_of_a_config_are_told_at_once(run: Run, tmp_path: Path) -> None:
@@ -133,8 +136,12 @@ def test_a_wrong_argument_is_told_with_the_right_one(run: Run, arguments: list[s
     assert done.stderr.count("\n") == 1
 
 
-def test_a_value_on_an_unknown_flag_is_not_repeated(run: Run) -> None:
-    done = run(f"--password={CANARY}")
+@pytest.mark.parametrize(
+    "arguments",
+    [[f"--password={CANARY}"], ["--password", CANARY], [f"-p{CANARY}"], [f"mysql://u:{CANARY}@h"], ["serve", CANARY]],
+)
+def test_what_may_be_a_password_is_not_repeated(run: Run, arguments: list[str]) -> None:
+    done = run(*arguments)
     assert done.returncode == 2
     assert CANARY not in done.stderr
 
