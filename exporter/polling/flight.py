@@ -10,6 +10,8 @@ from exporter.polling.snapshot import Snapshot
 
 # A second scrape within this time of a landing gets the first one's result.
 REUSE_SECONDS = 1.0
+# Nothing that a flight does outlasts its deadline by this; if one ever does, scrapes must not wait for it for ever.
+LOST_SECONDS = 30.0
 
 
 class Flight:
@@ -35,7 +37,10 @@ class Flight:
 
     def reusable(self) -> bool:
         """Whether a scrape that comes now may have this one's result, or wait for it."""
-        return self.duration is None or time.monotonic() - self.started - self.duration < REUSE_SECONDS
+        now = time.monotonic()
+        if self.duration is None:
+            return now < self.deadline.at + LOST_SECONDS
+        return now - self.started - self.duration < REUSE_SECONDS
 
     def land(self) -> None:
         """Tell everybody who waits that it is over."""

@@ -20,6 +20,8 @@ from exporter.polling.snapshot import Snapshot, State
 log = logging.getLogger(__name__)
 
 MAX_THREADS = 64
+# Servers that were down last time wait for each other, never in front of those that answer.
+DOWN_THREADS = 16
 
 
 class Scrapes:
@@ -36,6 +38,7 @@ class Scrapes:
         self._flights: dict[str, Flight] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(min(MAX_THREADS, max(4, len(self.servers))), "scrape")
+        self._down_pool = ThreadPoolExecutor(min(DOWN_THREADS, max(4, len(self.servers))), "scrape down")
 
     def start(self, name: str, deadline: Deadline) -> Flight:
         """Start the scrape of a server, or join the one that is under way or has just landed."""
@@ -44,10 +47,12 @@ class Scrapes:
             if flight is not None and flight.reusable():
                 return flight
             flight = self._flights[name] = Flight(deadline)
+        watched = self.servers[name]
+        pool = self._down_pool if watched.up is False else self._pool
         try:
-            self._pool.submit(self._fly, self.servers[name], flight)
+            pool.submit(self._fly, watched, flight)
         except RuntimeError:
-            # The pool is shutting down; nobody will fly this.
+            # The pools are shutting down; nobody will fly this.
             flight.land()
         return flight
 
@@ -58,9 +63,14 @@ class Scrapes:
 
     def _fly(self, watched: Watched, flight: Flight) -> None:
         try:
-            # A flight that waited for its thread beyond its deadline still records why it has nothing.
-            with watched.lock:
+            # Whoever had to wait for a thread or for an earlier flight until it was too late leaves the server alone:
+            # it is not down because we are busy.
+            if flight.deadline.passed or not watched.lock.acquire(timeout=flight.deadline.remaining()):
+                return
+            try:
                 watched.scrape(flight)
+            finally:
+                watched.lock.release()
         except Exception:
             log.exception("scrape of %s", watched.name)
         finally:
@@ -89,7 +99,8 @@ class Scrapes:
 
     def close(self, seconds: float) -> None:
         """End: no new scrapes, and the sessions closed; those of scrapes that run beyond `seconds` are left open."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._down_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
         deadline = Deadline.after(seconds)
         for watched in self.servers.values():
             # Each server's scrape may take the time that is left, all of them together no more.
