@@ -42,9 +42,11 @@ class ServerConnection(Connection):
 
     Attributes:
         tls_optional: Whether a server without TLS is taken as it is; with False it is refused.
+        local: Whether this goes over a Unix socket, where servers want the password of a cold cache as it is.
     """
 
     tls_optional = False
+    local = False
     server_capabilities: int
     server_thread_id: tuple[int]
     _sock: Any
@@ -68,6 +70,7 @@ class ServerConnection(Connection):
 
     def _get_server_information(self) -> None:
         super()._get_server_information()  # type: ignore[misc]
+        self._secure = self._secure or self.local
         if self.ssl and self.tls_optional and not self.offers_tls:
             self.ssl = False
             self.client_flag &= ~CLIENT.SSL

@@ -67,10 +67,7 @@ class MySQLEngine:
         """
         session = self._open(server, deadline)
         try:
-            session.run(f"KILL QUERY {int(connection_id)}", deadline)
-        except Failure as failed:
-            if "Unknown thread id" not in failed.message:
-                raise
+            session.kill(connection_id, deadline)
         finally:
             session.close()
 
@@ -114,6 +111,7 @@ class MySQLEngine:
             defer_connect=True,
         )
         connection.tls_optional = server.tls.mode == "prefer" and (server.host, server.port) not in self._with_tls
+        connection.local = server.socket is not None
         return connection
 
 

@@ -97,6 +97,7 @@ def learn(session: MySQLSession, identity: Identity, deadline: Deadline) -> Fact
         identity=identity,
         grants=grants,
         settings=MappingProxyType(settings),
+        account=session.account,
     )
 
 

@@ -55,6 +55,11 @@ class MySQLSession:
         encrypted = self._connection.encrypted
         return f"{encrypted.version()} {encrypted.cipher()[0]}" if encrypted else None
 
+    @property
+    def account(self) -> str:
+        """Our account as GRANT takes it."""
+        return self._asker.account
+
     def close(self) -> None:
         """Close the connection without waiting for the server."""
         with contextlib.suppress(Exception):
@@ -66,7 +71,8 @@ class MySQLSession:
         [(text, comment, account)] = self._ask("SELECT @@version, @@version_comment, CURRENT_USER()", deadline).rows
         self.flavor, self.version, self.version_text = read_version(str(text), str(comment))
         user, _, host = str(account).rpartition("@")
-        self._asker = Asker(f"'{user}'@'{host}'", self.flavor, self.version)
+        quoted = user.replace("'", "''")
+        self._asker = Asker(f"'{quoted}'@'{host}'", self.flavor, self.version)
         settings, courtesies = session_settings(self.flavor, self.version)
         try:
             self._ask("SET SESSION " + ", ".join(settings + courtesies), deadline)
@@ -82,6 +88,14 @@ class MySQLSession:
             self._ask("SET SESSION " + statement_limit(self.flavor, limit), deadline)
             self._limit = limit
         return self._ask(sql, deadline)
+
+    def kill(self, connection_id: int, deadline: Deadline) -> None:
+        """End the statement that another connection runs; none, if it has ended by itself."""
+        try:
+            self._ask(f"KILL QUERY {int(connection_id)}", deadline)
+        except Failure as failed:
+            if "(error 1094)" not in failed.message:
+                raise
 
     def _ask(self, sql: str, deadline: Deadline) -> Rows:
         if self.closed:
