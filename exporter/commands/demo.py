@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
-import signal
 import socket
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
 
+import psycopg
+import pymysql
 import yaml
 from rich.console import Console
 from rich.live import Live
 
-from exporter.demo.processes import Child, DemoError
+from exporter.demo import ending
+from exporter.demo.processes import Child, DemoError, stop_all, unprivileged
 from exporter.demo.screen import Reading, read, table
 from exporter.demo.servers import DemoServer, start_mysql, start_postgres
 from exporter.demo.workload import PROJECTS, Workload
@@ -25,29 +28,27 @@ from exporter.demo.workload import PROJECTS, Workload
 FIRST_SCRAPE_SECONDS = 30.0
 REFRESH_SECONDS = 2.0
 PRINT_SECONDS = 15.0
-
-
-class _Over(Exception):  # noqa: N818 - no error
-    """Somebody wants the demo to end."""
+NAMES = {"mariadb": "MariaDB", "mysql": "MySQL"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own flags."""
     parser.add_argument(
-        "--port", type=int, default=int(os.environ.get("DEMO_PORT", "9187")), help="port of the exporter"
+        "--port", type=_port, default=os.environ.get("DEMO_PORT", "9187"), help="port of the exporter (also DEMO_PORT)"
     )
     parser.add_argument(
         "--seconds",
         type=float,
-        default=float(os.environ.get("DEMO_SECONDS", "0")),
+        default=os.environ.get("DEMO_SECONDS", "0"),
         help="end by itself after that time; 0 runs until Ctrl-C (also DEMO_SECONDS)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo until Ctrl-C or for its seconds; 0 at the end, 1 if it could not run."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+    ending.listen()
+    # A connection that is cut while the demo ends is nobody's problem.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     console = Console(highlight=False)
     try:
         # Under /tmp, since a unix socket's path must be short and servers run as another user when we are root.
@@ -55,46 +56,45 @@ def run(args: argparse.Namespace) -> int:
             scratch = Path(directory)
             scratch.chmod(0o755)
             _demo(scratch, args.port, args.seconds, console)
-    except _Over:
-        console.print("The demo has ended; nothing of it is left.")
-        return 0
-    except (DemoError, OSError) as error:
+    except ending.Over:
+        pass
+    except (DemoError, OSError, psycopg.Error, pymysql.err.Error) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
+    console.print("The demo has ended; nothing of it is left.")
     return 0
 
 
-def _end(_: int, __: FrameType | None) -> None:
-    # Once: a second Ctrl-C must not interrupt the cleaning up.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise _Over
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
+    return int(text)
 
 
 def _scratch() -> str:
     directory = os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - made unique below it
     if not os.access(directory, os.W_OK):
         raise DemoError(f"can't write to {directory}; set TMPDIR to a directory of yours")
+    if unprivileged() and not all(path.stat().st_mode & 0o001 for path in (Path(directory), *Path(directory).parents)):
+        raise DemoError(f"the servers run as nobody, who can't reach {directory}; set TMPDIR=/tmp")
     return directory
 
 
 def _demo(scratch: Path, port: int, seconds: float, console: Console) -> None:
     _check_port(port)
-    servers: list[DemoServer] = []
-    workload: Workload | None = None
-    exporter: Child | None = None
+    workload = None
     try:
         console.print("Starting PostgreSQL 18 and a standby …")
-        servers.extend(start_postgres(scratch))
+        servers = start_postgres(scratch)
         try:
             second = start_mysql(scratch)
         except DemoError as error:
             second = None
-            console.print(f"Going on without MySQL: {error}")
+            console.print(f"Going on without MySQL and MariaDB: {error}")
         if second is not None:
             servers.append(second)
-            console.print(f"{second.name.capitalize()} of this machine joins in.")
-        workload = Workload([server for server in servers if server.name != "standby"])
+            console.print(f"The {NAMES[second.name]} of this machine joins in.")
+        workload = Workload(servers)
         exporter = _start_exporter(scratch, port, servers)
         url = f"http://127.0.0.1:{port}"
         first = _first_page(exporter, f"{url}/metrics")
@@ -107,12 +107,9 @@ def _demo(scratch: Path, port: int, seconds: float, console: Console) -> None:
         console.print("Ctrl-C ends the demo." if seconds <= 0 else f"The demo ends by itself after {seconds:g} s.")
         _watch(first, f"{url}/metrics", seconds, servers, exporter, console)
     finally:
-        if exporter is not None:
-            exporter.stop()
         if workload is not None:
             workload.stop()
-        for server in reversed(servers):
-            server.child.stop()
+        stop_all()
 
 
 def _check_port(port: int) -> None:
@@ -171,14 +168,19 @@ def _quick(engine: str) -> dict[str, dict[str, str]]:
 def _first_page(exporter: Child, url: str) -> Reading:
     end = time.monotonic() + FIRST_SCRAPE_SECONDS
     while True:
+        reading = None
         try:
-            return read(url, time.monotonic())
+            reading = read(url, time.monotonic())
         except OSError:
             if exporter.ended is not None:
                 raise DemoError(f"the exporter did not start: {exporter.last_words()}") from None
-            if time.monotonic() > end:
-                raise DemoError(f"the exporter does not answer at {url}") from None
-            time.sleep(0.2)
+        over = time.monotonic() > end
+        # What the exporter reads in the background comes a moment later; rates need a first reading of it.
+        if reading is not None and (over or reading.total("db_statements_total") is not None):
+            return reading
+        if over:
+            raise DemoError(f"the exporter does not answer at {url}")
+        time.sleep(0.2)
 
 
 def _watch(
@@ -187,29 +189,18 @@ def _watch(
     names = [server.name for server in servers]
     end = time.monotonic() + seconds if seconds > 0 else float("inf")
     before, now = None, first
-    pause = REFRESH_SECONDS if console.is_terminal else PRINT_SECONDS
-    with (
-        Live(table(first, None, names), console=console, auto_refresh=False)
-        if console.is_terminal
-        else _NoLive() as live
-    ):
-        # Without a terminal the first table comes when there are rates to show.
-        quick = 6.0
+    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
+        if live is not None:
+            live.update(table(first, None, names), refresh=True)
+        # The first table with rates comes soon, also where tables follow each other on paper.
+        pause = REFRESH_SECONDS
         while time.monotonic() < end:
-            time.sleep(max(0.0, min(quick if not console.is_terminal else pause, end - time.monotonic())))
-            quick = pause
+            time.sleep(max(0.0, min(pause, end - time.monotonic())))
             if exporter.ended is not None:
                 raise DemoError(f"the exporter has ended: {exporter.last_words()}")
             before, now = now, read(url, time.monotonic())
-            if isinstance(live, Live):
+            if live is not None:
                 live.update(table(now, before, names), refresh=True)
             else:
                 console.print(table(now, before, names))
-
-
-class _NoLive:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
+                pause = PRINT_SECONDS

@@ -9,8 +9,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from exporter.demo.ending import uninterrupted
+
+RUN_SECONDS = 120.0
 
 
 class DemoError(Exception):
@@ -45,24 +50,20 @@ def run(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None 
     """Run a program to its end as the servers' user.
 
     Raises:
-        DemoError: It failed; its last words are in the message.
+        DemoError: It failed or could not be run; its last words are in the message.
     """
-    account = unprivileged() or (None, None)
-    done = subprocess.run(
-        [str(item) for item in argv],
-        cwd=cwd,
-        env=dict(os.environ if env is None else env),
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        user=account[0],
-        group=account[1],
-        timeout=120,
-    )
-    if done.returncode != 0:
-        last = (done.stderr or done.stdout).strip().splitlines()[-3:]
-        raise DemoError(f"{Path(argv[0]).name} failed: {' '.join(last)}")
+    name = Path(argv[0]).name
+    log = cwd / f"{name}.log"
+    program = Child(argv, log, cwd=cwd, as_server=True, env=env, stop_signal=signal.SIGKILL)
+    try:
+        status = program.wait(RUN_SECONDS)
+    finally:
+        # Also when Ctrl-C comes in between: nothing may write there once the directory is being deleted.
+        program.stop()
+    if status is None:
+        raise DemoError(f"{name} did not end in {RUN_SECONDS:.0f} s")
+    if status != 0:
+        raise DemoError(f"{name} failed: {program.last_words()}")
 
 
 class Child:
@@ -81,7 +82,7 @@ class Child:
         account = (unprivileged() if as_server else None) or (None, None)
         self._stop_signal = stop_signal
         self._log = log
-        with log.open("wb") as output:
+        with log.open("wb") as output, uninterrupted():
             # A session of its own: Ctrl-C reaches the demo, which then stops its children in order.
             self._process = subprocess.Popen(
                 [str(item) for item in argv],
@@ -94,11 +95,19 @@ class Child:
                 user=account[0],
                 group=account[1],
             )
+            _RUNNING.append(self)
 
     @property
     def ended(self) -> int | None:
         """Its exit status, None while it runs."""
         return self._process.poll()
+
+    def wait(self, seconds: float) -> int | None:
+        """Its exit status once it has ended, None if it still runs after that time."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
 
     def last_words(self) -> str:
         """The end of what it printed."""
@@ -108,12 +117,25 @@ class Child:
         """End it, and all that it started."""
         if self._process.poll() is None:
             self._process.send_signal(self._stop_signal)
-            try:
-                self._process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait(5)
+            self.wait(seconds)
+        end = time.monotonic() + 5
+        with contextlib.suppress(ProcessLookupError):
+            # What is left of its session, until nothing is.
+            while time.monotonic() < end:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.poll()
+                time.sleep(0.05)
+        if self in _RUNNING:
+            _RUNNING.remove(self)
+
+
+_RUNNING: list[Child] = []
+
+
+def stop_all() -> None:
+    """End every program that runs, the youngest first."""
+    for child in reversed(tuple(_RUNNING)):
+        child.stop()
 
 
 def free_port() -> int:

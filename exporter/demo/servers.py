@@ -69,22 +69,16 @@ def start_postgres(scratch: Path) -> list[DemoServer]:
     run([*initdb, *options], cwd=home)
     secret.unlink()
     primary = _start_postgres("postgres", programs, home, "data", password, secrets.token_hex(8))
-    try:
-        with psycopg.connect(postgres_login(primary), autocommit=True) as session:
-            session.execute("CREATE DATABASE platform")
-            session.execute("CREATE EXTENSION pg_stat_statements")
-            session.execute(
-                f"CREATE ROLE exporter LOGIN PASSWORD '{primary.exporter_password}' "
-                "IN ROLE pg_monitor CONNECTION LIMIT 3"
-            )
-        copy: list[str | Path] = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-R", "-c", "fast"]
-        copy += ["-D", home / "standby"]
-        run([programs / "pg_basebackup", *copy], cwd=home, env={**os.environ, "PGPASSWORD": password})
-        standby = _start_postgres("standby", programs, home, "standby", password, primary.exporter_password)
-    except BaseException:
-        primary.child.stop()
-        raise
-    return [primary, standby]
+    with psycopg.connect(postgres_login(primary), autocommit=True) as session:
+        session.execute("CREATE DATABASE platform")
+        session.execute("CREATE EXTENSION pg_stat_statements")
+        session.execute(
+            f"CREATE ROLE exporter LOGIN PASSWORD '{primary.exporter_password}' IN ROLE pg_monitor CONNECTION LIMIT 3"
+        )
+    copy: list[str | Path] = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-R", "-c", "fast"]
+    copy += ["-D", home / "standby"]
+    run([programs / "pg_basebackup", *copy], cwd=home, env={**os.environ, "PGPASSWORD": password})
+    return [primary, _start_postgres("standby", programs, home, "standby", password, primary.exporter_password)]
 
 
 def _start_postgres(
@@ -97,11 +91,7 @@ def _start_postgres(
     # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
     child = Child(argv, home.parent / f"{name}.log", cwd=home, as_server=True, stop_signal=signal.SIGINT)
     server = DemoServer(name, "postgres", port, "postgres", password, exporter_password, child)
-    try:
-        _wait(server, lambda: psycopg.connect(postgres_login(server)).close())
-    except BaseException:
-        child.stop()
-        raise
+    _wait(server, lambda: psycopg.connect(postgres_login(server)).close())
     return server
 
 
@@ -125,34 +115,37 @@ def start_mysql(scratch: Path) -> DemoServer | None:
     """
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/usr/libexec"])
     mariadb = shutil.which("mariadbd", path=path)
-    mysql = None if mariadb else shutil.which("mysqld", path=path)
-    if mariadb is None and mysql is None:
+    program = mariadb or shutil.which("mysqld", path=path)
+    if program is None:
         return None
     home = scratch / "mysql"
     home.mkdir()
     hand_over(home)
-    data, port = home / "data", free_port()
-    common = [f"--datadir={data}", f"--tmpdir={home}", "--innodb-buffer-pool-size=32M"]
+    common = [f"--datadir={home}/data", f"--tmpdir={home}", "--innodb-buffer-pool-size=32M"]
     if mariadb is not None:
         installer = shutil.which("mariadb-install-db", path=path) or shutil.which("mysql_install_db", path=path)
         if installer is None:
-            return None
-        run(
-            [installer, "--no-defaults", *common, "--auth-root-authentication-method=normal", "--skip-test-db"],
-            cwd=home,
-        )
+            raise DemoError(f"{mariadb} is here, but mariadb-install-db is not")
+        install = [installer, "--no-defaults", *common, "--auth-root-authentication-method=normal", "--skip-test-db"]
     else:
-        run([str(mysql), "--no-defaults", "--initialize-insecure", "--secure-file-priv=NULL", *common], cwd=home)
-    argv = [mariadb or str(mysql), "--no-defaults", *common, f"--port={port}", "--bind-address=127.0.0.1",
-            f"--socket={home}/s", f"--pid-file={home}/pid", "--long-query-time=1"]  # fmt: skip
+        install = [program, "--no-defaults", "--initialize-insecure", "--secure-file-priv=NULL", *common]
+    try:
+        run(install, cwd=home)
+        return _start_mysql("mariadb" if mariadb else "mysql", program, home, common)
+    except (OSError, pymysql.err.Error) as error:
+        raise DemoError(f"{program}: {error}") from None
+
+
+def _start_mysql(name: str, program: str, home: Path, common: list[str]) -> DemoServer:
+    mariadb, port, socket = name == "mariadb", free_port(), f"{home}/s"
+    argv = [program, "--no-defaults", *common, f"--port={port}", "--bind-address=127.0.0.1", f"--socket={socket}",
+            f"--pid-file={home}/pid", "--long-query-time=1"]  # fmt: skip
     argv += ["--performance-schema=ON"] if mariadb else ["--secure-file-priv=NULL", "--mysqlx=OFF"]
-    child = Child(argv, scratch / "mysql.log", cwd=home, as_server=True)
-    name = "mariadb" if mariadb else "mysql"
+    child = Child(argv, home.parent / "mysql.log", cwd=home, as_server=True)
     server = DemoServer(name, "mysql", port, "root", "", secrets.token_hex(8), child)
     try:
-        _wait(server, lambda: pymysql.connect(unix_socket=f"{home}/s", user="root").close())
-        with pymysql.connect(unix_socket=f"{home}/s", user="root", autocommit=True) as session:
-            cursor = session.cursor()
+        _wait(server, lambda: pymysql.connect(unix_socket=socket, user="root").close())
+        with pymysql.connect(unix_socket=socket, user="root", autocommit=True) as session, session.cursor() as cursor:
             monitor = "BINLOG MONITOR, SLAVE MONITOR" if mariadb else "REPLICATION CLIENT"
             for sql in (
                 f"CREATE USER exporter@'%' IDENTIFIED BY '{server.exporter_password}' WITH MAX_USER_CONNECTIONS 3",
@@ -164,6 +157,7 @@ def start_mysql(scratch: Path) -> DemoServer | None:
             ):
                 cursor.execute(sql)
     except BaseException:
+        # The demo goes on without it.
         child.stop()
         raise
     return server

@@ -1,4 +1,4 @@
-"""What happens on the demo's servers: projects that write and read, a burst, a slow query, a table that grows."""
+"""What happens on the demo's servers: projects at work, bursts, slow queries, deadlocks, growth, a lagging standby."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import psycopg
 import pymysql
@@ -18,6 +19,10 @@ BURST_CONNECTIONS = 15
 BURST_EVERY = 20.0
 SLOW_EVERY = 7.0
 SLOW_SECONDS = 1.2
+DEADLOCK_EVERY = 15.0
+LAG_EVERY = 25.0
+LAG_SECONDS = 8.0
+ROLLBACKS = 0.05
 GROWTH_ROWS = 2_000
 # The table ends somewhere, so that a demo that is forgotten does not fill the disk.
 GROWTH_LIMIT = 400_000
@@ -30,7 +35,9 @@ class Workload:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         for server in servers:
-            if server.engine == "postgres":
+            if server.name == "standby":
+                self._run(partial(self._lag, postgres_login(server)))
+            elif server.engine == "postgres":
                 self._start_postgres(server)
             else:
                 self._start_mysql(server)
@@ -51,6 +58,7 @@ class Workload:
                     "kind text NOT NULL, payload text)"
                 )
                 session.execute(f"CREATE INDEX idx_events_kind ON {project}.events (kind)")
+            session.execute("CREATE TABLE shop.stock AS SELECT id, 10 AS pieces FROM generate_series(1, 2) AS id")
             # Nothing ever looks for a payload.
             session.execute("CREATE INDEX idx_events_payload ON shop.events (md5(payload))")
 
@@ -66,7 +74,9 @@ class Workload:
             self._run(each(_read_and_write(project), 0.05))
         self._run(each(_grow, 0.5))
         self._run(each(lambda session: void(session.execute(f"SELECT pg_sleep({SLOW_SECONDS})")), SLOW_EVERY))
-        self._run(lambda: self._burst(login))
+        self._run(partial(self._burst, login))
+        for first, second in ((1, 2), (2, 1)):
+            self._run(partial(self._deadlock, login, first, second))
 
     def _burst(self, login: str) -> None:
         while not self._stop.wait(BURST_EVERY):
@@ -74,6 +84,24 @@ class Workload:
                 for _ in range(BURST_CONNECTIONS):
                     stack.enter_context(psycopg.connect(login, application_name="burst"))
                 self._stop.wait(6)
+
+    def _deadlock(self, login: str, first: int, second: int) -> None:
+        with psycopg.connect(login, autocommit=True, application_name="demo") as session:
+            while True:
+                # Both threads go by the clock, so that they meet.
+                if self._stop.wait(DEADLOCK_EVERY - time.time() % DEADLOCK_EVERY):
+                    return
+                with contextlib.suppress(psycopg.errors.DeadlockDetected), session.transaction():
+                    session.execute("SELECT FROM shop.stock WHERE id = %s FOR UPDATE", (first,))
+                    session.execute("SELECT pg_sleep(0.3)")
+                    session.execute("SELECT FROM shop.stock WHERE id = %s FOR UPDATE", (second,))
+
+    def _lag(self, login: str) -> None:
+        while not self._stop.wait(LAG_EVERY):
+            with psycopg.connect(login, autocommit=True, application_name="demo") as session:
+                session.execute("SELECT pg_wal_replay_pause()")
+                self._stop.wait(LAG_SECONDS)
+                session.execute("SELECT pg_wal_replay_resume()")
 
     def _start_mysql(self, server: DemoServer) -> None:
         def connect() -> pymysql.Connection[pymysql.cursors.Cursor]:
@@ -119,6 +147,9 @@ def _read_and_write(project: str) -> Callable[[psycopg.Connection], None]:
         kind = random.choice(["click", "order", "login"])  # noqa: S311 - a workload
         session.execute(f"INSERT INTO {project}.events (kind, payload) VALUES (%s, %s)", (kind, str(time.time())))
         session.execute(f"SELECT count(*) FROM {project}.events WHERE kind = %s AND id > 0", (kind,)).fetchone()
+        if random.random() < ROLLBACKS:  # noqa: S311
+            with session.transaction(force_rollback=True):
+                session.execute(f"UPDATE {project}.events SET kind = 'never' WHERE id = 1")
 
     return act
 
