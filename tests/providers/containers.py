@@ -166,7 +166,9 @@ class ContainerProvider:
     def _postgres(self, kind: Kind, settings: Mapping[str, str]) -> PostgresServer:
         runner = self._runner(kind, postgres.SETTINGS | {"listen_addresses": "*"} | dict(settings))
         runner.container.with_env("POSTGRES_PASSWORD", ADMIN_PASSWORD)
-        runner.container.with_env("POSTGRES_INITDB_ARGS", "--auth-host=scram-sha-256 --encoding=UTF8 --no-locale --no-sync")
+        runner.container.with_env(
+            "POSTGRES_INITDB_ARGS", "--auth-host=scram-sha-256 --encoding=UTF8 --no-locale --no-sync"
+        )
         runner.container.with_command(["postgres", f"--config_file={runner.config}"])
         server = self._started(PostgresServer(kind, runner, Account("postgres", ADMIN_PASSWORD), maker=self._standby))
         server.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")

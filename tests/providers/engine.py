@@ -133,7 +133,9 @@ class Engine:
         self.host = f"unix://{self._directory}/docker.sock"
         self._process = Process(
             [
-                *("dockerd", "--storage-driver=vfs", f"--host={self.host}", f"--data-root={self._directory}/data"),
+                # What it mounts vanishes with it, however it ends.
+                *("unshare", "--mount", "--propagation", "private"),
+                *("dockerd", f"--host={self.host}", f"--data-root={self._directory}/data"),
                 *(f"--exec-root={self._directory}/exec", f"--pidfile={self._directory}/pid"),
                 # Our networks are made per test run; a default one would stay on the machine.
                 *("--bridge=none", "--log-level=warn"),
