@@ -40,7 +40,7 @@ def _postgres(facts: Facts, user: str, password: str, databases: list[str]) -> l
         ]
     lines += [f"GRANT CONNECT ON DATABASE {_identifier(name)} TO {role};" for name in databases]
     if "pg_stat_statements" not in facts.extensions:
-        if facts.preloaded and "pg_stat_statements" not in facts.preloaded:
+        if facts.preloaded is not None and "pg_stat_statements" not in facts.preloaded:
             lines.append("-- Add pg_stat_statements to shared_preload_libraries in postgresql.conf and restart.")
         lines += [f"-- In database {facts.database or 'postgres'}:", "CREATE EXTENSION pg_stat_statements;"]
     return lines

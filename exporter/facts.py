@@ -65,7 +65,8 @@ class Facts:
         identity: Which server this is.
         database: The database of the first connection; empty on MySQL.
         extensions: Installed in `database`, by name.
-        preloaded: Whether shared_preload_libraries holds a library, by its name.
+        preloaded: The libraries in shared_preload_libraries; None if our account may not read it.
+        account: Our account as GRANT takes it.
         grants: Role memberships (`pg_monitor`) or global privileges (`PROCESS`) that our account has;
             `SELECT ON performance_schema.*` is spelt out the way SHOW GRANTS does.
         settings: The few settings that gates ask about, by name, values as the server prints them.
@@ -79,7 +80,8 @@ class Facts:
     identity: Identity
     database: str = ""
     extensions: Mapping[str, Extension] = field(default_factory=_frozen)
-    preloaded: frozenset[str] = frozenset()
+    preloaded: frozenset[str] | None = None
+    account: str = "the account"
     grants: frozenset[str] = frozenset()
     settings: Mapping[str, str] = field(default_factory=_frozen)
     pooled: bool = False

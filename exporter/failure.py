@@ -41,3 +41,7 @@ class Failure(Exception):  # noqa: N818 - the design's word
         self.message = message
         self.fix = fix
         self.broken = broken or reason in FATAL
+
+
+class NoDatabase(Failure):
+    """The database that we wanted to connect to does not exist; where it was listed a moment ago, it was dropped."""

@@ -152,12 +152,12 @@ def extension(name: str, *at_least: int, preload: bool = False) -> Gate:
         return (
             found is not None
             and found.version >= at_least
-            and (not preload or name in facts.preloaded or not facts.preloaded)
+            and (not preload or facts.preloaded is None or name in facts.preloaded)
         )
 
     def fix(facts: Facts) -> str:
         steps = []
-        if preload and facts.preloaded and name not in facts.preloaded:
+        if preload and facts.preloaded is not None and name not in facts.preloaded:
             steps.append(f"add {name} to shared_preload_libraries in postgresql.conf and restart the server")
         found = facts.extensions.get(name)
         if found is None:
@@ -181,10 +181,10 @@ def setting(name: str, value: str, *, fix: str) -> Gate:
 
 
 def granted(privilege: str, *, fix: str) -> Gate:
-    """A role membership or privilege that our account has; `fix` is the statement that gives it."""
+    """A role membership or privilege that our account has; `fix` is the statement that gives it to {account}."""
     return _Leaf(
         f"privilege {privilege}",
         lambda facts: privilege in facts.grants,
         Reason.PERMISSION,
-        lambda _: fix,
+        lambda facts: fix.replace("{account}", facts.account),
     )

@@ -6,7 +6,7 @@ from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import Gate, granted, mariadb, mysql, setting
 
-_FIX = "GRANT SELECT (user, host, max_user_connections) ON mysql.user TO the account;"
+_FIX = "GRANT SELECT (user, host, max_user_connections) ON mysql.user TO {account};"
 _ACCOUNTS: Gate = granted("SELECT ON mysql.user", fix=_FIX) | granted("SELECT", fix=_FIX)
 _THREADS: Gate = mysql(8) & setting("performance_schema", "ON", fix="performance_schema = ON in my.cnf, and a restart")
 

@@ -91,7 +91,7 @@ activity = Collector(
         Query(
             mysql(8)
             & setting("performance_schema", "ON", fix="performance_schema = ON in my.cnf, and a restart")
-            & granted("SELECT ON performance_schema.*", fix="GRANT SELECT ON performance_schema.* TO the account;"),
+            & granted("SELECT ON performance_schema.*", fix="GRANT SELECT ON performance_schema.* TO {account};"),
             _THREADS,
         ),
         Query(mysql(8), _processes("t.TIME")),

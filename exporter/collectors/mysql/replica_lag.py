@@ -47,7 +47,7 @@ replica_lag = Collector(
     engine="mysql",
     when=mysql(8)
     & REPLICA
-    & granted("SELECT ON performance_schema.*", fix="GRANT SELECT ON performance_schema.* TO the account;"),
+    & granted("SELECT ON performance_schema.*", fix="GRANT SELECT ON performance_schema.* TO {account};"),
     queries=(Query(mysql(8), _SQL),),
     blocks=(
         block(

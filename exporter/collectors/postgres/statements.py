@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exporter.declare import Collector, Query, block, counter, gauge
-from exporter.gates import Gate, extension
+from exporter.gates import Gate, extension, pg
 from exporter.subjects.statements.measures import SLOW, THRESHOLD, TOTALS
 from exporter.subjects.statements.postgres import PostgresStatements
 
@@ -45,7 +45,8 @@ evictions = Collector(
     name="pg_statements_info",
     about="What pg_stat_statements had to forget, which db_statements_total may then lack.",
     engine="postgres",
-    when=_since(1, 9),
+    # No PostgreSQL before 14 has it, whatever is updated there.
+    when=pg(14) & _since(1, 9),
     queries=(
         Query(
             _since(1, 9),

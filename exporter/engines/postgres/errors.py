@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from exporter.failure import Failure, Reason
+from exporter.failure import Failure, NoDatabase, Reason
 
 _LONGEST = 300
 # Every message of a connection attempt starts with where it went; the name is in our own sentence already.
@@ -101,7 +101,8 @@ def failure(
     elif code == "25006":
         message = f"{message} (sessions of the exporter are read-only)"
     lost = broken or connecting or code in {"25P03", "25P04", "57P04"}
-    return Failure(reason, message, fix=_fix(code, reason, text, login, connecting=connecting), broken=lost)
+    kind = NoDatabase if code == "3D000" else Failure
+    return kind(reason, message, fix=_fix(code, reason, text, login, connecting=connecting), broken=lost)
 
 
 def one_line(text: str, secret: str | None = None) -> str:

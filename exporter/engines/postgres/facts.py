@@ -56,7 +56,7 @@ _GRANTS = (
     "pg_use_reserved_connections",
 )
 # Databases of managed clouds that nobody else can enter.
-_PROVIDERS_OWN = ("alloydbadmin", "azure_maintenance", "azure_sys", "cloudsqladmin", "rdsadmin")
+PROVIDERS_OWN = ("alloydbadmin", "azure_maintenance", "azure_sys", "cloudsqladmin", "rdsadmin")
 
 
 def _list(names: tuple[str, ...]) -> str:
@@ -76,7 +76,7 @@ FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 _DATABASES = f"""
 SELECT datname FROM pg_database
 WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2
-  AND has_database_privilege(oid, 'CONNECT') AND datname NOT IN ({_list(_PROVIDERS_OWN)})
+  AND has_database_privilege(oid, 'CONNECT') AND datname NOT IN ({_list(PROVIDERS_OWN)})
 ORDER BY datname
 """
 
@@ -127,7 +127,7 @@ def learn(session: PostgresSession, identity: Identity, deadline: Deadline) -> F
         identity=identity,
         database=session.login.database,
         extensions=MappingProxyType(extensions),
-        preloaded=_libraries(settings.get("shared_preload_libraries", "")),
+        preloaded=_libraries(settings.get("shared_preload_libraries")),
         grants=grants,
         settings=MappingProxyType(settings),
         pooled=session.pooled,
@@ -147,7 +147,9 @@ def _integers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
-def _libraries(setting: str) -> frozenset[str]:
+def _libraries(setting: str | None) -> frozenset[str] | None:
+    if setting is None:
+        return None
     # Entries may be quoted, or paths such as $libdir/pg_stat_statements.
     names = (entry.strip().strip('"').rpartition("/")[2].removesuffix(".so") for entry in setting.split(","))
     return frozenset(name for name in names if name)
