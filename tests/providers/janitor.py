@@ -30,7 +30,7 @@ def main() -> None:
     for pid, number in running.items():
         _signal(pid, signal.SIGCONT)
         _signal(pid, number)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline and any(_signal(pid, 0) for pid in running):
         time.sleep(0.1)
     for pid in running:
