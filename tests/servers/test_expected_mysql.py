@@ -1,0 +1,82 @@
+"""Under load, every collector has on every MySQL and MariaDB what tests/expected/mysql.yml lists, and nothing odd."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exporter.registry import collectors_of
+from tests.providers.base import DatabaseServer
+from tests.servers.collecting import Samples, watching
+
+pytestmark = pytest.mark.engine("mysql")
+LISTED = yaml.safe_load((Path(__file__).parents[1] / "expected/mysql.yml").read_text())
+# Statements have a list of their own tests.
+OURS = [c.name for c in collectors_of("mysql") if "statement" not in c.name]
+GRANT = "GRANT SELECT (user, host, max_user_connections) ON mysql.user TO exporter"
+
+
+@pytest.fixture(scope="module")
+def pair(server: DatabaseServer, replica: DatabaseServer) -> dict[str, DatabaseServer]:
+    """Give a primary and its replica with something of everything on them."""
+    for statement in (
+        "CREATE DATABASE IF NOT EXISTS expected",
+        "CREATE TABLE IF NOT EXISTS expected.items (id int PRIMARY KEY AUTO_INCREMENT, what text)",
+        "INSERT INTO expected.items (what) VALUES ('one'), ('two')",
+        "UPDATE expected.items SET what = 'three' WHERE what = 'two'",
+        "DROP USER IF EXISTS expected_tenant",
+        "CREATE USER expected_tenant IDENTIFIED BY 'x' WITH MAX_USER_CONNECTIONS 5",
+    ):
+        server.execute(statement)
+    server.account(GRANT)
+    replica.wait_until_caught_up()
+    return {"primary": server, "replica": replica}
+
+
+def everything(server: DatabaseServer, account: Any) -> dict[str, Samples]:
+    """What each collector yields in its second run, in which what counts from the first has something to tell."""
+    more: dict[str, Any] = {
+        "size_limit": {"expected": "1GiB"},
+        "projects": [{"pattern": "expected", "project": "expected"}],
+    }
+    with watching(server, account, **more) as watch:
+        facts = watch.facts()
+        for name in OURS:
+            if _runs(name, facts):
+                watch.run(name, facts)
+        return {name: watch.run(name, facts) if _runs(name, facts) else Samples("") for name in OURS}
+
+
+def _runs(name: str, facts: Any) -> bool:
+    return any(c.name == name and c.when.passes(facts) for c in collectors_of("mysql"))
+
+
+@pytest.mark.parametrize("role", ["primary", "replica"])
+def test_nothing_expected_is_empty(pair: dict[str, DatabaseServer], role: str) -> None:
+    server = pair[role]
+    found = everything(server, pair["primary"].known_account)
+    empty = [
+        f"{collector}: {metric}"
+        for part in LISTED
+        for collector, metrics in part["collectors"].items()
+        for metric in metrics
+        if role in part["roles"]
+        and server.flavor in part.get("flavors", [server.flavor])
+        and metric not in found[collector].names()
+    ]
+    assert not empty
+    listed = {metric for part in LISTED for metrics in part["collectors"].values() for metric in metrics}
+    unlisted = {metric for samples in found.values() for metric in samples.names()} - listed
+    assert not unlisted
+    for samples in found.values():
+        for name, labels, value in samples.all:
+            assert math.isfinite(value), (name, labels)
+            assert value >= 0, (name, labels, value)
+
+
+def test_the_list_knows_every_collector() -> None:
+    assert {collector for part in LISTED for collector in part["collectors"]} == set(OURS)

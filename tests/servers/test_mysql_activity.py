@@ -1,0 +1,256 @@
+"""Sessions, locks, transactions and refusals against what we did on a real MySQL or MariaDB."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pymysql
+import pytest
+
+from exporter.engines.deadline import Deadline
+from exporter.engines.mysql.engine import MYSQL
+from tests.providers.base import DatabaseServer, wait_for
+from tests.servers.collecting import Watch, config_of, watching
+
+pytestmark = pytest.mark.engine("mysql")
+
+
+@pytest.fixture
+def watch(server: DatabaseServer) -> Iterator[Watch]:
+    with watching(server) as made:
+        yield made
+
+
+@pytest.fixture
+def table(server: DatabaseServer) -> str:
+    server.execute("CREATE DATABASE IF NOT EXISTS activity")
+    server.execute("DROP TABLE IF EXISTS activity.t")
+    server.execute("CREATE TABLE activity.t (a int PRIMARY KEY AUTO_INCREMENT, b int)")
+    server.execute("INSERT INTO activity.t (b) VALUES (1), (2)")
+    return "activity.t"
+
+
+@pytest.fixture
+def client(server: DatabaseServer) -> Iterator[Callable[[], Any]]:
+    """Open connections that are closed after the test."""
+    made: list[Any] = []
+
+    def one() -> Any:
+        made.append(server.connect())
+        return made[-1].cursor()
+
+    yield one
+    for each in made:
+        each.close()
+
+
+def in_background(cursor: Any, sql: str) -> threading.Thread:
+    def work() -> None:
+        with contextlib.suppress(pymysql.MySQLError):
+            cursor.execute(sql)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_sessions_by_state(watch: Watch, table: str, client: Callable[[], Any]) -> None:
+    before = watch.run("mysql_activity").by("db_connections", "state")
+    idle, open_one, busy = client(), client(), client()
+    idle.execute("SELECT 1")
+    open_one.execute("BEGIN")
+    open_one.execute(f"UPDATE {table} SET b = 5 WHERE a = 1")
+    # A client that has set its clock back is not a statement of many years.
+    busy.execute("SET timestamp = 1000000000")
+    running = in_background(busy, "SELECT SLEEP(4)")
+    time.sleep(1.2)
+    found = watch.run("mysql_activity")
+    states = found.by("db_connections", "state")
+    assert {state: states[state] - before[state] for state in states} == {
+        "active": 1,
+        "idle": 1,
+        "idle_in_transaction": 1,
+        "other": 0,
+    }
+    assert 1 <= found.one("db_statement_longest_seconds") < 4
+    assert 1 <= found.one("db_transaction_longest_seconds") < 6
+    assert (found.one("db_lock_waiting_sessions"), found.one("db_lock_wait_longest_seconds")) == (0, 0)
+    running.join()
+
+
+def test_waits_for_rows_and_for_tables(watch: Watch, table: str, client: Callable[[], Any]) -> None:
+    holder, for_row, for_table = client(), client(), client()
+    holder.execute("BEGIN")
+    holder.execute(f"UPDATE {table} SET b = 5 WHERE a = 1")
+    threads = [in_background(for_row, f"UPDATE {table} SET b = 6 WHERE a = 1")]
+    threads.append(in_background(for_table, f"ALTER TABLE {table} ADD COLUMN c int"))
+    time.sleep(2.2)
+    found = watch.run("mysql_activity")
+    holder.execute("ROLLBACK")
+    for thread in threads:
+        thread.join(10)
+    assert found.one("db_lock_waiting_sessions") == 2
+    assert 1 <= found.one("db_lock_wait_longest_seconds") < 6
+    # InnoDB's list of transactions may be a tenth of a second old.
+    assert wait_for(lambda: watch.run("mysql_activity").one("db_lock_waiting_sessions") == 0, 5)
+
+
+def test_our_own_sessions_are_not_clients(server: DatabaseServer, watch: Watch) -> None:
+    before = sum(watch.run("mysql_activity").by("db_connections", "state").values())
+    second = MYSQL.connect(watch.config, Deadline.after(10))
+    try:
+        assert sum(watch.run("mysql_activity").by("db_connections", "state").values()) == before
+        with server.connect(user="exporter", password="exporter secret"):
+            others = sum(watch.run("mysql_activity").by("db_connections", "state").values())
+    finally:
+        second.close()
+    # Programs are told apart where performance_schema is asked; elsewhere our account's are taken for ours.
+    assert others - before == (1 if server.flavor == "mysql" else 0)
+
+
+@pytest.mark.flavor("mysql")
+def test_without_performance_schema(fresh_server: Callable[..., DatabaseServer], server: DatabaseServer) -> None:
+    made = fresh_server(server.name, {"performance_schema": "OFF"})
+    with watching(made) as watch, made.connect() as other:
+        other.cursor().execute("SELECT 1")
+        assert watch.run("mysql_activity").one("db_connections", state="idle") == 1
+        status = watch.run("mysql_status")
+        assert status.one("mysql_global_status_threads_connected") == 2
+
+
+def test_deadlocks_are_counted(watch: Watch, table: str, client: Callable[[], Any], server: DatabaseServer) -> None:
+    name = "mysql_deadlocks" if server.flavor == "mysql" else "mysql_status"
+    before = watch.run(name).one("db_deadlocks_total")
+    one, two = client(), client()
+    for cursor, row in ((one, 1), (two, 2)):
+        cursor.execute("BEGIN")
+        cursor.execute(f"UPDATE {table} SET b = 9 WHERE a = {row}")
+    waiting = in_background(one, f"UPDATE {table} SET b = 9 WHERE a = 2")
+    time.sleep(0.5)
+    with contextlib.suppress(pymysql.MySQLError):
+        two.execute(f"UPDATE {table} SET b = 9 WHERE a = 1")
+    waiting.join(10)
+    assert watch.run(name).one("db_deadlocks_total") == before + 1
+
+
+def test_transactions_by_outcome(watch: Watch, table: str, client: Callable[[], Any], server: DatabaseServer) -> None:
+    cursor = client()
+
+    def counted() -> dict[str, float]:
+        return watch.run("mysql_transactions").by("db_transactions_total", "outcome")
+
+    def added(statements: list[str]) -> dict[str, float]:
+        before = counted()
+        for statement in statements * 10:
+            cursor.execute(statement)
+        after = counted()
+        return {outcome: after[outcome] - before[outcome] for outcome in after}
+
+    insert = f"INSERT INTO {table} (b) VALUES (1)"
+    counted()
+    # On MySQL background work of InnoDB may add a transaction of its own.
+    spare = 3 if server.flavor == "mysql" else 0
+    for statements, commits, rollbacks in (
+        (["BEGIN", insert, insert, "COMMIT"], 10, 0),
+        (["BEGIN", insert, "ROLLBACK"], 0, 10),
+        ([insert], 10, 0),
+    ):
+        found = added(statements)
+        assert commits <= found["commit"] <= commits + spare, statements
+        assert found["rollback"] == rollbacks, statements
+    reads = added([f"SELECT * FROM {table}"])["commit"]
+    assert 10 <= reads <= 10 + spare if server.flavor == "mysql" else reads == 0
+
+
+def test_refused_connections(server: DatabaseServer, watch: Watch) -> None:
+    def refused() -> dict[str, float]:
+        return watch.run("mysql_status").by("db_connections_refused_total", "reason")
+
+    crowd = server.account(name="crowd", limit=100)
+    before = refused()
+    with contextlib.suppress(pymysql.OperationalError):
+        server.connect(user="nobody", password="wrong")
+    assert wait_for(lambda: refused()["login"] == before["login"] + 1, 5)
+    most = int(server.execute("SELECT @@GLOBAL.max_connections")[0][0])
+    held: list[Any] = []
+    try:
+        server.execute("SET GLOBAL max_connections = 11")
+        with contextlib.suppress(pymysql.OperationalError):
+            held.extend(server.connect(user=crowd.user, password=crowd.password) for _ in range(20))
+        full = refused()
+    finally:
+        for each in held:
+            each.close()
+        assert wait_for(lambda: _raised(server, most), 10)
+    if server.flavor == "mysql":
+        assert full["max_connections"] - before["max_connections"] == 1
+        assert full["login"] == before["login"] + 1
+    else:
+        assert "max_connections" not in full
+        assert full["login"] == before["login"] + 2
+
+
+def _raised(server: DatabaseServer, most: int) -> bool:
+    try:
+        server.execute(f"SET GLOBAL max_connections = {most}")
+    except pymysql.OperationalError:
+        return False
+    return True
+
+
+def test_limits(server: DatabaseServer, watch: Watch) -> None:
+    found = watch.run("mysql_variables")
+    assert found.one("db_connections_max") == int(server.execute("SELECT @@max_connections")[0][0])
+    # The slot of an administrator comes on top, so ordinary users may have them all.
+    assert found.one("db_connections_reserved") == 0
+    shown = dict(server.execute("SHOW GLOBAL VARIABLES"))
+    switches = {"ON": 1.0, "OFF": 0.0}
+    for name, _, value in found.all:
+        if name.startswith("mysql_global_variables_"):
+            text = shown[name.removeprefix("mysql_global_variables_")]
+            assert value == (switches[text] if text in switches else float(text)), name
+
+
+def test_users_with_limits(server: DatabaseServer) -> None:
+    tenant = server.account(name="tenant", limit=7)
+    grant = "GRANT SELECT (user, host, max_user_connections) ON mysql.user TO exporter"
+    with (
+        watching(server, server.account(grant)) as watch,
+        server.connect(user=tenant.user, password=tenant.password),
+    ):
+        found = watch.run("mysql_accounts")
+        assert found.one("db_role_connections", role="tenant") == 1
+        assert found.one("db_role_connections_max", role="tenant") == 7
+        assert "exporter" not in found.by("db_role_connections", "role")
+        assert "admin" not in found.by("db_role_connections", "role")
+    with watching(server) as watch:
+        assert watch.run("mysql_accounts").names() == set()
+
+
+def test_the_cache(server: DatabaseServer, watch: Watch, table: str) -> None:
+    def counters() -> tuple[float, float]:
+        found = watch.run("mysql_status")
+        return found.one("db_cache_hits_total"), found.one("db_cache_misses_total")
+
+    status = dict(server.execute("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_read%'"))
+    hits, misses = counters()
+    asked = int(status["Innodb_buffer_pool_read_requests"])
+    assert misses == pytest.approx(int(status["Innodb_buffer_pool_reads"]), abs=20)
+    assert hits == pytest.approx(asked - misses, rel=0.05)
+    for _ in range(20):
+        server.execute(f"SELECT COUNT(*) FROM {table}")
+    assert counters()[0] > hits
+
+
+def test_a_schema_and_its_project(server: DatabaseServer) -> None:
+    server.execute("CREATE DATABASE IF NOT EXISTS shop_one")
+    more = {"size_limit": {"shop_one": "2GiB"}, "projects": [{"pattern": "shop_.*", "project": "shop", "owner": "ada"}]}
+    with watching(server, **more) as watch:
+        found = watch.run("mysql_schemas")
+    assert found.one("db_size_limit_bytes", database="shop_one") == 2 * 1024**3
+    assert found.one("db_project_info", database="shop_one", project="shop", owner="ada") == 1
+    assert config_of(server).project_of("shop_one") is None

@@ -1,0 +1,191 @@
+"""Replication as it is: behind, delayed, stopped, cut off, promoted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from exporter.facts import Role
+from tests.providers.base import DatabaseServer, wait_for
+from tests.servers.collecting import Samples, Watch, watching
+
+pytestmark = pytest.mark.engine("mysql")
+LAG, RUNNING, DELAY, BYTES = (
+    "db_replication_lag_seconds",
+    "db_replication_running",
+    "db_replication_delay_seconds",
+    "db_replication_lag_bytes",
+)
+
+
+@pytest.fixture
+def standby(replica: DatabaseServer) -> Iterator[DatabaseServer]:
+    """Give a replica that is level, and put it right after the test."""
+    assert replica.primary is not None
+    replica.primary.execute("CREATE DATABASE IF NOT EXISTS replicated")
+    replica.primary.execute("CREATE TABLE IF NOT EXISTS replicated.t (a int PRIMARY KEY AUTO_INCREMENT, b int)")
+    replica.wait_until_caught_up()
+    yield replica
+    replica.execute(say(replica, "STOP REPLICA"))
+    delay(replica, 0)
+    replica.execute(say(replica, "START REPLICA"))
+    replica.wait_until_caught_up()
+
+
+@pytest.fixture
+def watch(standby: DatabaseServer) -> Iterator[Watch]:
+    with watching(standby) as made:
+        yield made
+
+
+def say(server: DatabaseServer, statement: str) -> str:
+    """Write a statement in the words of the flavor."""
+    return statement if server.flavor == "mysql" else statement.replace("REPLICA", "SLAVE")
+
+
+def delay(server: DatabaseServer, seconds: int) -> None:
+    if server.flavor == "mysql":
+        server.execute(f"CHANGE REPLICATION SOURCE TO SOURCE_DELAY = {seconds}")
+    else:
+        server.execute(f"CHANGE MASTER TO MASTER_DELAY = {seconds}")
+
+
+def write(server: DatabaseServer) -> None:
+    assert server.primary is not None
+    server.primary.execute("INSERT INTO replicated.t (b) VALUES (1)")
+
+
+def replication(watch: Watch) -> Samples:
+    both = watch.run("mysql_replica_status")
+    both.all += watch.run("mysql_replica_lag").all
+    return both
+
+
+def test_level_and_idle(watch: Watch) -> None:
+    time.sleep(2)
+    found = replication(watch)
+    assert found.one(RUNNING, channel="") == 1
+    assert found.one(LAG, channel="") == 0
+    assert found.one(BYTES, channel="") == 0
+    assert found.one(DELAY, channel="") == 0
+    assert found.one("db_storage_bytes", kind="relay") > 0
+
+
+def test_an_applier_that_is_held_up(standby: DatabaseServer, watch: Watch) -> None:
+    with standby.connect() as holder, holder.cursor() as cursor:
+        cursor.execute("LOCK TABLES replicated.t READ")
+        write(standby)
+        time.sleep(3)
+        found = replication(watch)
+        cursor.execute("UNLOCK TABLES")
+    assert found.one(RUNNING, channel="") == 1
+    assert 2 <= found.one(LAG, channel="") < 6
+    assert found.one(BYTES, channel="") > 0
+    standby.wait_until_caught_up()
+    assert wait_for(lambda: replication(watch).one(LAG, channel="") == 0, 10)
+
+
+def test_a_stopped_applier_is_not_without_lag(standby: DatabaseServer, watch: Watch) -> None:
+    standby.execute(say(standby, "STOP REPLICA SQL_THREAD"))
+    write(standby)
+    assert wait_for(lambda: replication(watch).one(BYTES, channel="") > 0, 10)
+    found = replication(watch)
+    assert found.one(RUNNING, channel="") == 0
+    assert found.values(LAG) == []
+    assert found.values("mysql_slave_status_seconds_behind_master") == []
+    assert found.values("mysql_slave_status_slave_sql_running") == [0]
+
+
+def test_a_stopped_receiver_is_not_without_lag(standby: DatabaseServer, watch: Watch) -> None:
+    standby.execute(say(standby, "STOP REPLICA IO_THREAD"))
+    found = replication(watch)
+    assert found.one(RUNNING, channel="") == 0
+    assert found.values(LAG) == []
+    assert found.values(BYTES) == []
+    assert found.values("mysql_slave_status_slave_io_running") == [0]
+    assert watch.facts().role is Role.REPLICA
+
+
+def test_a_delayed_replica(standby: DatabaseServer, watch: Watch) -> None:
+    standby.execute(say(standby, "STOP REPLICA"))
+    delay(standby, 6)
+    standby.execute(say(standby, "START REPLICA"))
+    assert wait_for(lambda: replication(watch).one(RUNNING, channel="") == 1, 10)
+    write(standby)
+    time.sleep(3.2)
+    found = replication(watch)
+    assert found.one(DELAY, channel="") == 6
+    # The configured delay is part of the lag: alerts subtract it.
+    assert 2 <= found.one(LAG, channel="") < 6
+    time.sleep(5)
+    assert replication(watch).one(LAG, channel="") == 0
+
+
+def test_a_source_that_is_gone(standby: DatabaseServer, watch: Watch) -> None:
+    assert standby.primary is not None
+    standby.primary.stop()
+    try:
+        assert wait_for(lambda: replication(watch).one(RUNNING, channel="") == 0, 10)
+        found = replication(watch)
+        assert found.values(LAG) == []
+    finally:
+        standby.primary.start()
+
+
+def test_a_primary_has_no_lag(standby: DatabaseServer) -> None:
+    assert standby.primary is not None
+    with watching(standby.primary) as watch:
+        found = replication(watch)
+    assert found.names() == set()
+
+
+def test_a_promoted_replica_is_a_primary(server: DatabaseServer, fleet: object) -> None:
+    made = server.replica()
+    try:
+        with watching(made) as watch:
+            assert watch.facts().role is Role.REPLICA
+            made.execute(say(made, "STOP REPLICA"))
+            assert watch.facts().role is Role.REPLICA
+            made.execute(say(made, "RESET REPLICA ALL"))
+            assert watch.facts().role is Role.PRIMARY
+            assert replication(watch).names() == set()
+    finally:
+        server.replicas.remove(made)
+        made.remove()
+
+
+def test_two_channels(standby: DatabaseServer, watch: Watch) -> None:
+    """A second channel that can't connect does not hide behind the first that works."""
+    if standby.flavor == "mysql":
+        standby.execute("CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = 1 FOR CHANNEL 'second'")
+        standby.execute("START REPLICA FOR CHANNEL 'second'")
+        stop, reset = "STOP REPLICA FOR CHANNEL 'second'", "RESET REPLICA ALL FOR CHANNEL 'second'"
+    else:
+        standby.execute("CHANGE MASTER 'second' TO MASTER_HOST = '127.0.0.1', MASTER_PORT = 1, MASTER_USER = 'x'")
+        standby.execute("START SLAVE 'second'")
+        stop, reset = "STOP SLAVE 'second'", "RESET SLAVE 'second' ALL"
+    try:
+        found = replication(watch)
+    finally:
+        standby.execute(stop)
+        standby.execute(reset)
+    assert found.by(RUNNING, "channel") == {"": 1, "second": 0}
+    assert found.by(LAG, "channel") == {"": 0}
+    label = "channel_name" if standby.flavor == "mysql" else "connection_name"
+    assert found.by("mysql_slave_status_slave_io_running", label) == {"": 1, "second": 0}
+
+
+@pytest.mark.flavor("mysql")
+def test_stopping_a_replica_that_is_held_up_stops_no_scrape(standby: DatabaseServer, watch: Watch) -> None:
+    with standby.connect() as holder, standby.connect() as stopper:
+        holder.cursor().execute("LOCK TABLES replicated.t READ")
+        write(standby)
+        time.sleep(0.5)
+        stopper._execute_command(3, "STOP REPLICA")
+        time.sleep(0.5)
+        assert watch.facts().role is Role.REPLICA
+        assert replication(watch).one(LAG, channel="") > 0
+        holder.cursor().execute("UNLOCK TABLES")
+        stopper._read_query_result()

@@ -1,0 +1,99 @@
+"""Sizes against the files on disk of a real MySQL or MariaDB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.providers.base import DatabaseServer, wait_for
+from tests.servers.collecting import watching
+
+pytestmark = pytest.mark.engine("mysql")
+# What a file system can't spell, what looks like its spelling, and what is empty.
+NAMES = ("plain", "we ird-ü", "日本", "at@sign", "Sizes.$x")
+
+
+@pytest.fixture(scope="module")
+def filled(server: DatabaseServer) -> DatabaseServer:
+    for name in NAMES:
+        server.execute(f"CREATE DATABASE IF NOT EXISTS `{name}`")
+        server.execute(f"CREATE TABLE IF NOT EXISTS `{name}`.`t-é` (a int PRIMARY KEY, b longtext)")
+        server.execute(f"REPLACE INTO `{name}`.`t-é` VALUES (1, REPEAT('x', 3000000))")
+    server.execute("CREATE TABLE IF NOT EXISTS plain.m (a int, KEY (a)) ENGINE = MyISAM")
+    server.execute("REPLACE INTO plain.m VALUES (1), (2)")
+    server.execute("CREATE TABLE IF NOT EXISTS plain.p (a int) PARTITION BY HASH (a) PARTITIONS 3")
+    server.execute("CREATE DATABASE IF NOT EXISTS nothing_in_it")
+    return server
+
+
+def directory(server: DatabaseServer, name: str) -> Path:
+    """Where the server keeps a schema: it writes names as its character set `filename` has them."""
+    assert server.data is not None
+    written = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter == "_") else f"@{ord(letter):04x}" for letter in name
+    )
+    # ü has a short form of its own.
+    return server.data / written.replace("@00fc", "@1o")
+
+
+def test_schemas_are_as_large_as_their_files(filled: DatabaseServer) -> None:
+    if filled.data is None:
+        return
+
+    def on_disk(name: str) -> int:
+        files = [path for path in directory(filled, name).iterdir() if path.suffix in {".ibd", ".MYD", ".MYI"}]
+        return sum(path.stat().st_size for path in files)
+
+    with watching(filled) as watch:
+        for name in NAMES:
+            assert directory(filled, name).is_dir(), name
+
+        def equal() -> bool:
+            sizes = watch.run("mysql_schema_sizes").by("db_size_bytes", "database")
+            return all(sizes[name] == pytest.approx(on_disk(name), abs=2048) for name in NAMES)
+
+        assert wait_for(equal, 20, 1), (
+            watch.run("mysql_schema_sizes").by("db_size_bytes", "database"),
+            {name: on_disk(name) for name in NAMES},
+        )
+        sizes = watch.run("mysql_schema_sizes").by("db_size_bytes", "database")
+        assert sizes["nothing_in_it"] == 0
+        assert sizes["mysql"] > 0
+        assert not {"information_schema", "performance_schema"} & set(sizes)
+
+
+def test_growth_is_seen_at_once(filled: DatabaseServer) -> None:
+    with watching(filled) as watch:
+        before = watch.run("mysql_schema_sizes").one("db_size_bytes", database="plain")
+        for number in range(2, 6):
+            filled.execute(f"REPLACE INTO plain.`t-é` VALUES ({number}, REPEAT('y', 4000000))")
+        after = watch.run("mysql_schema_sizes").one("db_size_bytes", database="plain")
+    assert after - before > 10_000_000
+
+
+def test_without_references_tables_of_innodb_are_still_measured(filled: DatabaseServer) -> None:
+    account = filled.account("REVOKE REFERENCES ON *.* FROM exporter")
+    with watching(filled, account) as watch:
+        sizes = watch.run("mysql_schema_sizes").by("db_size_bytes", "database")
+    assert sizes["plain"] > 3_000_000
+    assert "nothing_in_it" not in sizes
+
+
+def test_what_lies_outside_the_schemas(filled: DatabaseServer) -> None:
+    with watching(filled) as watch:
+        outside = watch.run("mysql_schema_sizes").by("db_storage_bytes", "kind")
+        binlog = watch.run("mysql_binlog")
+        redo = watch.run("mysql_status").by("db_storage_bytes", "kind") | watch.run("mysql_variables").by(
+            "db_storage_bytes", "kind"
+        )
+    logs = filled.execute("SHOW BINARY LOGS")
+    assert binlog.one("db_storage_bytes", kind="binlog") == pytest.approx(sum(int(log[1]) for log in logs), rel=0.2)
+    assert binlog.one("mysql_binlog_files") == len(logs)
+    assert outside["temp"] > 0
+    assert outside.get("undo", 0) > 0 or filled.flavor == "mariadb"
+    if filled.data is None:
+        return
+    pattern = "#innodb_redo/#ib_redo*" if filled.flavor == "mysql" else "ib_logfile*"
+    files = [path for path in filled.data.glob(pattern) if not path.name.endswith("_tmp")]
+    assert redo["redo"] == pytest.approx(sum(path.stat().st_size for path in files), rel=0.05)
