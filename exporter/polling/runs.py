@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from exporter.engines.base import Session
 from exporter.engines.deadline import Deadline
 from exporter.exposition.render import Family, Rendered, render
 from exporter.facts import Facts
-from exporter.failure import Failure, Reason
+from exporter.failure import Failure, NoDatabase, Reason
 from exporter.gates import Miss
 from exporter.polling.snapshot import Snapshot, State
 
@@ -22,7 +23,11 @@ log = logging.getLogger(__name__)
 
 DEFAULT_SETTINGS = CollectorSettings()
 # The account can't read it, or it isn't installed: no failure unless the collector was asked for by name.
-_SOFT = frozenset({Reason.PERMISSION, Reason.MISSING_EXTENSION})
+SOFT = frozenset({Reason.PERMISSION, Reason.MISSING_EXTENSION})
+
+
+# When connecting: it is the whole server, not one of its databases.
+_GONE = frozenset({Reason.CONNECT, Reason.DNS, Reason.STARTING, Reason.TIMEOUT})
 
 
 @dataclass(slots=True)
@@ -109,7 +114,7 @@ class Task:
     def fail(self, failure: Failure, started: float) -> Snapshot:
         """The outcome of a failure."""
         duration = time.monotonic() - started
-        if failure.reason in _SOFT and not self.by_name:
+        if failure.reason in SOFT and not self.by_name:
             return Snapshot(
                 self.name,
                 State.UNSUPPORTED,
@@ -206,7 +211,7 @@ def run(task: Task, session: Session, config: ServerConfig, facts: Facts, deadli
 def run_each_database(
     task: Task,
     databases: list[str],
-    connect: Callable[[str], Session],
+    session_in: Callable[[str], AbstractContextManager[Session]],
     config: ServerConfig,
     facts: Facts,
     deadline: Deadline,
@@ -225,13 +230,18 @@ def run_each_database(
     rows: list[tuple[Any, ...]] = []
     problem: Failure | None = None
     for database in databases:
+        connected = False
         try:
-            session = connect(database)
-            try:
+            with session_in(database) as session:
+                connected = True
                 found = fetch(task, query, session, facts, deadline.within(task.timeout))
-            finally:
-                session.close()
+        except NoDatabase:
+            continue
         except Failure as failure:
+            if deadline.passed or (failure.reason in _GONE and not connected):
+                # The server has gone or is silent: to ask for each of its databases would be to wait for each.
+                problem = failure
+                break
             problem = problem or Failure(failure.reason, f"in database {database}: {failure.message}", fix=failure.fix)
             continue
         columns = ("database", *found.columns)

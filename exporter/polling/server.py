@@ -6,7 +6,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from exporter.config.model import ServerConfig
 from exporter.declare import Collector
@@ -16,7 +17,7 @@ from exporter.facts import Facts, Identity
 from exporter.failure import Failure, Reason
 from exporter.polling.backoff import Backoff, Breaker
 from exporter.polling.flight import Flight
-from exporter.polling.runs import Cost, Task, budgets, run, run_each_database
+from exporter.polling.runs import SOFT, Cost, Task, budgets, run, run_each_database
 from exporter.polling.snapshot import Snapshot, State
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,15 @@ BACKGROUND_SECONDS = 60.0
 STALE_INTERVALS = 3.0
 _AUTH_BACKOFF_SECONDS = 60.0
 _CONNECT_BACKOFF_SECONDS = 5.0
+
+
+class _TooSoon(Failure):
+    """The server failed a moment ago and is left alone for now."""
+
+    @staticmethod
+    def after(failure: Failure) -> _TooSoon:
+        """The same words in an exception of its own: one that is raised again and again keeps every traceback."""
+        return _TooSoon(failure.reason, failure.message, fix=failure.fix, broken=True)
 
 
 class Watched:
@@ -161,6 +171,9 @@ class Watched:
         """
         try:
             return self._ready(deadline)
+        except _TooSoon:
+            # Nothing was tried, so nothing failed: the wait goes on and does not start over.
+            raise
         except Failure as failure:
             self._close_main()
             self._down(failure)
@@ -190,7 +203,7 @@ class Watched:
         if wait <= 0:
             return
         if self.failure is not None and wait > deadline.remaining() / 2:
-            raise self.failure
+            raise _TooSoon.after(self.failure)
         time.sleep(wait)
 
     def _connect(self, deadline: Deadline, database: str | None = None) -> Session:
@@ -268,6 +281,8 @@ class Watched:
             log.info("%s was restarted", self.name)
         self.facts = None
         self.good.clear()
+        for breaker in self._breakers.values():
+            breaker.succeeded()
         for task in self.tasks.values():
             if task.state is not None:
                 task.state.rebase()
@@ -275,7 +290,7 @@ class Watched:
     def _reprobe(self) -> None:
         """Give what the old facts ruled out another chance."""
         for name, last in self.latest.items():
-            if last.state is State.UNSUPPORTED:
+            if last.state is State.UNSUPPORTED or last.reason in SOFT:
                 self._breakers[name].succeeded()
 
     def _down(self, failure: Failure) -> None:
@@ -320,7 +335,7 @@ class Watched:
 
     def _side(self, deadline: Deadline) -> tuple[Session, Facts]:
         if self._backoff.remaining() > 0 and self.failure is not None:
-            raise self.failure
+            raise _TooSoon.after(self.failure)
         session = self._connect(deadline)
         try:
             identity = self._identify(session, deadline)
@@ -344,12 +359,18 @@ class Watched:
         # The side session steps aside, so that there is never a third one.
         self._disconnect(session)
 
-        def connect(database: str) -> Session:
-            return self._connect(Deadline.after(self.config.timeouts.connect), database)
-
         every = task.every or BACKGROUND_SECONDS
         whole = Deadline.after(max(BACKGROUND_SECONDS, every / 2))
-        return run_each_database(task, databases, connect, self.config, facts, whole, budget)
+
+        @contextmanager
+        def session_in(database: str) -> Iterator[Session]:
+            there = self._connect(whole, database)
+            try:
+                yield there
+            finally:
+                self._disconnect(there)
+
+        return run_each_database(task, databases, session_in, self.config, facts, whole, budget)
 
     # -- bookkeeping -------------------------------------------------------------------------------
 
@@ -369,7 +390,9 @@ class Watched:
     def _record(self, task: Task, snapshot: Snapshot, results: dict[str, Snapshot] | None = None) -> None:
         before = self.latest.get(task.name)
         failed_now = snapshot.reason is not None and not (before and before.reason == snapshot.reason)
-        if failed_now:
+        # That the server is down has been said; every collector saying it again helps nobody.
+        known = self.up is False and self.failure is not None and snapshot.reason == self.failure.reason
+        if failed_now and not known:
             level = logging.WARNING if snapshot.state is State.FAILED else logging.INFO
             fix = f"; to mend it: {snapshot.fix}" if snapshot.fix else ""
             log.log(level, "%s: collector %s: %s: %s%s", self.name, task.name, snapshot.reason, snapshot.message, fix)
@@ -377,7 +400,8 @@ class Watched:
             log.info("%s: collector %s works again", self.name, task.name)
         if snapshot.state is State.OK:
             self._breakers[task.name].succeeded()
-        elif snapshot.reason is not None and self.up is not False:
+        elif snapshot.reason is not None and not snapshot.families and self.up is not False:
+            # What failed in one database of several is not left alone, since it would take the others with it.
             self._breakers[task.name].failed()
         self.latest[task.name] = snapshot
         if task.every is not None and (snapshot.state is State.OK or snapshot.families):
