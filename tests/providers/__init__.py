@@ -15,7 +15,9 @@ In a test, ask for a fixture; its type is `tests.providers.base.DatabaseServer`:
   mysqld_exporter, pgbench, psql, pg_dump, pg_basebackup.
 - ``prometheus({"scrape_configs": [...]})``: a real Prometheus 3 with ``query``, ``value``, ``targets``,
   ``wait_for_targets``. ``pgbouncer(postgres, [account], {"default_pool_size": "1"})``: a pool in transaction mode.
-- ``docker_engine``, ``base_image``: a Docker engine, started if there is none, and an image to build the Dockerfile on.
+- ``docker_engine``, ``base_image``: a Docker engine, started if there is none, and an image to build the Dockerfile on:
+  ``docker build --network=host --build-arg BASE=<base_image> .`` with ``DOCKER_HOST=<docker_engine.host>`` and, where
+  there is no buildx, ``DOCKER_BUILDKIT=0``; ``docker_engine.client`` is docker-py's.
 - ``fleet``: servers by name, ``fleet.server("postgres-13")``.
 
 The others are shared by the whole session: give databases, tables and accounts of a test names of its own, and leave

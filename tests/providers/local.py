@@ -208,8 +208,6 @@ class LocalProvider:
                 "port": str(address.port),
                 "server_id": str(address.port),
                 "init_file": str(first),
-                # What looks like root inside a user namespace is the user who runs the tests.
-                **({} if is_root() else {"user": "root"}),
                 "tmpdir": str(directory),
                 **mysql.SETTINGS,
                 **mysql.FLAVOR_SETTINGS[kind.flavor],
