@@ -9,6 +9,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -27,6 +28,7 @@ from exporter.demo.workload import PROJECTS, Workload
 
 FIRST_SCRAPE_SECONDS = 30.0
 REFRESH_SECONDS = 2.0
+RATE_READINGS = 5
 PRINT_SECONDS = 15.0
 NAMES = {"mariadb": "MariaDB", "mysql": "MySQL"}
 
@@ -188,7 +190,8 @@ def _watch(
 ) -> None:
     names = [server.name for server in servers]
     end = time.monotonic() + seconds if seconds > 0 else float("inf")
-    before, now = None, first
+    # Rates over some seconds: what the exporter reads in the background moves in steps.
+    readings = deque([first], maxlen=RATE_READINGS)
     with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         if live is not None:
             live.update(table(first, None, names), refresh=True)
@@ -198,9 +201,10 @@ def _watch(
             time.sleep(max(0.0, min(pause, end - time.monotonic())))
             if exporter.ended is not None:
                 raise DemoError(f"the exporter has ended: {exporter.last_words()}")
-            before, now = now, read(url, time.monotonic())
+            readings.append(read(url, time.monotonic()))
+            view = table(readings[-1], readings[0], names)
             if live is not None:
-                live.update(table(now, before, names), refresh=True)
+                live.update(view, refresh=True)
             else:
-                console.print(table(now, before, names))
+                console.print(view)
                 pause = PRINT_SECONDS

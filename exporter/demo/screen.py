@@ -54,7 +54,7 @@ def read(url: str, at: float) -> Reading:
 
 def table(now: Reading, before: Reading | None, servers: Iterable[str]) -> Table:
     """Connections, statements, size, cache and lag of each server; rates since the reading before."""
-    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_CAPTION, caption_justify="left")
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, caption=_CAPTION, caption_justify="left")
     columns = ("server", "up", "connections", "statements", "slow", "size", "cache hits", "lag")
     for column in columns:
         view.add_column(column, justify="left" if column == "server" else "right", no_wrap=True)

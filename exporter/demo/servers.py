@@ -126,7 +126,9 @@ def start_mysql(scratch: Path) -> DemoServer | None:
         installer = shutil.which("mariadb-install-db", path=path) or shutil.which("mysql_install_db", path=path)
         if installer is None:
             raise DemoError(f"{mariadb} is here, but mariadb-install-db is not")
-        install = [installer, "--no-defaults", *common, "--auth-root-authentication-method=normal", "--skip-test-db"]
+        # --force: also where the machine's own name cannot be looked up.
+        install = [installer, "--no-defaults", "--force", *common, "--skip-test-db"]
+        install.append("--auth-root-authentication-method=normal")
     else:
         install = [program, "--no-defaults", "--initialize-insecure", "--secure-file-priv=NULL", *common]
     try:
