@@ -218,6 +218,11 @@ def run(argv: Sequence[str | Path], *, unprivileged: bool = False, seconds: floa
         )
     except FileNotFoundError:
         raise ProviderError(f"the program {words[0]} is not on this machine") from None
+    except PermissionError:
+        raise ProviderError(
+            f"the user {UNPRIVILEGED.pw_name}, who servers run as, cannot reach {words[0]}; set XDG_CACHE_HOME to a "
+            "directory that other users may enter"
+        ) from None
     except subprocess.TimeoutExpired:
         raise ProviderError(f"{words[0]} did not end in {seconds:g} s") from None
     if done.returncode != 0:
