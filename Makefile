@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# The tests that need neither a server nor a tool from outside.
+NO_SERVER := tests/unit tests/alerts/test_rules.py tests/dashboards/test_dashboards.py
 
 .PHONY: demo test test-fast test-full lint fmt docs bench clean help
 
@@ -22,7 +24,7 @@ test: $(VENV)/.dev
 	$(PYTEST) --servers=edges
 
 test-fast: $(VENV)/.dev
-	$(PYTEST) tests/unit tests/alerts/test_sources.py -q
+	$(PYTEST) $(NO_SERVER) -q
 
 test-full: $(VENV)/.dev
 	$(PYTEST) --servers=all --full

@@ -142,7 +142,11 @@ def _start_mysql(name: str, program: str, home: Path, common: list[str]) -> Demo
     mariadb, port, socket = name == "mariadb", free_port(), f"{home}/s"
     argv = [program, "--no-defaults", *common, f"--port={port}", "--bind-address=127.0.0.1", f"--socket={socket}",
             f"--pid-file={home}/pid", "--long-query-time=1"]  # fmt: skip
-    argv += ["--performance-schema=ON"] if mariadb else ["--secure-file-priv=NULL", "--mysqlx=OFF"]
+    argv += (
+        ["--performance-schema=ON", f"--log-bin={home}/binlog"]
+        if mariadb
+        else ["--secure-file-priv=NULL", "--mysqlx=OFF"]
+    )
     child = Child(argv, home.parent / "mysql.log", cwd=home, as_server=True)
     server = DemoServer(name, "mysql", port, "root", "", secrets.token_hex(8), child)
     try:
