@@ -17,7 +17,6 @@ EVERYWHERE = {
     ),
     "statements": 'sum(db_statements_total{{instance="{server}"}})',
     "size": 'sum(db_size_bytes{{instance="{server}"}}) > 0',
-    "size by schema": 'sum(db_schema_size_bytes{{instance="{server}"}}) > 0',
     "storage outside the databases": 'sum(db_storage_bytes{{instance="{server}"}}) > 0',
     "cache hits": 'sum(db_cache_hits_total{{instance="{server}"}}) > 0',
     "cache misses": 'sum(db_cache_misses_total{{instance="{server}"}}) >= 0',
@@ -29,6 +28,8 @@ ON_PRIMARIES = {
     "the limit of its size": 'db_size_limit_bytes{{instance="{server}",database="live"}} == 10 * 1024 * 1024 * 1024',
     "whose it is": 'db_project_info{{instance="{server}",database="live",owner="dba"}}',
 }
+# A schema is a database on MySQL and MariaDB, so its size is told once there.
+ON_POSTGRES = {"size by schema": 'sum(db_schema_size_bytes{{instance="{server}"}}) > 0'}
 ON_REPLICAS = {
     "lag in seconds": 'db_replication_lag_seconds{{instance="{server}"}} < 30',
     "lag in bytes": 'db_replication_lag_bytes{{instance="{server}"}} >= 0',
@@ -41,6 +42,8 @@ def test_every_subject_has_an_answer_for_every_server(live: Live) -> None:
     silent = []
     for server, role in live.names().items():
         questions = EVERYWHERE | (ON_PRIMARIES if role == "primary" else ON_REPLICAS)
+        if server.startswith("postgres"):
+            questions |= ON_POSTGRES
         for subject, question in questions.items():
             if not live.prometheus.query(question.format(server=server)):
                 silent.append(f"{server}: {subject}: {question.format(server=server)}")
