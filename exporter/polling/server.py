@@ -310,6 +310,7 @@ class Watched:
             return
         with self._side_lock:
             session: Session | None = None
+            refused: Failure | None = None
             try:
                 for task in tasks:
                     if not task.enabled:
@@ -321,12 +322,20 @@ class Watched:
                     # Each task has its own time: one that hangs does not use up the others'.
                     deadline = Deadline.after(BACKGROUND_SECONDS)
                     try:
-                        if session is None or session.closed:
+                        if refused is not None:
+                            raise _TooSoon.after(refused)
+                        if session is not None and session.closed:
+                            self._disconnect(session)
+                            session = None
+                        if session is None:
                             session, facts = self._side(deadline)
                         self._record(task, self._run_slow(task, session, facts, deadline))
                     except Failure as failure:
                         self._record(task, task.fail(failure, started))
-                        if session is not None:
+                        if session is None:
+                            # Nobody lets us in: to try again for every task would be to wait for each.
+                            refused = failure
+                        else:
                             self._disconnect(session)
                             session = None
             finally:

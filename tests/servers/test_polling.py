@@ -1,0 +1,569 @@
+"""When what runs, and what is shown of it: switches, budgets, breakers, facts, promotions and sessions left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.config.model import ServerConfig
+from exporter.declare import Collector, Context, Query, Rows, block, gauge
+from exporter.engines.deadline import Deadline
+from exporter.engines.known import ENGINES
+from exporter.failure import Reason
+from exporter.gates import ANY, granted
+from exporter.polling import server as polling_server
+from exporter.polling.flight import Flight
+from exporter.polling.scrape import Scrapes
+from exporter.polling.server import Watched
+from exporter.polling.slow import SlowTier
+from exporter.polling.snapshot import Snapshot, State
+from exporter.registry import collectors_of
+from tests.exporters import Exporter, Proxy, Samples, server_entry, wait_for
+from tests.providers.base import Account, DatabaseServer
+from tests.servers.collecting import config_of
+
+SECONDS = 20.0
+Start = Callable[..., Exporter]
+
+
+@pytest.fixture
+def exporter(tmp_path: Path) -> Iterator[Start]:
+    with contextlib.ExitStack() as stack:
+
+        def start(*servers: dict[str, Any], **more: Any) -> Exporter:
+            return stack.enter_context(Exporter(tmp_path, {"servers": list(servers), **more}))
+
+        yield start
+
+
+def declared(engine: Any, name: str = "probe", sql: str = "SELECT 1 AS value", **more: Any) -> Collector:
+    """A collector of one number, declared here."""
+    return Collector(
+        name=name,
+        about="A number.",
+        engine=engine,
+        queries=(Query(ANY, sql),),
+        blocks=(block(gauge(f"db_{name}", "value", help="A number."), labels=more.pop("labels", ())),),
+        **more,
+    )
+
+
+@contextlib.contextmanager
+def watched(config: ServerConfig, *collectors: Collector) -> Iterator[Watched]:
+    made = Watched(config, ENGINES[config.engine], collectors or collectors_of(config.engine))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def scrape(server: Watched, seconds: float = SECONDS) -> dict[str, Snapshot]:
+    flight = Flight(Deadline.after(seconds))
+    server.scrape(flight)
+    return flight.results
+
+
+def sessions(server: DatabaseServer, user: str = "exporter") -> int:
+    """Sessions of an account, counted by the server."""
+    table = {"postgres": "pg_stat_activity WHERE usename", "mysql": "information_schema.processlist WHERE user"}
+    return int(server.execute(f"SELECT count(*) FROM {table[server.engine]} = %s", params=(user,))[0][0])
+
+
+# -- switches and overrides ------------------------------------------------------------------------
+
+
+def test_switches_decide_between_unsupported_failed_and_disabled(server: DatabaseServer, exporter: Start) -> None:
+    cannot = "pg_stat_wal_receiver" if server.engine == "postgres" else "mysql_replica_lag"
+    can = "pg_activity" if server.engine == "postgres" else "mysql_status"
+    account = server.account(limit=6)
+    running = exporter(
+        server_entry(server, account),
+        {**server_entry(server, account, collectors={cannot: True, can: False}), "name": "switched"},
+    )
+    page = running.scrape()
+
+    def state(name: str, collector: str) -> str:
+        found = page.all("database_exporter_collector_state", server=name, collector=collector)
+        assert len(found) == 1
+        return found[0][0]["state"]
+
+    success = "database_exporter_collector_success"
+    assert state(server.name, cannot) == "unsupported"
+    assert not page.has(success, server=server.name, collector=cannot)
+    assert state("switched", cannot) == "failed"
+    assert page.value(success, server="switched", collector=cannot) == 0
+    assert page.has("database_exporter_collector_failure", server="switched", collector=cannot)
+    assert state(server.name, can) == "ok"
+    assert page.value(success, server=server.name, collector=can) == 1
+    assert state("switched", can) == "disabled"
+    assert not page.has(success, server="switched", collector=can)
+    assert page.has("db_connections", server=server.name)
+    assert not page.has("db_connections", server="switched") or server.engine == "mysql"
+
+
+def test_limit_timeout_and_every_of_the_config_win(server: DatabaseServer) -> None:
+    rows = " UNION ALL ".join(f"SELECT {number} AS value" for number in range(9))
+    sql = f"SELECT value FROM ({rows}) t LIMIT {{limit}}"
+    limited = declared(server.engine, "limited", sql, labels=("value",), limit=2)
+    # MySQL ends a SLEEP() without an error.
+    numbers = "WITH RECURSIVE n AS (SELECT 1 AS v UNION ALL SELECT v + 1 FROM n WHERE v < 1000)"
+    slow = declared(server.engine, "sleeps", f"{numbers} SELECT count(*) AS value FROM n a, n b, n c")
+    config = config_of(
+        server, collectors={"limited": {"limit": 5}, "sleeps": {"timeout": "300ms"}, "probe": {"every": "77s"}}
+    )
+    with watched(config, limited, slow, declared(server.engine)) as one:
+        started = time.monotonic()
+        results = scrape(one)
+        assert time.monotonic() - started < 5
+        assert results["limited"].series == 5
+        assert results["sleeps"].state is State.FAILED
+        assert results["sleeps"].reason is Reason.TIMEOUT
+        # What the config puts into the background is not run by a scrape.
+        assert "probe" not in results
+        assert [task.every for task in one.slow_tasks()] == [77]
+    with watched(config_of(server), limited) as plain:
+        assert scrape(plain)["limited"].series == 2
+
+
+def test_a_small_series_budget_drops_counts_and_breaks_nothing(server: DatabaseServer, exporter: Start) -> None:
+    # Two servers of the config are this one, each with its own three sessions.
+    account = server.account(limit=6)
+    running = exporter(server_entry(server, account), {**server_entry(server, account, max_series=20), "name": "small"})
+    whole = running.scrape()
+    time.sleep(1.1)
+    page = running.scrape()
+    series = "database_exporter_collector_series"
+    assert sum(value for _, value in whole.all(series, server=server.name)) > 60
+    for samples in (whole, page):
+        assert sum(value for _, value in samples.all(series, server="small")) <= 20
+        assert samples.value("db_up", server="small") == 1
+        assert not samples.has("database_exporter_collector_state", server="small", state="failed")
+    dropped = "database_exporter_series_dropped_total"
+    counts = [sum(value for _, value in samples.all(dropped, server="small")) for samples in (whole, page)]
+    assert 0 < counts[0] < counts[1]
+    assert not whole.all(dropped, server=server.name)
+
+
+# -- one thing's failure ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [KeyError("gone"), ZeroDivisionError(), RecursionError()])
+def test_a_bug_in_a_hook_fails_its_collector_alone(server: DatabaseServer, error: Exception) -> None:
+    def broken(rows: Rows, context: Context) -> Rows:
+        raise error
+
+    with watched(
+        config_of(server),
+        declared(server.engine, "first"),
+        declared(server.engine, "buggy", rows=broken),
+        declared(server.engine, "last"),
+    ) as one:
+        for _ in range(2):
+            results = scrape(one)
+            assert {name: outcome.state for name, outcome in results.items()} == {
+                "first": State.OK,
+                "buggy": State.FAILED,
+                "last": State.OK,
+            }
+            assert results["buggy"].reason is Reason.ERROR
+        assert one.up
+
+
+def test_a_collector_that_keeps_failing_is_left_alone_until_its_turn(
+    server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda _, high: high)
+    with watched(
+        config_of(server), declared(server.engine, "wrong", "SELECT no_such_column"), declared(server.engine)
+    ) as one:
+        for _ in range(5):
+            results = scrape(one)
+            # What is suspended is still told.
+            assert results["wrong"].state is State.FAILED
+            assert results["wrong"].reason is Reason.ERROR
+            assert results["probe"].state is State.OK
+        assert one.tasks["wrong"].cost.queries == 3
+        assert one.tasks["probe"].cost.queries == 5
+
+
+def test_a_slow_collector_that_fails_is_shown_for_three_intervals_and_success_says_0(
+    server: DatabaseServer, exporter: Start
+) -> None:
+    name, metric, revoke, grant = {
+        "postgres": (
+            "pg_storage",
+            "db_storage_bytes",
+            "REVOKE pg_monitor FROM exporter",
+            "GRANT pg_monitor TO exporter",
+        ),
+        "mysql": (
+            "mysql_schema_sizes",
+            "db_size_bytes",
+            "REVOKE PROCESS ON *.* FROM exporter",
+            "GRANT PROCESS ON *.* TO exporter",
+        ),
+    }[server.engine]
+    account = server.account()
+    if server.engine == "mysql":
+        server.execute("CREATE DATABASE IF NOT EXISTS polled")
+        server.execute("CREATE TABLE IF NOT EXISTS polled.t (id int)")
+    # Asked for by name, so that a privilege that is gone is a failure.
+    running = exporter(server_entry(server, account, collectors={name: {"enabled": True, "every": "2s"}}))
+    fine = running.scrape_until(lambda page: page.has(metric), server.name)
+    success = "database_exporter_collector_success"
+    assert fine.value(success, collector=name) == 1
+    server.execute(revoke)
+    try:
+        failed = running.scrape_until(lambda page: page.value(success, collector=name) == 0, server.name)
+        assert failed.failures(server.name)[name] == "permission"
+        if failed.has(metric):
+            assert failed.value("database_exporter_collector_age_seconds", collector=name) < 6.5
+        gone = running.scrape_until(lambda page: not page.has(metric), server.name)
+        assert gone.value(success, collector=name) == 0
+        assert gone.value("db_up", server=server.name) == 1
+    finally:
+        server.execute(grant)
+
+
+@pytest.mark.engine("postgres")
+def test_a_database_that_fails_leaves_the_others_intact_for_ever(server: DatabaseServer) -> None:
+    for name in ("fails_a", "works_b"):
+        server.execute(f"CREATE DATABASE {name}")
+        server.execute("CREATE TABLE numbers AS SELECT 42 AS value", name)
+        server.execute("GRANT SELECT ON numbers TO PUBLIC", name)
+    server.execute("REVOKE SELECT ON numbers FROM PUBLIC", "fails_a")
+    collector = declared(
+        "postgres",
+        "numbers",
+        "SELECT value FROM public.numbers",
+        labels=("database",),
+        every=0.05,
+        each_database=True,
+    )
+    config = config_of(server, databases={"include": ["fails_a", "works_b"]}, collectors={"numbers": True})
+    try:
+        with watched(config, collector) as one:
+            # A breaker would open at the third.
+            for _ in range(6):
+                one.background(one.slow_tasks())
+                last = one.latest["numbers"]
+                assert last.state is State.FAILED
+                assert last.reason is Reason.PERMISSION
+                assert "fails_a" in last.message
+                assert last.series == 1
+            assert one.tasks["numbers"].cost.queries == 12
+            assert one.connections == 0
+            assert sessions(server) == 0
+    finally:
+        for name in ("fails_a", "works_b"):
+            server.execute(f"DROP DATABASE {name}")
+
+
+@pytest.mark.engine("postgres")
+def test_a_database_dropped_after_it_was_listed_is_no_failure(
+    server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector = declared("postgres", "numbers", labels=("database",), every=60, each_database=True)
+    engine = ENGINES["postgres"]
+    listed = engine.databases
+    monkeypatch.setattr(
+        type(engine), "databases", lambda _, session, deadline: ["dropped_long_ago", *listed(session, deadline)]
+    )
+    with watched(config_of(server), collector) as one:
+        one.background(one.slow_tasks())
+        last = one.latest["numbers"]
+        assert (last.state, last.reason) == (State.OK, None)
+        assert last.series >= 1
+
+
+@pytest.mark.engine("postgres")
+def test_a_server_that_falls_silent_is_not_asked_for_each_of_its_databases(
+    server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector = declared("postgres", "numbers", labels=("database",), every=7200, each_database=True)
+    with Proxy(server.host, server.port) as proxy:
+        config = config_of(server, port=proxy.port, timeouts={"connect": 0.5})
+
+        def databases(*_: Any) -> list[str]:
+            proxy.silence()
+            return [f"database_{number}" for number in range(100)]
+
+        monkeypatch.setattr(type(ENGINES["postgres"]), "databases", databases)
+        with watched(config, collector) as one:
+            started = time.monotonic()
+            one.background(one.slow_tasks())
+            assert time.monotonic() - started < 5
+            assert one.latest["numbers"].reason is Reason.TIMEOUT
+
+
+def test_a_silent_server_is_tried_once_for_all_slow_collectors(server: DatabaseServer) -> None:
+    names = [f"slow_{number}" for number in range(8)]
+    with Proxy(server.host, server.port) as proxy:
+        config = config_of(server, port=proxy.port, timeouts={"connect": 1})
+        with watched(config, *(declared(server.engine, name, every=60) for name in names)) as one:
+            one.background(one.slow_tasks())
+            assert {one.latest[name].state for name in names} == {State.OK}
+            proxy.silence()
+            started = time.monotonic()
+            one.background(one.slow_tasks())
+            assert time.monotonic() - started < 4
+            assert {one.latest[name].reason for name in names} == {Reason.TIMEOUT}
+            assert one.connections == 0
+
+
+# -- the server itself -----------------------------------------------------------------------------
+
+
+def test_a_wrong_password_is_tried_ever_more_seldom_than_a_connect(
+    server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda _, high: high)
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    account = server.account()
+    refused = config_of(server, Account(account.user, "not it"))
+    gone = config_of(server, account, port=1)
+    longest = {}
+    for name, config in (("auth", refused), ("connect", gone)):
+        waits.clear()
+        with watched(config, declared(server.engine)) as one:
+            for _ in range(9):
+                assert scrape(one, 1000)["probe"].reason == name
+        longest[name] = max(waits)
+    assert longest["connect"] == pytest.approx(5, abs=0.5)
+    assert longest["auth"] == pytest.approx(60, abs=1)
+
+
+def test_scrapes_during_a_wait_do_not_prolong_it(server: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.uniform", lambda _, high: high)
+    account = server.account()
+    tries = []
+    engine = ENGINES[server.engine]
+    connect = engine.connect
+
+    def counted(*args: Any, **more: Any) -> Any:
+        tries.append(time.monotonic())
+        return connect(*args, **more)
+
+    monkeypatch.setattr(type(engine), "connect", lambda _, *args, **more: counted(*args, **more))
+    with watched(config_of(server, Account(account.user, "not it")), declared(server.engine)) as one:
+        # The third wait is of two seconds; in scrapes of half a second nobody waits for so long.
+        end = time.monotonic() + 7
+        while time.monotonic() < end:
+            assert scrape(one, 0.5)["probe"].reason is Reason.AUTH
+            assert one.failure is not None
+            time.sleep(0.05)
+        depth, trace = 0, one.failure.__traceback__ if one.failure else None
+        while trace is not None:
+            depth, trace = depth + 1, trace.tb_next
+    assert len(tries) in (4, 5)
+    # An exception that is raised at every scrape holds on to all of them.
+    assert depth < 20
+
+
+@pytest.mark.engine("postgres")
+@pytest.mark.parametrize("by_name", [True, False])
+def test_an_extension_created_while_running_is_noticed(
+    server: DatabaseServer, fresh_server: Any, monkeypatch: pytest.MonkeyPatch, by_name: bool
+) -> None:
+    fresh = fresh_server(server.name)
+    fresh.execute("DROP EXTENSION pg_stat_statements")
+    config = config_of(fresh, collectors={"pg_statements": {"enabled": True} if by_name else {}})
+    monkeypatch.setattr("random.uniform", lambda _, high: high)
+    with watched(config) as one:
+        for _ in range(4):
+            scrape(one)
+            one.background(one.slow_tasks())
+        before = one.latest["pg_statements"]
+        assert before.state == ("failed" if by_name else "unsupported")
+        assert before.reason is Reason.MISSING_EXTENSION
+        assert before.fix == "in database postgres: CREATE EXTENSION pg_stat_statements;"
+        fresh.execute("CREATE EXTENSION pg_stat_statements")
+        scrape(one)
+        one.background(one.slow_tasks())
+        assert one.latest["pg_statements"].reason is before.reason
+        monkeypatch.setattr(polling_server, "FACTS_SECONDS", 0.0)
+        scrape(one)
+        one.background(one.slow_tasks())
+        assert one.latest["pg_statements"].state == "ok"
+        assert one.identity_changes == 0
+
+
+def test_a_privilege_granted_while_running_is_noticed(server: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = server.account()
+    if server.engine == "postgres":
+        server.execute("REVOKE pg_monitor FROM exporter")
+        privilege, grant = "pg_monitor", "GRANT pg_monitor TO exporter"
+    else:
+        server.execute("REVOKE PROCESS ON *.* FROM exporter")
+        privilege, grant = "PROCESS", "GRANT PROCESS ON *.* TO exporter"
+    gated = replace(declared(server.engine), when=granted(privilege, fix=f"{grant};"))
+    monkeypatch.setattr("random.uniform", lambda _, high: high)
+    with watched(config_of(server, account, collectors={"probe": True}), gated) as one:
+        for _ in range(4):
+            assert scrape(one)["probe"].reason is Reason.PERMISSION
+        server.execute(grant)
+        monkeypatch.setattr(polling_server, "FACTS_SECONDS", 0.0)
+        # MySQL shows a session the privileges of its account as they are now.
+        assert scrape(one)["probe"].state is State.OK
+
+
+@pytest.mark.engine("postgres")
+def test_a_promotion_changes_the_role_and_drops_what_was_slow(server: DatabaseServer, fresh_server: Any) -> None:
+    primary = fresh_server(server.name)
+    account = primary.account()
+    standby = primary.replica()
+    with watched(config_of(standby, account)) as one:
+        scrape(one)
+        one.background(one.slow_tasks())
+        assert one.facts is not None
+        assert one.facts.role == "replica"
+        assert one.served(one.tasks["pg_database_sizes"]) is not None
+        assert one.latest["pg_stat_wal_receiver"].state is State.OK
+        one.changed.clear()
+        standby.execute("SELECT pg_promote()")
+        wait_for(lambda: not standby.execute("SELECT pg_is_in_recovery()")[0][0])
+        results = scrape(one)
+        assert one.facts.role == "primary"
+        assert one.identity_changes == 1
+        assert results["pg_stat_wal_receiver"].state is State.UNSUPPORTED
+        assert one.served(one.tasks["pg_database_sizes"]) is None
+        # So that the slow tier does not let what is missing wait for its interval.
+        assert one.changed.is_set()
+        one.background(one.slow_tasks())
+        assert one.served(one.tasks["pg_database_sizes"]) is not None
+        scrape(one)
+        assert one.identity_changes == 1
+
+
+def test_another_server_or_a_restart_gives_what_failed_another_chance(
+    server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda _, high: high)
+    with watched(config_of(server), declared(server.engine, "wrong", "SELECT no_such_column")) as one:
+        for _ in range(4):
+            scrape(one)
+        assert one.tasks["wrong"].cost.queries == 3
+        # MySQL tells its start in whole seconds.
+        time.sleep(3)
+        server.restart()
+        scrape(one)
+        assert one.up
+        assert one.tasks["wrong"].cost.queries == 4
+
+
+def totals(page: Samples) -> float:
+    return sum(value for _, value in page.all("db_statements_total"))
+
+
+@pytest.mark.flavor("postgres", "mysql")
+def test_statement_totals_fall_neither_at_a_restart_nor_at_a_failover(
+    server: DatabaseServer, fresh_server: Any, exporter: Start
+) -> None:
+    first = fresh_server(server.name)
+    account = first.account()
+    second = first.replica()
+    second.wait_until_caught_up()
+    collector = "pg_statements" if server.engine == "postgres" else "mysql_statements"
+    database = "postgres" if server.engine == "postgres" else "mysql"
+
+    def work(on: DatabaseServer, times: int) -> None:
+        with on.connect(database) as session, session.cursor() as cursor:
+            for _ in range(times):
+                cursor.execute("SELECT 1 + 1")
+
+    def grown(running: Exporter, beyond: float) -> float:
+        seen = [beyond]
+
+        def condition(page: Samples) -> bool:
+            if page.has("db_statements_total"):
+                now = totals(page)
+                assert now >= seen[-1], f"{now} after {seen[-1]}"
+                seen.append(now)
+            return seen[-1] >= beyond + 100
+
+        running.scrape_until(condition, "moving")
+        return seen[-1]
+
+    with Proxy(first.host, first.port) as proxy:
+        url = first.url(account).replace(f":{first.port}/", f":{proxy.port}/")
+        running = exporter({"name": "moving", "url": url, "collectors": {collector: {"every": "1s"}}})
+        running.scrape_until(lambda page: page.has("db_statements_total"), "moving")
+        work(first, 150)
+        before = grown(running, totals(running.scrape("moving")) - 100)
+        work(first, 200)
+        before = grown(running, before)
+        first.restart()
+        running.scrape_until(lambda page: page.value("db_up") == 1 and page.has("db_statements_total"), "moving")
+        work(first, 200)
+        before = grown(running, before)
+        proxy.move(second.host, second.port)
+        running.scrape_until(lambda page: page.value("db_identity_changes_total") == 1, "moving")
+        running.scrape_until(lambda page: page.has("db_statements_total"), "moving")
+        work(second, 200)
+        grown(running, before)
+
+
+# -- scrapes and their end -------------------------------------------------------------------------
+
+
+def test_scrapes_that_come_together_are_one(server: DatabaseServer) -> None:
+    sleep = (
+        "SELECT pg_sleep(0.5)::text IS NULL AS value" if server.engine == "postgres" else "SELECT SLEEP(0.5) AS value"
+    )
+    config = config_of(server)
+    scrapes = Scrapes([config], ENGINES, [declared(server.engine, "naps", sleep)])
+    try:
+        with ThreadPoolExecutor(8) as crowd:
+            flights = list(crowd.map(lambda _: scrapes.start(config.name, Deadline.after(SECONDS)), range(8)))
+        assert len(set(map(id, flights))) == 1
+        flights[0].future.result(SECONDS)
+        assert flights[0].results["naps"].state is State.OK
+        # Just landed: shared too.
+        assert scrapes.start(config.name, Deadline.after(SECONDS)) is flights[0]
+        time.sleep(1.1)
+        later = scrapes.start(config.name, Deadline.after(SECONDS))
+        assert later is not flights[0]
+        later.future.result(SECONDS)
+        assert scrapes.servers[config.name].scrapes == 2
+    finally:
+        scrapes.close(5)
+
+
+def test_nothing_is_left_behind_on_the_server(server: DatabaseServer) -> None:
+    account = server.account()
+    config = config_of(server, account)
+    scrapes = Scrapes([config], ENGINES, collectors_of(server.engine))
+    slow = SlowTier(scrapes.servers.values())
+    one = scrapes.servers[config.name]
+    try:
+        slow.start()
+        scrapes.start(config.name, Deadline.after(SECONDS)).future.result(SECONDS)
+        wait_for(lambda: all(task.name in one.latest for task in one.slow_tasks()))
+        assert sessions(server) >= 1
+        assert one.connections >= 1
+    finally:
+        slow.stop()
+        scrapes.close(5)
+    wait_for(lambda: sessions(server) == 0, 10)
+    wait_for(lambda: one.connections == 0, 10)
+    # Closed is closed: a scrape that comes too late ends at once and connects to nothing.
+    late = scrapes.start(config.name, Deadline.after(SECONDS))
+    late.future.result(5)
+    assert sessions(server) == 0
+
+
+def test_the_count_of_connections_is_the_servers(server: DatabaseServer) -> None:
+    with watched(config_of(server)) as one:
+        for _ in range(3):
+            scrape(one)
+            one.background(one.slow_tasks())
+            assert one.connections == 1
+            wait_for(lambda: sessions(server) == 1)

@@ -1,0 +1,123 @@
+"""What becomes of a collector on a server: run, unsupported or failed, with the reason that can be mended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from exporter.config.model import ServerConfig
+from exporter.declare import Collector, Query, Rows, block, gauge
+from exporter.facts import Facts, Identity, Role
+from exporter.failure import Failure, Reason
+from exporter.gates import ANY, Gate, extension, granted, pg
+from exporter.polling.runs import Task, budgets, pivoted
+from exporter.polling.snapshot import State
+
+FACTS = Facts("postgres", "postgres", (15, 4), "15.4", Identity("1", 0.0, Role.PRIMARY), database="shop")
+MONITOR = granted("pg_monitor", fix="GRANT pg_monitor TO {account};")
+
+
+def task(*gates: Gate, when: Gate = ANY, settings: Any = None, **more: Any) -> Task:
+    collector = Collector(
+        name="probe",
+        about="A number.",
+        engine="postgres",
+        when=when,
+        queries=tuple(Query(gate, "SELECT 1") for gate in gates or (ANY,)),
+        blocks=(block(gauge("db_probe", "value", help="A number.")),),
+        **more,
+    )
+    config = {"name": "s", "engine": "postgres", "host": "h", "port": 1}
+    collectors = {} if settings is None else {"probe": settings}
+    return Task.of(collector, ServerConfig.model_validate({**config, "collectors": collectors}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "default", "enabled", "by_name"),
+    [
+        (None, True, True, False),
+        (None, False, False, False),
+        (True, False, True, True),
+        (True, True, True, True),
+        (False, True, False, False),
+        # Settings alone switch nothing on or off.
+        ({"every": "5m"}, True, True, False),
+        ({"every": "5m"}, False, False, False),
+        ({"enabled": True, "limit": 5}, False, True, True),
+    ],
+)
+def test_the_config_switches(settings: Any, default: bool, enabled: bool, by_name: bool) -> None:
+    made = task(settings=settings, default=default)
+    assert (made.enabled, made.by_name) == (enabled, by_name)
+
+
+def test_the_config_overrides_interval_and_time() -> None:
+    assert task().every is None
+    assert task(every=60).every == 60
+    assert task(every=60, settings={"every": "2m"}).every == 120
+    assert task(timeout=7).timeout == 7
+    assert task(timeout=7, settings={"timeout": "250ms"}).timeout == 0.25
+
+
+def test_what_no_one_can_mend_is_unsupported_without_a_reason() -> None:
+    made = task(when=pg(17))
+    miss = made.miss(FACTS)
+    assert miss is not None
+    outcome = made.unsupported(miss)
+    assert (outcome.state, outcome.reason, outcome.fix) == (State.UNSUPPORTED, None, None)
+    assert outcome.message == "needs PostgreSQL ≥ 17"
+
+
+def test_what_can_be_mended_is_unsupported_with_a_reason_and_a_fix() -> None:
+    made = task(when=MONITOR)
+    miss = made.miss(replace(FACTS, account='"o\'brien"'))
+    assert miss is not None
+    outcome = made.unsupported(miss)
+    assert (outcome.state, outcome.reason) == (State.UNSUPPORTED, Reason.PERMISSION)
+    assert outcome.fix == 'GRANT pg_monitor TO "o\'brien";'
+
+
+@pytest.mark.parametrize(("gate", "reason"), [(pg(17), Reason.ERROR), (MONITOR, Reason.PERMISSION)])
+def test_what_was_asked_for_by_name_fails(gate: Gate, reason: Reason) -> None:
+    made = task(when=gate, settings=True)
+    miss = made.miss(FACTS)
+    assert miss is not None
+    outcome = made.unsupported(miss)
+    assert (outcome.state, outcome.reason) == (State.FAILED, reason)
+
+
+def test_of_several_closed_queries_the_one_that_can_be_mended_is_told() -> None:
+    miss = task(pg(17), pg(13) & extension("pg_stat_statements"), pg(16)).miss(FACTS)
+    assert miss is not None
+    assert miss.fix == "in database shop: CREATE EXTENSION pg_stat_statements;"
+    assert task(pg(17), pg(13)).miss(FACTS) is None
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_a_failure_at_run_time(reason: Reason) -> None:
+    failure = Failure(reason, "why", fix="what to do")
+    soft = reason in {Reason.PERMISSION, Reason.MISSING_EXTENSION}
+    outcome = task().fail(failure, 0.0)
+    assert outcome.state is (State.UNSUPPORTED if soft else State.FAILED)
+    assert task(settings=True).fail(failure, 0.0).state is State.FAILED
+    assert (outcome.reason, outcome.message, outcome.fix) == (reason, "why", "what to do")
+
+
+def test_names_and_values_become_one_row() -> None:
+    rows = pivoted(
+        Rows(("Variable_name", "Value"), [("Uptime", "17"), ("Rate", "0.5"), ("Mode", "ON"), ("Gone", None)])
+    )
+    assert rows.columns == ("uptime", "rate", "mode", "gone")
+    assert rows.rows == [(17, 0.5, "ON", None)]
+    assert isinstance(rows.rows[0][0], int)
+
+
+def test_a_budget_is_what_the_others_leave() -> None:
+    tasks = {"a": task(), "b": task(), "c": task()}
+    used = {"a": 30, "b": 50, "of_another_config": 1000}
+    assert budgets(tasks, 100, used, "c") == 20
+    # What it had itself it may have again.
+    assert budgets(tasks, 100, used, "b") == 70
+    assert budgets(tasks, 60, used, "c") == 0
