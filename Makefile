@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest
+# Tests wait for servers more than they compute; each process has servers of its own.
+TEST_PROCESSES ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadgroup
 # The tests that need neither a server nor a tool from outside.
 NO_SERVER := tests/unit tests/alerts/test_rules.py tests/dashboards/test_dashboards.py
 

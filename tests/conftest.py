@@ -71,6 +71,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("server", names or [None], indirect=True, scope="session")
 
 
+# First, so that pytest-xdist finds the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     fleet, full = config.stash[FLEET], config.getoption("full")
 
@@ -85,6 +87,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
     items[:] = [item for item in items if wanted(item)]
+    for item in items:
+        if group := _group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(item: pytest.Item) -> str | None:
+    """Name what runs in one process when tests run in several: tests that share a server, or a file's own things."""
+    fixtures = getattr(item, "fixturenames", ())
+    folder = item.path.parent.name
+    for name in ("live", "docker_engine"):
+        if name in fixtures:
+            return name
+    called = getattr(item, "callspec", None)
+    if called is not None and "server" in called.params:
+        return f"{called.params['server']} {folder}"
+    for name, flavor in FIXTURE_FLAVORS.items():
+        if name in fixtures:
+            return f"{flavor} {folder}"
+    return None if folder == "unit" else item.path.stem
 
 
 def _arguments(definition: pytest.Item, marker: str) -> list[str]:
