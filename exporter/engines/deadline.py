@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from exporter.failure import Failure, Reason
+
+MORE_THREADS = "raise the limit on processes and threads (ulimit -u; TasksMax= of systemd; pids of a container)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,15 @@ class Watchdog:
 
     @contextlib.contextmanager
     def guard(self, fd: int, deadline: Deadline) -> Iterator[Guard]:
-        """Guard a blocking call on the socket `fd`, which stays the caller's."""
+        """Guard a blocking call on the socket `fd`, which stays the caller's.
+
+        Raises:
+            Failure: The watchdog itself can't be started.
+        """
         guard = Guard(deadline.at, fd)
         with self._wake:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
-                self._thread.start()
+                self._thread = self._started()
             self._count += 1
             heapq.heappush(self._heap, (guard.at, self._count, guard))
             if self._heap[0][2] is guard:
@@ -80,6 +86,14 @@ class Watchdog:
             # Under the lock, so that the watchdog never touches a number that the system has given away again.
             with self._wake:
                 guard.over = True
+
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise Failure(Reason.ERROR, f"no wait can be guarded: {error}", fix=MORE_THREADS) from None
+        return thread
 
     def _watch(self) -> None:
         while True:
@@ -99,9 +113,13 @@ class Watchdog:
 
 
 def _shut_down(fd: int) -> None:
-    # A duplicate, so that closing the Python object leaves the driver's descriptor alone.
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as duplicate:
-        duplicate.shutdown(socket.SHUT_RDWR)
+    # On the descriptor itself, which stays the driver's: a duplicate can't be had when descriptors have run out.
+    with contextlib.suppress(OSError):
+        borrowed = socket.socket(fileno=fd)
+        try:
+            borrowed.shutdown(socket.SHUT_RDWR)
+        finally:
+            borrowed.detach()
 
 
 WATCHDOG = Watchdog()

@@ -1,10 +1,15 @@
 """The watchdog ends a wait that nothing else ends: a read from a peer that stays silent."""
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 
+import pytest
+
 from exporter.engines.deadline import Deadline, Watchdog
+from exporter.failure import Failure
 
 
 def test_a_silent_read_ends_at_its_deadline():
@@ -71,3 +76,46 @@ def test_many_waits_at_once_all_end():
         for end in pair:
             end.close()
     assert sorted(ended) == list(range(50))
+
+
+OUT_OF_DESCRIPTORS = """
+import os, resource, socket, sys
+from exporter.engines.deadline import Deadline, Watchdog
+
+watchdog = Watchdog()
+ours, theirs = socket.socketpair()
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+try:
+    while True:
+        os.dup(0)
+except OSError:
+    pass
+with watchdog.guard(ours.fileno(), Deadline.after(0.2)) as guard:
+    got = ours.recv(1)
+assert (got, guard.fired) == (b"", True)
+# The descriptor is still the caller's.
+ours.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+print("ended")
+"""
+
+
+def test_a_wait_ends_at_its_deadline_when_descriptors_have_run_out():
+    run = subprocess.run(
+        [sys.executable, "-c", OUT_OF_DESCRIPTORS], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (run.stdout, run.stderr) == ("ended\n", "")
+
+
+def test_a_watchdog_that_could_not_be_started_is_started_by_the_next_wait():
+    watchdog = Watchdog()
+    ours, theirs = socket.socketpair()
+    before = threading.stack_size(1 << 46)
+    with ours, theirs:
+        try:
+            with pytest.raises(Failure, match="can't start new thread"), watchdog.guard(ours.fileno(), Deadline(0)):
+                pytest.fail("an unguarded wait has begun")
+        finally:
+            threading.stack_size(before)
+        with watchdog.guard(ours.fileno(), Deadline.after(0.1)) as guard:
+            assert ours.recv(1) == b""
+        assert guard.fired
