@@ -7,12 +7,9 @@ import socket
 import threading
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from typing import TYPE_CHECKING
 
+from exporter.engines.deadline import MORE_THREADS, Deadline
 from exporter.failure import Failure, Reason
-
-if TYPE_CHECKING:
-    from exporter.engines.deadline import Deadline
 
 _lock = threading.Lock()
 _running: dict[tuple[str, int], Future[list[str]]] = {}
@@ -22,7 +19,7 @@ def resolve(host: str, port: int, deadline: Deadline) -> list[str]:
     """The numeric addresses of a host, in the order in which the system would try them.
 
     Raises:
-        Failure: The name is unknown, or nobody said so before the deadline.
+        Failure: The name is unknown, nobody said so before the deadline, or nobody could be sent to ask.
     """
     try:
         return [str(ipaddress.ip_address(host))]
@@ -42,8 +39,14 @@ def _lookup(host: str, port: int) -> Future[list[str]]:
     with _lock:
         running = _running.get((host, port))
         if running is None:
-            running = _running[host, port] = Future()
-            threading.Thread(target=_resolve, args=(host, port, running), name="resolver", daemon=True).start()
+            running = Future()
+            thread = threading.Thread(target=_resolve, args=(host, port, running), name="resolver", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise Failure(Reason.DNS, f"nobody can resolve the name {host}: {error}", fix=MORE_THREADS) from None
+            # The thread can't have ended: to tell its outcome it needs the lock that we hold.
+            _running[host, port] = running
         return running
 
 
@@ -51,7 +54,7 @@ def _resolve(host: str, port: int, future: Future[list[str]]) -> None:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    except (OSError, UnicodeError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, those who wait have to learn of it
         outcome: list[str] | Exception = error
     else:
         outcome = addresses
