@@ -8,6 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+_SLACK = 2.5
+
 
 class Role(StrEnum):
     """The part a server plays in replication."""
@@ -26,18 +28,28 @@ class Identity:
         system: PostgreSQL's system identifier, MySQL's server_uuid, or what stands in for them on MariaDB.
         start_time: When the server started, in Unix seconds on the server's clock.
         role: Its part in replication right now.
+        boot: When it started on our own monotonic clock, where the server tells no more than its uptime: its clock may
+            be set, ours can't. None where `start_time` itself never moves.
     """
 
     system: str
     start_time: float
     role: Role
+    boot: float | None = None
 
     def same_server(self, other: Identity) -> bool:
         """Whether both were read from one server process in one role.
 
-        MySQL derives its start from whole seconds of uptime, so two readings may be a second or two apart.
+        MySQL tells whole seconds of uptime, so two readings may be a second or two apart.
         """
-        return self.system == other.system and self.role == other.role and abs(self.start_time - other.start_time) < 2.5
+        return self.system == other.system and self.role == other.role and abs(self._life() - other._life()) < _SLACK
+
+    def older_than(self, other: Identity) -> bool:
+        """Whether it started before the other, which a restart of the other can't have done."""
+        return self._life() < other._life() - _SLACK
+
+    def _life(self) -> float:
+        return self.start_time if self.boot is None else self.boot
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,16 +72,16 @@ def _check(server: ServerConfig, _: str) -> tuple[Text, int]:
         return text, OK
     flight = Flight(Deadline.after(_SECONDS))
     watched.scrape(flight)
-    if not flight.answered or watched.facts is None:
-        _unreachable(text, server, watched.failure)
+    if not flight.answered or watched.sessions.facts is None:
+        _unreachable(text, server, watched.sessions.failure)
         return text, BROKEN
-    facts, tls = watched.facts, watched.tls
+    facts, tls = watched.sessions.facts, watched.sessions.tls
     text.append(f"{server.name}", "bold")
     text.append(f"  {FLAVOR_NAMES[facts.flavor]} {facts.version_text}, {facts.role}, ")
     text.append(tls or "not encrypted", "green" if tls else "yellow")
     text.append(", behind a transaction pooler\n" if facts.pooled else "\n")
     try:
-        closed = _closed_databases(server, watched.ready(Deadline.after(_SECONDS))[0], _TO_US)
+        closed = _closed_databases(server, watched.sessions.main(Deadline.after(_SECONDS))[0], _TO_US)
     except Failure as failure:
         _unreachable(text, server, failure)
         return text, BROKEN
@@ -132,7 +132,7 @@ def _grants(server: ServerConfig, user: str) -> tuple[Text, int]:
     watched = Watched(server, ENGINES[server.engine], ())
     text = Text()
     try:
-        session, facts = watched.ready(Deadline.after(_SECONDS))
+        session, facts = watched.sessions.main(Deadline.after(_SECONDS))
     except Failure as failure:
         _unreachable(text, server, failure)
         text.append("  The account depends on the server's version: connect as any account to see it.\n")

@@ -22,6 +22,10 @@ class Session(Protocol):
     def tls(self) -> str | None:
         """Protocol and cipher of the connection, None if it is not encrypted."""
 
+    @property
+    def statements(self) -> int:
+        """Statements sent so far, the session's own among them."""
+
     def run(self, sql: str, deadline: Deadline) -> Rows:
         """Run one statement.
 
@@ -65,6 +69,15 @@ class Engine(Protocol):
 
     def learn(self, session: Session, identity: Identity, server: ServerConfig, deadline: Deadline) -> Facts:
         """Learn the facts of the server behind a session."""
+
+    def cancel(self, server: ServerConfig, session: Session, deadline: Deadline) -> None:
+        """End on the server what a session that was cut off may still be running there; best effort, fails silently.
+
+        Args:
+            server: Where the session was connected to, and as whom.
+            session: A session whose `run` failed as broken; it can't be used after this.
+            deadline: Covers a connection of its own, where one is needed.
+        """
 
     def databases(self, session: Session, deadline: Deadline) -> list[str]:
         """The databases that `each_database` collectors visit, before the config's include and exclude."""

@@ -143,7 +143,9 @@ def about(watched: Watched, flight: Flight, outcomes: Iterable[Snapshot]) -> lis
     now = time.monotonic()
     collectors = [_collector_row(watched, watched.tasks[item.collector], item, now) for item in outcomes]
     server = _server_row(watched, flight, outcomes)
-    costs = [{"collector": "session", "queries": watched.upkeep.queries, "seconds": watched.upkeep.seconds}]
+    costs = [
+        {"collector": "session", "queries": watched.sessions.cost.queries, "seconds": watched.sessions.cost.seconds}
+    ]
     costs += [
         {"collector": task.name, "queries": task.cost.queries, "seconds": task.cost.seconds}
         for task in watched.tasks.values()
@@ -181,8 +183,8 @@ def about(watched: Watched, flight: Flight, outcomes: Iterable[Snapshot]) -> lis
 
 def up_alone(watched: Watched) -> list[Family]:
     """db_up and nothing else: what /metrics shows of each of very many servers; nothing while it is not known."""
-    known = not watched.config.paused and watched.up is not None
-    rows = Rows.of(("up",), [{"up": int(bool(watched.up)) if known else None}])
+    up = None if watched.config.paused or watched.sessions.up is None else int(watched.sessions.up)
+    rows = Rows.of(("up",), [{"up": up}])
     return list(render_blocks((block(SERVER[0].measures[0]),), rows, watched.name, watched.engine.name, None).families)
 
 
@@ -195,10 +197,8 @@ def _columns(blocks: Iterable[Block]) -> list[str]:
 
 
 def _server_row(watched: Watched, flight: Flight, outcomes: Iterable[Snapshot]) -> dict[str, Any]:
-    facts, failure = watched.facts, watched.failure
-    paused = watched.config.paused
-    # The page may be due before the flight has landed: then only an answer counts, not what was known before.
-    up = None if paused else 1 if flight.answered and watched.up else 0
+    facts, failure = watched.sessions.facts, watched.sessions.failure
+    up = None if watched.config.paused else _up(watched, flight)
     failed = any(item.state is State.FAILED for item in outcomes)
     reason = None
     if up == 0:
@@ -206,8 +206,8 @@ def _server_row(watched: Watched, flight: Flight, outcomes: Iterable[Snapshot]) 
     return {
         "up": up,
         "start": facts.identity.start_time if facts and up else None,
-        "changes": watched.identity_changes,
-        "connections": watched.connections,
+        "changes": watched.sessions.identity_changes,
+        "connections": watched.sessions.connections,
         "info": 1 if facts and up else None,
         "version": facts.version_text if facts else None,
         "flavor": facts.flavor if facts else None,
@@ -219,6 +219,15 @@ def _server_row(watched: Watched, flight: Flight, outcomes: Iterable[Snapshot]) 
         "duration": flight.duration,
         "scrapes": watched.scrapes,
     }
+
+
+def _up(watched: Watched, flight: Flight) -> int | None:
+    """1 if this flight had an answer, 0 if it asked and had none, None if it is not known."""
+    if flight.answered and watched.sessions.up:
+        return 1
+    # The page may be due before the flight has landed, or the flight may have come too late to ask at all.
+    asked = flight.flown and (flight.duration is not None or flight.deadline.passed)
+    return 0 if asked else None
 
 
 def _collector_row(watched: Watched, task: Task, outcome: Snapshot, now: float) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class Flight:
 
     Attributes:
         deadline: When it has to be over.
+        flown: Whether it has begun; a flight that came too late to begin says nothing about its server.
         answered: Whether the server has answered the connect and the ping.
         results: Outcomes so far, by collector; grows while the flight is under way.
         future: Done when it has landed.
@@ -28,6 +29,7 @@ class Flight:
     def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline
         self.started = time.monotonic()
+        self.flown = False
         self.answered = False
         self.results: dict[str, Snapshot] = {}
         self.future: Future[None] = Future()
@@ -40,7 +42,13 @@ class Flight:
         now = time.monotonic()
         if self.duration is None:
             return now < self.deadline.at + LOST_SECONDS
-        return now - self.started - self.duration < REUSE_SECONDS
+        # That a server did not answer is worth asking again.
+        return self.answered and now - self.started - self.duration < REUSE_SECONDS
+
+    def extend(self, deadline: Deadline) -> None:
+        """Somebody joins who has more time."""
+        if deadline.at > self.deadline.at:
+            self.deadline = deadline
 
     def land(self) -> None:
         """Tell everybody who waits that it is over."""

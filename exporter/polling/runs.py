@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from exporter.config.model import CollectorSettings, ServerConfig
 from exporter.declare import Accumulator, Collector, Context, Query, Rows
 from exporter.engines.base import Session
 from exporter.engines.deadline import Deadline
-from exporter.exposition.render import Family, Rendered, render
+from exporter.exposition.render import render
 from exporter.facts import Facts
 from exporter.failure import Failure, NoDatabase, Reason
 from exporter.gates import Miss
@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 DEFAULT_SETTINGS = CollectorSettings()
 # The account can't read it, or it isn't installed: no failure unless the collector was asked for by name.
 SOFT = frozenset({Reason.PERMISSION, Reason.MISSING_EXTENSION})
-
-
 # When connecting: it is the whole server, not one of its databases.
 _GONE = frozenset({Reason.CONNECT, Reason.DNS, Reason.STARTING, Reason.TIMEOUT})
 
@@ -41,6 +39,31 @@ class Cost:
 
     queries: int = 0
     seconds: float = 0.0
+
+    @contextmanager
+    def of(self, session: Session) -> Iterator[None]:
+        """Account for what is asked over a session meanwhile."""
+        started, before = time.monotonic(), session.statements
+        try:
+            yield
+        finally:
+            self.queries += session.statements - before
+            self.seconds += time.monotonic() - started
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a server answered.
+
+    Attributes:
+        rows: The result.
+        started: Monotonic seconds at which it was asked.
+        problem: What went wrong in a part of its databases.
+    """
+
+    rows: Rows
+    started: float
+    problem: Failure | None = None
 
 
 @dataclass(slots=True)
@@ -149,50 +172,25 @@ def _number(value: Any) -> Any:
         return value
 
 
-def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: Deadline) -> Rows:
-    """Run a task's query and account for it."""
+def _fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: Deadline) -> Rows:
     sql = task.collector.sql(query, facts, task.settings.limit)
-    started = time.monotonic()
-    try:
-        rows = session.run(sql, deadline)
-    finally:
-        task.cost.queries += 1
-        task.cost.seconds += time.monotonic() - started
+    with task.cost.of(session):
+        try:
+            rows = session.run(sql, deadline)
+        except Failure:
+            raise
+        except Exception as error:
+            # One value that the driver can't read must not take the rest of the scrape along.
+            log.exception("reading what %s asked for", task.name)
+            raise Failure(Reason.ERROR, f"{type(error).__name__} while reading; see the log", broken=True) from None
     return pivoted(rows) if query.pivot else rows
 
 
-def finish(task: Task, rows: Rows, context: Context, started: float, budget: int) -> Snapshot:
-    """Rows to a snapshot: hook, accumulator, renderer. A bug in a hook fails this collector alone."""
-    try:
-        if task.collector.rows is not None:
-            rows = task.collector.rows(rows, context)
-        if task.state is not None:
-            rows = task.state.feed(rows, context)
-        rendered: Rendered = render(task.collector, rows, context, budget)
-    except Failure as failure:
-        return task.fail(failure, started)
-    except Exception as error:
-        log.exception("collector %s on %s", task.name, context.server.name)
-        return task.fail(Failure(Reason.ERROR, f"{type(error).__name__} in the collector; see the log"), started)
-    for reason, count in rendered.dropped.items():
-        task.dropped[reason] = task.dropped.get(reason, 0) + count
-    families: tuple[Family, ...] = rendered.families
-    return Snapshot(
-        task.name,
-        State.OK,
-        started,
-        time.monotonic() - started,
-        families=families,
-        series=rendered.series,
-        dropped=rendered.dropped,
-    )
-
-
-def run(task: Task, session: Session, config: ServerConfig, facts: Facts, deadline: Deadline, budget: int) -> Snapshot:
-    """Run a task on a session.
+def read(task: Task, session: Session, facts: Facts, deadline: Deadline) -> Reading | Snapshot:
+    """Run a task's query; a snapshot instead of a reading tells why there is none.
 
     Raises:
-        Failure: Only if the session is broken; anything else is in the snapshot.
+        Failure: The session is broken.
     """
     started = time.monotonic()
     query = task.collector.query(facts)
@@ -200,24 +198,21 @@ def run(task: Task, session: Session, config: ServerConfig, facts: Facts, deadli
     if miss is not None or query is None:
         return task.unsupported(miss or Miss("needs another server"))
     try:
-        rows = fetch(task, query, session, facts, deadline.within(task.timeout))
+        return Reading(_fetch(task, query, session, facts, deadline.within(task.timeout)), started)
     except Failure as failure:
         if failure.broken:
             raise
         return task.fail(failure, started)
-    return finish(task, rows, Context(config, facts, started), started, budget)
 
 
-def run_each_database(
+def read_each_database(
     task: Task,
     databases: list[str],
     session_in: Callable[[str], AbstractContextManager[Session]],
-    config: ServerConfig,
     facts: Facts,
     deadline: Deadline,
-    budget: int,
-) -> Snapshot:
-    """Run a task in every database, one short session after another, and put the rows together.
+) -> Reading | Snapshot:
+    """Run a task's query in every database, one short session after another, and put the rows together.
 
     A database that fails leaves the others' series intact; a database that was dropped meanwhile is no failure.
     """
@@ -234,7 +229,7 @@ def run_each_database(
         try:
             with session_in(database) as session:
                 connected = True
-                found = fetch(task, query, session, facts, deadline.within(task.timeout))
+                found = _fetch(task, query, session, facts, deadline.within(task.timeout))
         except NoDatabase:
             continue
         except Failure as failure:
@@ -246,28 +241,39 @@ def run_each_database(
             continue
         columns = ("database", *found.columns)
         rows.extend((database, *row) for row in found.rows)
-    if columns is None:
-        if problem is None:
-            return Snapshot(task.name, State.OK, started, time.monotonic() - started)
+    if columns is not None:
+        return Reading(Rows(columns, rows), started, problem)
+    if problem is not None:
         return task.fail(problem, started)
-    snapshot = finish(task, Rows(columns, rows), Context(config, facts, started), started, budget)
-    if problem is None or snapshot.state is not State.OK:
-        return snapshot
-    failed = task.fail(problem, started)
+    return Snapshot(task.name, State.OK, started, time.monotonic() - started)
+
+
+def finish(task: Task, reading: Reading, config: ServerConfig, facts: Facts, budget: int) -> Snapshot:
+    """A reading to a snapshot: hook, accumulator, renderer. A bug in a hook fails this collector alone."""
+    rows, started, context = reading.rows, reading.started, Context(config, facts, reading.started)
+    try:
+        if task.collector.rows is not None:
+            rows = task.collector.rows(rows, context)
+        if task.state is not None:
+            rows = task.state.feed(rows, context)
+        rendered = render(task.collector, rows, context, budget)
+    except Failure as failure:
+        return task.fail(failure, started)
+    except Exception as error:
+        log.exception("collector %s on %s", task.name, config.name)
+        return task.fail(Failure(Reason.ERROR, f"{type(error).__name__} in the collector; see the log"), started)
+    for reason, count in rendered.dropped.items():
+        task.dropped[reason] = task.dropped.get(reason, 0) + count
+    problem = reading.problem
     return Snapshot(
         task.name,
-        failed.state,
+        State.OK if problem is None else State.FAILED,
         started,
-        failed.duration,
-        snapshot.families,
-        snapshot.series,
-        snapshot.dropped,
-        failed.reason,
-        failed.message,
-        failed.fix,
+        time.monotonic() - started,
+        families=rendered.families,
+        series=rendered.series,
+        dropped=rendered.dropped,
+        reason=problem.reason if problem else None,
+        message=problem.message if problem else "",
+        fix=problem.fix if problem else None,
     )
-
-
-def budgets(tasks: Mapping[str, Task], max_series: int, used: Mapping[str, int], name: str) -> int:
-    """Series that one task may still have, given what the others of its server last had."""
-    return max(0, max_series - sum(series for other, series in used.items() if other != name and other in tasks))

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 MAX_THREADS = 64
 # Servers that were down last time wait for each other, never in front of those that answer.
-DOWN_THREADS = 16
+DOWN_THREADS = 256
 
 
 class Scrapes:
@@ -45,10 +45,11 @@ class Scrapes:
         with self._lock:
             flight = self._flights.get(name)
             if flight is not None and flight.reusable():
+                flight.extend(deadline)
                 return flight
             flight = self._flights[name] = Flight(deadline)
         watched = self.servers[name]
-        pool = self._down_pool if watched.up is False else self._pool
+        pool = self._down_pool if watched.sessions.up is False else self._pool
         try:
             pool.submit(self._fly, watched, flight)
         except RuntimeError:
@@ -68,6 +69,7 @@ class Scrapes:
             if flight.deadline.passed or not watched.lock.acquire(timeout=flight.deadline.remaining()):
                 return
             try:
+                flight.flown = True
                 watched.scrape(flight)
             finally:
                 watched.lock.release()

@@ -21,12 +21,12 @@ TICK_SECONDS = 0.5
 
 
 class SlowTier:
-    """Runs slow tasks when they are due, those of one server never two at a time."""
+    """Runs slow tasks when they are due, those of one server never two at a time on its second session."""
 
     def __init__(self, servers: Iterable[Watched]) -> None:
         self._servers = list(servers)
         self._due: dict[tuple[str, str], float] = {}
-        self._busy: set[str] = set()
+        self._busy: set[tuple[str, bool]] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(MAX_THREADS, "slow")
@@ -51,29 +51,38 @@ class SlowTier:
         while not self._stop.wait(TICK_SECONDS):
             try:
                 self._tick(time.monotonic())
-            except RuntimeError:
-                # The pool was shut down between the wait and the submit.
-                return
+            except Exception:
+                # Nothing ends the clock but the end: not even that no thread can be had right now.
+                if not self._stop.is_set():
+                    log.exception("the slow tier")
 
     def _tick(self, now: float) -> None:
         for watched in self._servers:
-            with self._lock:
-                if watched.name in self._busy:
-                    continue
-            if watched.changed.is_set():
+            if watched.sessions.changed.is_set():
                 # Another server answers, or it is back: don't let what is missing wait for its interval.
-                watched.changed.clear()
+                watched.sessions.changed.clear()
                 for task in watched.slow_tasks():
                     if not watched.has_good(task):
                         self._due[watched.name, task.name] = min(now, self._due[watched.name, task.name])
             due = [task for task in watched.slow_tasks() if self._due[watched.name, task.name] <= now]
-            if not due:
-                continue
-            with self._lock:
-                self._busy.add(watched.name)
-            self._pool.submit(self._run, watched, due)
+            # A round of very many databases must not keep what is due every few seconds waiting.
+            for rounds in (False, True):
+                self._start(watched, rounds, [task for task in due if task.collector.each_database is rounds])
 
-    def _run(self, watched: Watched, due: list[Task]) -> None:
+    def _start(self, watched: Watched, rounds: bool, due: list[Task]) -> None:
+        lane = (watched.name, rounds)
+        with self._lock:
+            if not due or lane in self._busy:
+                return
+            self._busy.add(lane)
+        try:
+            self._pool.submit(self._run, watched, lane, due)
+        except RuntimeError:
+            with self._lock:
+                self._busy.discard(lane)
+            raise
+
+    def _run(self, watched: Watched, lane: tuple[str, bool], due: list[Task]) -> None:
         try:
             watched.background(due)
         except Exception:
@@ -87,7 +96,7 @@ class SlowTier:
                 behind = now - self._due[key]
                 self._due[key] += every * (1 + behind // every)
             with self._lock:
-                self._busy.discard(watched.name)
+                self._busy.discard(lane)
 
 
 def _spread(name: str) -> float:

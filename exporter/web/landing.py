@@ -61,7 +61,7 @@ def landing(servers: Iterable[Watched], telemetry_path: str) -> str:
 
 def _row(watched: Watched) -> str:
     state = _state(watched)
-    facts, failure = watched.facts, watched.failure
+    facts, failure = watched.sessions.facts, watched.sessions.failure
     link = f'<a href="/probe?target={_quoted(watched.name)}">{escape(watched.name)}</a>'
     cells = [
         facts.role if facts else "",
@@ -75,9 +75,9 @@ def _row(watched: Watched) -> str:
 def _state(watched: Watched) -> str:
     if watched.config.paused:
         return "paused"
-    if watched.up is None:
+    if watched.sessions.up is None:
         return "not scraped yet"
-    return "up" if watched.up else "down"
+    return "up" if watched.sessions.up else "down"
 
 
 def _quoted(name: str) -> str:

@@ -29,6 +29,7 @@ LONGEST_SECONDS = 120.0
 # Runs have to be over a little before the page is due, so that their outcomes are on it.
 _SETTLING_SECONDS = 0.25
 _SETTLING_PART = 0.1
+_LEAST_SECONDS = 1.0
 _HURRY_SECONDS = 2.0
 # Building a page is work for a processor, not waiting: more threads would only get in each other's way.
 _THREADS = 2
@@ -112,7 +113,8 @@ class Pages:
         for name in names:
             seconds = seconds_for(wishes.timeout, self._scrapes.servers[name].config.timeouts)
             due = max(due, seconds)
-            settled = seconds - min(_SETTLING_SECONDS, seconds * _SETTLING_PART)
+            # Whoever has no patience gets an early page, but no scrape that others join is cut so short for it.
+            settled = max(_LEAST_SECONDS, seconds - min(_SETTLING_SECONDS, seconds * _SETTLING_PART))
             flights[name] = self._scrapes.start(name, Deadline.after(settled))
         if not flights:
             return flights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ _INSTRUMENT = "SELECT ENABLED FROM performance_schema.setup_instruments WHERE NA
 
 # Configured channels, not those of group replication, which every member has; there the member's own role counts.
 _MYSQL = """
-SELECT @@server_uuid, UNIX_TIMESTAMP(NOW(6)) - VARIABLE_VALUE, {role}
+SELECT @@server_uuid, UNIX_TIMESTAMP(NOW(6)) - VARIABLE_VALUE, VARIABLE_VALUE, {role}
 FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Uptime'
 """
 _MYSQL_ROLE = """
@@ -44,7 +45,8 @@ OR EXISTS (SELECT 1 FROM performance_schema.replication_group_members
            WHERE MEMBER_ID = @@server_uuid AND MEMBER_ROLE = 'SECONDARY')
 """
 _MARIADB = """
-SELECT CONCAT_WS(' ', @@server_id, @@hostname, @@port, @@datadir), UNIX_TIMESTAMP(NOW(6)) - VARIABLE_VALUE, {role}
+SELECT CONCAT_WS(' ', @@server_id, @@hostname, @@port, @@datadir), UNIX_TIMESTAMP(NOW(6)) - VARIABLE_VALUE,
+       VARIABLE_VALUE, {role}
 FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'UPTIME'
 """
 
@@ -76,8 +78,11 @@ def _with_channels(session: MySQLSession, deadline: Deadline) -> Identity:
 
 def _ask(session: MySQLSession, role: str, deadline: Deadline) -> Identity:
     text = _MARIADB if session.flavor == "mariadb" else _MYSQL
-    [(system, start, follows)] = session.run(text.replace("{role}", role), deadline).rows
-    return Identity(str(system), float(start), Role.REPLICA if follows else Role.PRIMARY)
+    asked = time.monotonic()
+    [(system, start, uptime, follows)] = session.run(text.replace("{role}", role), deadline).rows
+    # The server's clock may be set while it runs; its uptime goes on, and our monotonic clock does.
+    boot = asked - float(uptime)
+    return Identity(str(system), float(start), Role.REPLICA if follows else Role.PRIMARY, boot)
 
 
 def learn(session: MySQLSession, identity: Identity, deadline: Deadline) -> Facts:

@@ -37,6 +37,7 @@ class MySQLSession:
         self._connection = connection
         self._guarded = guarded
         self._limit = 0.0
+        self._statements = 0
         self._asker = Asker()
         self.connection_id = int(connection.server_thread_id[0])
         self.flavor = "mysql"
@@ -54,6 +55,11 @@ class MySQLSession:
         """Protocol and cipher of the connection, None if it is not encrypted."""
         encrypted = self._connection.encrypted
         return f"{encrypted.version()} {encrypted.cipher()[0]}" if encrypted else None
+
+    @property
+    def statements(self) -> int:
+        """Statements sent so far, the session's own among them."""
+        return self._statements
 
     @property
     def account(self) -> str:
@@ -90,9 +96,10 @@ class MySQLSession:
         return self._ask(sql, deadline)
 
     def kill(self, connection_id: int, deadline: Deadline) -> None:
-        """End the statement that another connection runs; none, if it has ended by itself."""
+        """End another connection and the statement that it runs, if it has not ended by itself."""
         try:
-            self._ask(f"KILL QUERY {int(connection_id)}", deadline)
+            # Not KILL QUERY: where the server can't see that the client has gone, the connection would stay.
+            self._ask(f"KILL {int(connection_id)}", deadline)
         except Failure as failed:
             if "(error 1094)" not in failed.message:
                 raise
@@ -102,6 +109,7 @@ class MySQLSession:
             raise Failure(Reason.CONNECT, "the connection is closed")
         if deadline.passed:
             raise Failure(Reason.TIMEOUT, "no time was left to ask")
+        self._statements += 1
         with WATCHDOG.guard(self._guarded.fileno(), deadline) as guard:
             try:
                 with self._connection.cursor() as cursor:

@@ -46,6 +46,7 @@ class PostgresSession:
         self._pgconn = pgconn
         self._settings = settings
         self._limit = 0
+        self._statements = 0
         self._codec = values.codec(_parameter(pgconn, b"server_encoding"))
         self._connection = psycopg.Connection(pgconn)
         self._connection.autocommit = True
@@ -58,6 +59,11 @@ class PostgresSession:
     def closed(self) -> bool:
         """Whether the connection is gone."""
         return self._connection.closed
+
+    @property
+    def statements(self) -> int:
+        """Statements sent so far, the session's own among them; several in one message count as one."""
+        return self._statements
 
     @property
     def tls(self) -> str | None:
@@ -139,6 +145,7 @@ class PostgresSession:
         return rows
 
     def _fetch(self, sql: str) -> Rows:
+        self._statements += 1
         columns, statement = self._rewritten.get(sql, (None, sql))
         cursor = self._connection.execute(statement.encode(self._codec, "replace"), binary=True)
         result = cursor.pgresult
@@ -153,6 +160,7 @@ class PostgresSession:
         return Rows(columns, cursor.fetchall())
 
     def _execute(self, sql: str) -> None:
+        self._statements += 1
         self._connection.execute(sql.encode())
 
     def _failure(self, error: psycopg.Error, *, fired: bool) -> Failure:

@@ -1,0 +1,259 @@
+"""A server's sessions, who answers there, and what is known of it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from exporter.config.model import ServerConfig
+from exporter.engines.base import Engine, Session
+from exporter.engines.deadline import Deadline
+from exporter.facts import Facts, Identity
+from exporter.failure import Failure, Reason
+from exporter.polling.backoff import Backoff
+from exporter.polling.runs import Cost
+
+log = logging.getLogger(__name__)
+
+# A privilege granted or an extension created is noticed within this time.
+FACTS_SECONDS = 300.0
+# A backend's caches only grow, so a session is not kept for ever.
+SESSION_SECONDS = (1800.0, 3600.0)
+# How long background work trusts the scrapes to find out that a server is back.
+SCRAPED_SECONDS = 60.0
+_AUTH_BACKOFF_SECONDS = 60.0
+_CONNECT_BACKOFF_SECONDS = 5.0
+
+
+class TooSoon(Failure):
+    """The server failed a moment ago and is left alone for now."""
+
+    @staticmethod
+    def after(failure: Failure) -> TooSoon:
+        """The same words in an exception of its own: one that is raised again and again keeps every traceback."""
+        return TooSoon(failure.reason, failure.message, fix=failure.fix, broken=True)
+
+
+class Sessions:
+    """The main session, which scrapes keep, and the second one, which background work borrows for a while.
+
+    Attributes:
+        facts: What is known of the server; None before the first contact and after another one answered.
+        up: Whether the last connect and ping worked; None before the first.
+        failure: Why not.
+        generation: Grows whenever another server answers, or this one was restarted or changed its role.
+        identity_changes: Times that another server answered.
+        cost: What connecting, pinging and learning have cost.
+        changed: Set when somebody should ask soon what is missing.
+    """
+
+    def __init__(self, config: ServerConfig, engine: Engine, forget: Callable[[], None]) -> None:
+        """`forget` drops what others know of the server that no longer answers."""
+        self.config = config
+        self.engine = engine
+        self.facts: Facts | None = None
+        self.up: bool | None = None
+        self.failure: Failure | None = None
+        self.generation = 0
+        self.identity_changes = 0
+        self.cost = Cost()
+        self.changed = threading.Event()
+        self._forget = forget
+        self._main: Session | None = None
+        self._main_until = 0.0
+        self._learned = 0.0
+        self._asked = float("-inf")
+        self._open: set[int] = set()
+        self._backoff = Backoff(0.5, _CONNECT_BACKOFF_SECONDS)
+        self._side_lock = threading.Lock()
+
+    @property
+    def connections(self) -> int:
+        """Sessions that are open now."""
+        return len(self._open)
+
+    @property
+    def tls(self) -> str | None:
+        """Protocol and cipher of the main session, None if it is not encrypted or not open."""
+        return self._main.tls if self._main is not None else None
+
+    def main(self, deadline: Deadline) -> tuple[Session, Facts]:
+        """The main session, after a ping that tells who answers.
+
+        Raises:
+            Failure: Nobody does; the server counts as down from here on.
+        """
+        self._asked = time.monotonic()
+        try:
+            return self._reach(deadline)
+        except TooSoon:
+            # Nothing was tried, so nothing failed: the wait goes on and does not start over.
+            raise
+        except Failure as failure:
+            self.close_main()
+            self.down(failure)
+            raise
+
+    def cut(self, failure: Failure) -> None:
+        """End the main session after a failure; what it may still run on the server is ended there too."""
+        session = self._main
+        self.close_main()
+        if session is not None and failure.reason is Reason.TIMEOUT:
+            self.engine.cancel(self.config, session, Deadline.after(self.config.timeouts.connect))
+
+    def close_main(self) -> None:
+        """Close the main session."""
+        if self._main is not None:
+            self._disconnect(self._main)
+            self._main = None
+
+    def down(self, failure: Failure) -> None:
+        """Note that the server is down."""
+        if self.up is not False or self.failure is None or self.failure.reason != failure.reason:
+            log.warning("%s is down: %s: %s", self.config.name, failure.reason, failure.message)
+        self.up = False
+        self.failure = failure
+        self._backoff.failed(_AUTH_BACKOFF_SECONDS if failure.reason is Reason.AUTH else None)
+
+    @contextmanager
+    def side(self, deadline: Deadline) -> Iterator[tuple[Session, Facts]]:
+        """The second session, on the server that the scrapes know; nobody else has one meanwhile.
+
+        Raises:
+            Failure: It can't be had.
+        """
+        with self._side_lock:
+            session, facts = self._connect_side(deadline)
+            try:
+                yield session, facts
+            finally:
+                self._disconnect(session)
+
+    @contextmanager
+    def side_in(self, database: str, deadline: Deadline) -> Iterator[Session]:
+        """The second session, in another database.
+
+        Raises:
+            Failure: It can't be had.
+        """
+        with self._side_lock:
+            session = self._connect(deadline, database)
+            try:
+                yield session
+            finally:
+                self._disconnect(session)
+
+    def _reach(self, deadline: Deadline) -> tuple[Session, Facts]:
+        if self._main is not None and (self._main.closed or time.monotonic() > self._main_until):
+            self.close_main()
+        if self._main is not None:
+            try:
+                identity = self._identify(self._main, deadline)
+            except Failure as failure:
+                self.close_main()
+                # A silent server stays silent to a second try; a session that was cut off deserves one.
+                if failure.reason is Reason.TIMEOUT:
+                    raise
+            else:
+                return self._main, self._meet(self._main, identity, deadline)
+        self._wait_for_turn(deadline)
+        session = self._connect(deadline)
+        self._main = session
+        self._main_until = time.monotonic() + random.uniform(*SESSION_SECONDS)  # noqa: S311 - spreads load
+        return session, self._meet(session, self._identify(session, deadline), deadline)
+
+    def _wait_for_turn(self, deadline: Deadline) -> None:
+        wait = self._backoff.remaining()
+        if wait <= 0:
+            return
+        if self.failure is not None and wait > deadline.remaining() / 2:
+            raise TooSoon.after(self.failure)
+        time.sleep(wait)
+
+    def _connect_side(self, deadline: Deadline) -> tuple[Session, Facts]:
+        asked_lately = time.monotonic() - self._asked < SCRAPED_SECONDS
+        if self.failure is not None and (self._backoff.remaining() > 0 or (self.up is False and asked_lately)):
+            # To knock at a dead server's door takes a thread that others need; a scrape will find it back.
+            raise TooSoon.after(self.failure)
+        try:
+            session = self._connect(deadline)
+        except Failure as failure:
+            if self.up is None:
+                self.down(failure)
+            raise
+        try:
+            identity = self._identify(session, deadline)
+            facts = self.facts
+            if facts is None:
+                facts = self._learn(session, identity, deadline)
+                if self.facts is None:
+                    self.facts, self._learned = facts, time.monotonic()
+            elif not facts.identity.same_server(identity):
+                # The address has moved while the main session still holds on to the old server.
+                self._main_until = 0.0
+                raise Failure(Reason.CONNECT, "another server answers; the next scrape connects anew")
+        except Failure:
+            self._disconnect(session)
+            raise
+        return session, facts
+
+    def _connect(self, deadline: Deadline, database: str | None = None) -> Session:
+        started = time.monotonic()
+        try:
+            session = self.engine.connect(
+                self.config,
+                deadline.within(self.config.timeouts.connect),
+                database=database,
+                facts=self.facts,
+            )
+        finally:
+            self.cost.seconds += time.monotonic() - started
+        self.cost.queries += session.statements
+        self._open.add(id(session))
+        return session
+
+    def _disconnect(self, session: Session) -> None:
+        session.close()
+        self._open.discard(id(session))
+
+    def _identify(self, session: Session, deadline: Deadline) -> Identity:
+        with self.cost.of(session):
+            # As long as a collector may take, so that the server's own limit need not be set anew for each.
+            return self.engine.identify(session, deadline.within(self.config.timeouts.statement))
+
+    def _learn(self, session: Session, identity: Identity, deadline: Deadline) -> Facts:
+        with self.cost.of(session):
+            return self.engine.learn(session, identity, self.config, deadline.within(self.config.timeouts.statement))
+
+    def _meet(self, session: Session, identity: Identity, deadline: Deadline) -> Facts:
+        """Compare who answers with whom we knew; learn the facts if they differ or are old."""
+        facts = self.facts
+        same = facts is not None and facts.identity.same_server(identity)
+        if facts is not None and not same:
+            self._another(facts.identity, identity)
+        if facts is None or not same or time.monotonic() - self._learned >= FACTS_SECONDS:
+            facts = self._learn(session, identity, deadline)
+            self.facts, self._learned = facts, time.monotonic()
+        if not same or self.up is False:
+            self.changed.set()
+        if self.up is not True:
+            log.info("%s is up: %s %s, %s", self.config.name, facts.flavor, facts.version_text, facts.role)
+        self.up = True
+        self.failure = None
+        self._backoff.succeeded()
+        return facts
+
+    def _another(self, old: Identity, new: Identity) -> None:
+        name = self.config.name
+        if old.system != new.system or old.role != new.role or new.older_than(old):
+            self.identity_changes += 1
+            log.warning("%s: another server answers, or it changed its role from %s to %s", name, old.role, new.role)
+        else:
+            log.info("%s was restarted", name)
+        self.facts = None
+        self.generation += 1
+        self._forget()
