@@ -156,6 +156,34 @@ def test_a_promoted_replica_is_a_primary(server: DatabaseServer, fleet: object) 
         made.remove()
 
 
+def test_a_promotion_makes_no_transactions(server: DatabaseServer) -> None:
+    """The promoted server's counters go on where they were: what it did before is not done again."""
+    made = server.replica()
+    try:
+        with watching(made) as watch:
+
+            def ended() -> float:
+                return sum(watch.run("mysql_transactions").values("db_transactions_total"))
+
+            made.execute("CREATE DATABASE promoted")
+            made.execute("CREATE TABLE promoted.t (a int)")
+            assert ended() == 0, "a start of the exporter is no load"
+            with made.connect() as connection, connection.cursor() as cursor:
+                for number in range(200):
+                    cursor.execute("INSERT INTO promoted.t VALUES (%s)", (number,))
+            before = ended()
+            assert 200 <= before < 400
+            made.execute(say(made, "STOP REPLICA"))
+            made.execute(say(made, "RESET REPLICA ALL"))
+            watch.forget()
+            assert ended() == before
+            made.execute("INSERT INTO promoted.t VALUES (1)")
+            assert before < ended() < before + 20
+    finally:
+        server.replicas.remove(made)
+        made.remove()
+
+
 def test_two_channels(standby: DatabaseServer, watch: Watch) -> None:
     """A second channel that can't connect does not hide behind the first that works."""
     if standby.flavor == "mysql":

@@ -22,21 +22,45 @@ def context(flavor: str = "mysql") -> Context:
     return Context(server, Facts("mysql", flavor, (9, 7), "9.7", Identity("x", 0, Role.REPLICA)), 0.0)
 
 
+def ended(outcomes: Outcomes, ended: int, rollbacks: int, source: str = "status") -> dict[str, int]:
+    rows = Rows(("source", "ended", "rollbacks"), [(source, ended, rollbacks)])
+    return dict(outcomes.feed(rows, context()).rows)
+
+
 def test_transactions_never_fall_and_add_up() -> None:
     outcomes = Outcomes()
-
-    def feed(ended: int, rollbacks: int) -> dict[str, int]:
-        return dict(outcomes.feed(Rows(("ended", "rollbacks"), [(ended, rollbacks)]), context()).rows)  # type: ignore[arg-type]
-
-    assert feed(100, 10) == {"commit": 90, "rollback": 10}
-    assert feed(110, 15) == {"commit": 95, "rollback": 15}
+    assert ended(outcomes, 100, 10) == {"commit": 0, "rollback": 0}, "a start of the exporter is no load"
+    assert ended(outcomes, 110, 15) == {"commit": 5, "rollback": 5}
     # ROLLBACK where no transaction was open.
-    assert feed(110, 1000) == {"commit": 95, "rollback": 15}
-    assert feed(120, 1001) == {"commit": 104, "rollback": 16}
+    assert ended(outcomes, 110, 1000) == {"commit": 5, "rollback": 5}
+    assert ended(outcomes, 120, 1001) == {"commit": 14, "rollback": 6}
     # The statistics were reset.
-    assert feed(5, 1) == {"commit": 108, "rollback": 17}
+    assert ended(outcomes, 5, 1) == {"commit": 18, "rollback": 7}
+
+
+def test_one_of_two_tables_that_is_truncated_makes_no_transactions() -> None:
+    outcomes = Outcomes()
+    ended(outcomes, 1000, 500)
+    assert ended(outcomes, 1010, 1) == {"commit": 9, "rollback": 1}
+    assert ended(outcomes, 3, 2) == {"commit": 11, "rollback": 2}
+
+
+def test_the_reading_after_a_failover_adds_nothing() -> None:
+    outcomes = Outcomes()
+    ended(outcomes, 100, 10)
+    ended(outcomes, 150, 10)
     outcomes.rebase()
-    assert feed(50, 0) == {"commit": 158, "rollback": 17}
+    for _ in range(2):
+        assert ended(outcomes, 572, 20) == {"commit": 50, "rollback": 0}
+    assert ended(outcomes, 573, 20) == {"commit": 51, "rollback": 0}
+
+
+def test_transactions_counted_from_another_source_begin_anew() -> None:
+    outcomes = Outcomes()
+    ended(outcomes, 10, 1)
+    ended(outcomes, 12, 1)
+    assert ended(outcomes, 90_000, 300, "performance_schema") == {"commit": 2, "rollback": 0}
+    assert ended(outcomes, 90_001, 300, "performance_schema") == {"commit": 3, "rollback": 0}
 
 
 def refused(counters: dict[str, int], state: Refusals, flavor: str = "mysql") -> dict[str, Any]:
@@ -51,6 +75,15 @@ def test_refusals_are_counted_once_and_never_fall() -> None:
     assert refused({"Aborted_connects": 10, "Connection_errors_max_connections": 5}, state)["login"] == 6
     assert refused({"Aborted_connects": 11, "Connection_errors_max_connections": 5}, state)["login"] == 6
     assert refused({"Aborted_connects": 1, "Connection_errors_max_connections": 0}, state)["login"] == 1
+
+
+def test_failed_logins_are_the_server_s_own_count_also_after_a_failover() -> None:
+    state = Refusals()
+    refused({"Aborted_connects": 10, "Connection_errors_max_connections": 4}, state)
+    state.rebase()
+    assert refused({"Aborted_connects": 10, "Connection_errors_max_connections": 4}, state)["login"] == 6
+    state.rebase()
+    assert refused({"Aborted_connects": 20, "Connection_errors_max_connections": 19}, state)["login"] == 1
 
 
 def test_mariadb_does_not_know_whom_a_full_server_refused() -> None:

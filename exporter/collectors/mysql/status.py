@@ -100,10 +100,11 @@ def derived(rows: Rows, context: Context) -> Rows:
 
 
 class Refusals:
-    """Failed logins less refusals for want of a slot, which MySQL counts among them.
+    """Failed logins less refusals for want of a slot, which MySQL counts among them: the server's own count.
 
-    The two counters don't move at the same moment, so their difference may fall for an instant; it is held then, since
-    Prometheus would take a fall for a restart and count everything anew.
+    It goes on where it was when the exporter is started anew, so nothing is a baseline. The two counters don't move at
+    the same moment, so their difference may fall for an instant; it is held then, since Prometheus would take a fall
+    for a restart and count everything anew.
     """
 
     def __init__(self) -> None:

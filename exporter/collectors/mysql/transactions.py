@@ -18,13 +18,15 @@ _READABLE: Gate = setting("performance_schema", "ON", fix="performance_schema = 
     "SELECT ON performance_schema.*", fix="GRANT SELECT ON performance_schema.* TO {account};"
 )
 _SQL = """
-    SELECT (SELECT COUNT_STAR FROM performance_schema.events_transactions_summary_global_by_event_name
+    SELECT 'performance_schema' AS source,
+           (SELECT COUNT_STAR FROM performance_schema.events_transactions_summary_global_by_event_name
             WHERE EVENT_NAME = 'transaction') AS ended,
            COUNT_STAR AS rollbacks
     FROM performance_schema.events_statements_summary_global_by_event_name
     WHERE EVENT_NAME = 'statement/sql/rollback'"""
 _STATUS = """
-    SELECT GREATEST(SUM(IF(VARIABLE_NAME = 'COM_COMMIT', VARIABLE_VALUE, 0)),
+    SELECT 'status' AS source,
+           GREATEST(SUM(IF(VARIABLE_NAME = 'COM_COMMIT', VARIABLE_VALUE, 0)),
                     SUM(IF(VARIABLE_NAME = 'BINLOG_COMMITS', VARIABLE_VALUE, 0)))
            + SUM(IF(VARIABLE_NAME = 'COM_ROLLBACK', VARIABLE_VALUE, 0)) AS ended,
            SUM(IF(VARIABLE_NAME = 'COM_ROLLBACK', VARIABLE_VALUE, 0)) AS rollbacks
@@ -33,32 +35,37 @@ _STATUS = """
 
 
 class Outcomes:
-    """Commits and rollbacks of a server, counted from how both readings grew.
+    """Commits and rollbacks of a server since the first reading, counted from how both figures grew.
 
     A pool that says ROLLBACK where no transaction is open makes more rollbacks than transactions that ended; taken
     from the totals, commits would then fall. Taken from what was added, they never do.
     """
 
     def __init__(self) -> None:
-        self._ended = self._rollbacks = 0
+        self._last: tuple[str, int, int] | None = None
         self.committed = self.rolled_back = 0
 
     def feed(self, rows: Rows, context: Context) -> Rows:  # noqa: ARG002
-        """Take one row with both totals; give a row for each outcome."""
+        """Take one row of source, ended and rollbacks; give a row for each outcome."""
         for row in rows.dicts():
-            ended, rollbacks = int(row["ended"] or 0), int(row["rollbacks"] or 0)
-            if ended < self._ended or rollbacks < self._rollbacks:
-                self._ended = self._rollbacks = 0
-            more = ended - self._ended
-            undone = min(rollbacks - self._rollbacks, more)
-            self.committed += more - undone
-            self.rolled_back += undone
-            self._ended, self._rollbacks = ended, rollbacks
+            now = (row["source"], int(row["ended"] or 0), int(row["rollbacks"] or 0))
+            # Another source counts otherwise: its figures begin a new comparison.
+            if self._last is not None and self._last[0] == now[0]:
+                more = _grown(self._last[1], now[1])
+                undone = min(_grown(self._last[2], now[2]), more)
+                self.committed += more - undone
+                self.rolled_back += undone
+            self._last = now
         return Rows(("outcome", "transactions"), [("commit", self.committed), ("rollback", self.rolled_back)])
 
     def rebase(self) -> None:
-        """Another server answers, whose counters have nothing to do with the last reading."""
-        self._ended = self._rollbacks = 0
+        """Forget the last reading, keep the totals: the next reading is a baseline."""
+        self._last = None
+
+
+def _grown(before: int, now: int) -> int:
+    """What was added; a figure that fell was reset, and what it shows came since."""
+    return now - before if now >= before else now
 
 
 transactions = Collector(
