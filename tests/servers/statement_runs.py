@@ -14,7 +14,7 @@ from exporter.engines.deadline import Deadline
 from exporter.engines.mysql.engine import MYSQL
 from exporter.engines.postgres.engine import POSTGRES
 from exporter.facts import Facts
-from exporter.polling.runs import Task, run
+from exporter.polling.runs import Reading, Task, finish, read
 from exporter.polling.snapshot import Snapshot, State
 from exporter.registry import collectors_by_name
 from tests.providers.base import Account, DatabaseServer
@@ -32,11 +32,18 @@ class Watch:
         self.facts = facts
         self._tasks: dict[str, Task] = {}
 
+    def learn(self) -> None:
+        """Learn the facts anew, as is done now and then."""
+        engine, deadline = ENGINES[self.config.engine], Deadline.after(SECONDS)
+        self.facts = engine.learn(self.session, engine.identify(self.session, deadline), self.config, deadline)
+
     def task(self, name: str) -> Task:
         return self._tasks.setdefault(name, Task.of(collectors_by_name()[name], self.config))
 
     def snapshot(self, name: str) -> Snapshot:
-        return run(self.task(name), self.session, self.config, self.facts, Deadline.after(SECONDS), 100_000)
+        task = self.task(name)
+        reading = read(task, self.session, self.facts, Deadline.after(SECONDS))
+        return finish(task, reading, self.config, self.facts, 100_000) if isinstance(reading, Reading) else reading
 
     def look(self, name: str) -> Sample:
         """One run, which has to work."""

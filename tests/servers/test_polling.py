@@ -18,7 +18,7 @@ from exporter.engines.deadline import Deadline
 from exporter.engines.known import ENGINES
 from exporter.failure import Reason
 from exporter.gates import ANY, granted
-from exporter.polling import server as polling_server
+from exporter.polling import sessions as polling_sessions
 from exporter.polling.flight import Flight
 from exporter.polling.scrape import Scrapes
 from exporter.polling.server import Watched
@@ -173,7 +173,7 @@ def test_a_bug_in_a_hook_fails_its_collector_alone(server: DatabaseServer, error
                 "last": State.OK,
             }
             assert results["buggy"].reason is Reason.ERROR
-        assert one.up
+        assert one.sessions.up
 
 
 def test_a_collector_that_keeps_failing_is_left_alone_until_its_turn(
@@ -358,9 +358,9 @@ def test_scrapes_during_a_wait_do_not_prolong_it(server: DatabaseServer, monkeyp
         end = time.monotonic() + 7
         while time.monotonic() < end:
             assert scrape(one, 0.5)["probe"].reason is Reason.AUTH
-            assert one.failure is not None
+            assert one.sessions.failure is not None
             time.sleep(0.05)
-        depth, trace = 0, one.failure.__traceback__ if one.failure else None
+        depth, trace = 0, one.sessions.failure.__traceback__ if one.sessions.failure else None
         while trace is not None:
             depth, trace = depth + 1, trace.tb_next
     assert len(tries) in (4, 5)
@@ -389,11 +389,11 @@ def test_an_extension_created_while_running_is_noticed(
         scrape(one)
         one.background(one.slow_tasks())
         assert one.latest["pg_statements"].reason is before.reason
-        monkeypatch.setattr(polling_server, "FACTS_SECONDS", 0.0)
+        monkeypatch.setattr(polling_sessions, "FACTS_SECONDS", 0.0)
         scrape(one)
         one.background(one.slow_tasks())
         assert one.latest["pg_statements"].state == "ok"
-        assert one.identity_changes == 0
+        assert one.sessions.identity_changes == 0
 
 
 def test_a_privilege_granted_while_running_is_noticed(server: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,7 +410,7 @@ def test_a_privilege_granted_while_running_is_noticed(server: DatabaseServer, mo
         for _ in range(4):
             assert scrape(one)["probe"].reason is Reason.PERMISSION
         server.execute(grant)
-        monkeypatch.setattr(polling_server, "FACTS_SECONDS", 0.0)
+        monkeypatch.setattr(polling_sessions, "FACTS_SECONDS", 0.0)
         # MySQL shows a session the privileges of its account as they are now.
         assert scrape(one)["probe"].state is State.OK
 
@@ -423,24 +423,24 @@ def test_a_promotion_changes_the_role_and_drops_what_was_slow(server: DatabaseSe
     with watched(config_of(standby, account)) as one:
         scrape(one)
         one.background(one.slow_tasks())
-        assert one.facts is not None
-        assert one.facts.role == "replica"
+        assert one.sessions.facts is not None
+        assert one.sessions.facts.role == "replica"
         assert one.served(one.tasks["pg_database_sizes"]) is not None
         assert one.latest["pg_stat_wal_receiver"].state is State.OK
-        one.changed.clear()
+        one.sessions.changed.clear()
         standby.execute("SELECT pg_promote()")
         wait_for(lambda: not standby.execute("SELECT pg_is_in_recovery()")[0][0])
         results = scrape(one)
-        assert one.facts.role == "primary"
-        assert one.identity_changes == 1
+        assert one.sessions.facts.role == "primary"
+        assert one.sessions.identity_changes == 1
         assert results["pg_stat_wal_receiver"].state is State.UNSUPPORTED
         assert one.served(one.tasks["pg_database_sizes"]) is None
         # So that the slow tier does not let what is missing wait for its interval.
-        assert one.changed.is_set()
+        assert one.sessions.changed.is_set()
         one.background(one.slow_tasks())
         assert one.served(one.tasks["pg_database_sizes"]) is not None
         scrape(one)
-        assert one.identity_changes == 1
+        assert one.sessions.identity_changes == 1
 
 
 def test_another_server_or_a_restart_gives_what_failed_another_chance(
@@ -455,7 +455,7 @@ def test_another_server_or_a_restart_gives_what_failed_another_chance(
         time.sleep(3)
         server.restart()
         scrape(one)
-        assert one.up
+        assert one.sessions.up
         assert one.tasks["wrong"].cost.queries == 4
 
 

@@ -9,11 +9,13 @@ import pytest
 
 from exporter.config.model import ServerConfig
 from exporter.declare import Collector, Query, Rows, block, gauge
+from exporter.engines.known import ENGINES
 from exporter.facts import Facts, Identity, Role
 from exporter.failure import Failure, Reason
 from exporter.gates import ANY, Gate, extension, granted, pg
-from exporter.polling.runs import Task, budgets, pivoted
-from exporter.polling.snapshot import State
+from exporter.polling.runs import Task, pivoted
+from exporter.polling.server import Watched
+from exporter.polling.snapshot import Snapshot, State
 
 FACTS = Facts("postgres", "postgres", (15, 4), "15.4", Identity("1", 0.0, Role.PRIMARY), database="shop")
 MONITOR = granted("pg_monitor", fix="GRANT pg_monitor TO {account};")
@@ -114,10 +116,18 @@ def test_names_and_values_become_one_row() -> None:
     assert isinstance(rows.rows[0][0], int)
 
 
-def test_a_budget_is_what_the_others_leave() -> None:
-    tasks = {"a": task(), "b": task(), "c": task()}
-    used = {"a": 30, "b": 50, "of_another_config": 1000}
-    assert budgets(tasks, 100, used, "c") == 20
+def test_a_budget_is_what_the_others_leave_and_half_at_most() -> None:
+    config = ServerConfig(name="s", engine="postgres", host="h", port=1, max_series=100)
+    watched = Watched(config, ENGINES["postgres"], [])
+    watched.latest = {name: Snapshot(name, State.OK, 0.0, series=series) for name, series in {"a": 30, "b": 50}.items()}
+
+    def budget(name: str) -> int:
+        return watched._budget(Task.of(replace(task().collector, name=name), config))
+
+    assert budget("c") == 20
     # What it had itself it may have again.
-    assert budgets(tasks, 100, used, "b") == 70
-    assert budgets(tasks, 60, used, "c") == 0
+    assert budget("a") == 50
+    # One that floods leaves something for the others.
+    assert budget("b") == 50
+    watched.latest["d"] = Snapshot("d", State.OK, 0.0, series=500)
+    assert budget("c") == 0

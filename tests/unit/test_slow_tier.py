@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -123,11 +124,11 @@ def test_a_changed_server_does_not_wait_for_its_interval() -> None:
     tier.start()
     time.sleep(0.5)
     assert len(server.times("seldom")) == 1
-    server.changed.set()
+    server.sessions.changed.set()
     time.sleep(0.5)
     tier.stop()
     assert len(server.times("seldom")) == 2
-    assert not server.changed.is_set()
+    assert not server.sessions.changed.is_set()
 
 
 def test_after_the_end_nothing_is_begun() -> None:
@@ -138,3 +139,36 @@ def test_after_the_end_nothing_is_begun() -> None:
     time.sleep(0.5)
     assert len(server.begun) == begun
     assert not any(thread.name == "slow tier" and thread.is_alive() for thread in threading.enumerate())
+
+
+def test_a_thread_that_can_not_be_had_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Noted("one", collector("often", 0.1))
+    tier = SlowTier([server])
+    submit, refused = tier._pool.submit, []
+
+    def refuse(*args: object) -> object:
+        if len(refused) < 3:
+            refused.append(args)
+            raise RuntimeError("can't start new thread")
+        return submit(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tier._pool, "submit", refuse)
+    tier.start()
+    time.sleep(1.0)
+    tier.stop()
+    assert len(refused) == 3
+    assert len(server.times("often")) >= 3
+
+
+def test_a_round_of_databases_does_not_hold_up_what_is_due_often() -> None:
+    rounds = replace(collector("rounds", 0.3), each_database=True)
+
+    class Slow(Noted):
+        def background(self, tasks: Sequence[Task]) -> None:
+            self.takes = 5.0 if tasks[0].collector.each_database else 0.0
+            super().background(tasks)
+
+    server = Slow("one", collector("often", 0.1), rounds)
+    run(1.0, server)
+    assert len(server.times("rounds")) == 1
+    assert len(server.times("often")) >= 5

@@ -1,0 +1,172 @@
+"""Addresses that move, servers that come back, clients in a hurry: what is shown is of the server that answers now."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.config import server_from_dsn
+from exporter.declare import Rows
+from exporter.engines.deadline import Deadline
+from exporter.engines.known import ENGINES
+from exporter.polling import server as polling_server
+from exporter.polling.flight import Flight
+from exporter.polling.server import Watched
+from exporter.registry import collectors_by_name
+from tests.exporters import Exporter, Proxy, server_entry
+from tests.providers.base import DatabaseServer
+
+Start = Callable[..., Exporter]
+
+
+@pytest.fixture
+def exporter(tmp_path: Path) -> Iterator[Start]:
+    with contextlib.ExitStack() as stack:
+        yield lambda *servers: stack.enter_context(Exporter(tmp_path, {"servers": list(servers)}))
+
+
+def watch(server: DatabaseServer, **config: Any) -> Watched:
+    entry = server_from_dsn(server.url(server.account()), **config)
+    return Watched(entry, ENGINES[server.engine], collectors_by_name().values())
+
+
+def scrape(watched: Watched, seconds: float = 8.0) -> Flight:
+    flight = Flight(Deadline.after(seconds))
+    flight.flown = True
+    watched.scrape(flight)
+    flight.land()
+    return flight
+
+
+def test_a_client_in_a_hurry_spoils_nothing(server: DatabaseServer, exporter: Start) -> None:
+    running = exporter(server_entry(server, server.account()))
+    running.scrape(server.name)
+    for _ in range(3):
+        time.sleep(1.05)
+        hurried = running.scrape(server.name, timeout=0.001)
+        # It may come too early for an answer, and then it says nothing rather than `down`.
+        assert [value for _, value in hurried.all("db_up", server=server.name)] in ([], [1.0])
+        patient = running.scrape(server.name, timeout=5)
+        assert patient.value("db_up", server=server.name) == 1
+        assert patient.has("db_connections", server=server.name)
+    assert "is down" not in running.log()
+
+
+@pytest.mark.engine("postgres")
+def test_an_address_that_moves_while_the_old_session_lives(
+    server: DatabaseServer, fresh_server: Any, exporter: Start
+) -> None:
+    other = fresh_server(server.name, {"max_connections": "33"})
+    other.account()
+    with Proxy(server.host, server.port) as proxy:
+        url = server.url(server.account()).replace(f":{server.port}/", f":{proxy.port}/")
+        running = exporter({"name": "moved", "url": url, "collectors": {"pg_statements": {"every": "1s"}}})
+        running.scrape_until(lambda page: page.has("db_statements_total", server="moved"), "moved")
+        # New connections go to the other server, what is open stays where it is.
+        proxy.upstream = (other.host, other.port)
+        after = running.scrape_until(
+            lambda page: page.value("db_connections_max", server="moved") == 33, "moved", seconds=20
+        )
+        assert after.value("db_identity_changes_total", server="moved") == 1
+        running.scrape_until(
+            lambda page: (
+                page.value("database_exporter_collector_success", server="moved", collector="pg_statements") == 1
+            ),
+            "moved",
+        )
+
+
+@pytest.mark.engine("postgres")
+def test_a_reading_of_the_old_server_is_not_kept_for_the_new_one(
+    postgres: DatabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = watch(postgres)
+    scrape(watched)
+    task = watched.tasks["pg_database_sizes"]
+    read = polling_server.read
+
+    def read_while_another_takes_over(*args: Any) -> Any:
+        reading = read(*args)
+        watched.sessions.generation += 1
+        watched._forget()
+        return reading
+
+    monkeypatch.setattr(polling_server, "read", read_while_another_takes_over)
+    watched.background([task])
+    assert task.name not in watched.good
+    assert watched.latest[task.name].reason == "connect"
+    monkeypatch.undo()
+    watched.background([task])
+    assert watched.served(task) is not None
+    watched.close()
+
+
+def test_a_dead_server_is_not_knocked_at_by_the_background(server: DatabaseServer, fresh_server: Any) -> None:
+    mortal = fresh_server(server.name)
+    watched = watch(mortal)
+    assert scrape(watched).answered
+    mortal.stop()
+    scrape(watched)
+    assert watched.sessions.up is False
+    connects = 0
+
+    def connect(*_: Any, **__: Any) -> Any:
+        nonlocal connects
+        connects += 1
+        raise AssertionError("nobody should connect")
+
+    original, watched.engine.connect = watched.engine.connect, connect  # type: ignore[method-assign]
+    try:
+        time.sleep(6)
+        watched.background(watched.slow_tasks())
+    finally:
+        watched.engine.connect = original  # type: ignore[method-assign]
+    assert connects == 0
+    mortal.start()
+    assert scrape(watched).answered
+    watched.background(watched.slow_tasks())
+    assert any(watched.served(task) for task in watched.slow_tasks())
+    watched.close()
+
+
+@pytest.mark.flavor("mysql", "mariadb")
+def test_a_clock_that_is_set_makes_no_other_server(server: DatabaseServer) -> None:
+    watched = watch(server)
+    scrape(watched)
+    session, facts = watched.sessions.main(Deadline.after(5))
+    before = facts.identity
+    # As if the machine's clock had been set back: the start is computed from it, the uptime is not.
+    shifted = type(before)(before.system, before.start_time - 300, before.role, before.boot)
+    assert before.same_server(shifted)
+    assert not shifted.older_than(before)
+    assert session.statements > 0
+    watched.close()
+
+
+def test_a_value_nobody_can_read_leaves_the_other_collectors_alone(
+    server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = watch(server)
+    scrape(watched)
+    session, _ = watched.sessions.main(Deadline.after(5))
+    victim = next(task for task in watched.tasks.values() if task.every is None and task.enabled)
+    run = type(session).run
+    wanted = victim.collector.queries[0].sql[:40]
+
+    def strange(self: Any, sql: str, deadline: Deadline) -> Rows:
+        if sql.startswith(wanted):
+            raise ValueError("year 10000 is out of range")
+        return run(self, sql, deadline)
+
+    monkeypatch.setattr(type(session), "run", strange)
+    flight = scrape(watched)
+    monkeypatch.undo()
+    failed = {name: outcome.reason for name, outcome in flight.results.items() if outcome.state == "failed"}
+    assert failed == {victim.name: "error"}
+    assert len(flight.results) > 5
+    watched.close()
