@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from exporter.config.model import ServerConfig
     from exporter.engines.base import Session
     from exporter.facts import Facts, Identity
+
+log = logging.getLogger(__name__)
 
 
 class MySQLEngine:
@@ -60,16 +63,20 @@ class MySQLEngine:
         """None: one connection sees everything."""
         return []
 
-    def cancel(self, server: ServerConfig, connection_id: int, deadline: Deadline) -> None:
-        """End the statement that a session of ours runs, over a connection of its own.
+    def cancel(self, server: ServerConfig, session: Session, deadline: Deadline) -> None:
+        """End a session that was cut off, and what it still runs, over a connection of its own.
 
-        MySQL's limit on statements knows SELECT only; a SHOW that waits is ended by this. An account may end its own.
+        MySQL's limit on statements knows SELECT only, and a server does not see that its client has gone while a
+        statement runs. An account may end its own sessions.
         """
-        session = self._open(server, deadline)
         try:
-            session.kill(connection_id, deadline)
-        finally:
-            session.close()
+            other = self._open(server, deadline)
+            try:
+                other.kill(_own(session).connection_id, deadline)
+            finally:
+                other.close()
+        except Failure as failed:
+            log.debug("%s: a session that was cut off could not be ended: %s", server.name, failed.message)
 
     def _open(self, server: ServerConfig, deadline: Deadline) -> MySQLSession:
         connection = self._driver(server)

@@ -60,6 +60,9 @@ class PostgresEngine:
         """The databases that we may connect to, by name."""
         return learning.databases(cast("PostgresSession", session), deadline)
 
+    def cancel(self, server: ServerConfig, session: Session, deadline: Deadline) -> None:
+        """Nothing to do: statement_timeout ends any statement of a session, and is set for each of them."""
+
 
 def _settings(server: ServerConfig) -> dict[str, str]:
     """What every statement of ours is held to, on all versions; times in milliseconds."""
