@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -25,6 +26,26 @@ _FAILED = pq.PollingStatus.FAILED
 _WAITS = {pq.PollingStatus.READING: select.POLLIN, pq.PollingStatus.WRITING: select.POLLOUT}
 # Another address of the same name may do better; an answer of a server settles it.
 _NEXT_ADDRESS = frozenset({Reason.CONNECT, Reason.TIMEOUT})
+# Where libpq has no default that can be written down, what means the same.
+_UNWRITTEN = {
+    "connect_timeout": "0",
+    "max_protocol_version": "3.0",
+    "min_protocol_version": "3.0",
+    "require_auth": "none,password,md5,gss,sspi,scram-sha-256",
+    "sslcertmode": "allow",
+}
+# By environment variable the keyword of libpq and its default; PGPASSFILE is the one that counts.
+_DEFAULTS = {
+    option.envvar.decode(): (
+        option.keyword.decode(),
+        (option.compiled or b"").decode() or _UNWRITTEN.get(option.keyword.decode(), ""),
+    )
+    for option in pq.Conninfo.get_defaults()
+    if option.envvar and option.keyword not in {b"passfile", b"service"}
+}
+# No keyword can say that these don't count: a service brings settings along, a pooler may refuse the others.
+for _variable in ("PGSERVICE", "PGTZ", "PGDATESTYLE", "PGGEQO"):
+    os.environ.pop(_variable, None)
 
 
 def login_of(server: ServerConfig, database: str | None) -> Login:
@@ -63,10 +84,10 @@ def open_connection(server: ServerConfig, login: Login, deadline: Deadline) -> p
     raise Failure(Reason.DNS, f"the host name {server.host!r} has no address")
 
 
-def _keywords(server: ServerConfig, login: Login) -> dict[str, str | int | None]:
-    # What is empty here would otherwise be taken from libpq's environment variables.
+def _keywords(server: ServerConfig, login: Login) -> dict[str, str | int]:
+    """What libpq is told: all that the config says, and of the environment no more than where a .pgpass lies."""
     tls = server.tls
-    keywords: dict[str, str | int | None] = {
+    said: dict[str, str | int | None] = {
         "port": server.port,
         "dbname": login.database,
         "user": login.user,
@@ -87,12 +108,17 @@ def _keywords(server: ServerConfig, login: Login) -> dict[str, str | int | None]
     }
     if not server.socket and tls.mode in {"disable", "prefer"} and pq.version() >= 160_000:
         # Whoever answers at this address could ask for the password in the clear, and would get it.
-        keywords["require_auth"] = "!password"
-    return keywords
+        said["require_auth"] = "!password"
+    return {**_against_environment(), **{keyword: value for keyword, value in said.items() if value is not None}}
+
+
+def _against_environment() -> dict[str, str]:
+    """Defaults of libpq for what its environment variables would set otherwise; an empty password looks in .pgpass."""
+    return {keyword: default for variable, (keyword, default) in _DEFAULTS.items() if variable in os.environ}
 
 
 def _attempt(
-    keywords: Mapping[str, str | int | None], server: ServerConfig, login: Login, deadline: Deadline
+    keywords: Mapping[str, str | int], server: ServerConfig, login: Login, deadline: Deadline
 ) -> pq.abc.PGconn:
     # Keywords only: a database named `x host=elsewhere` stays a name.
     connection = pq.PGconn.connect_start(make_conninfo("", **keywords).encode())
