@@ -16,12 +16,13 @@ def _since(*version: int) -> Gate:
 
 def _sql(toplevel: str, since: str) -> str:
     # From pg_database, so that a database without statements starts at 0 and a dropped one is gone. Without the
-    # texts (false): with them the server reads its whole file of texts, whatever is selected.
+    # texts (false): with them the server reads its whole file of texts, whatever is selected. With track = all the
+    # statements inside functions have entries too, and their time is in that of the client's statement already.
     return f"""
-        SELECT d.datname AS database, s.userid, s.dbid, s.queryid, {toplevel} AS toplevel,
-               s.calls, s.total_exec_time, s.max_exec_time, {since} AS since
+        SELECT d.datname AS database, s.userid, s.dbid, s.queryid, s.calls, s.total_exec_time, s.max_exec_time,
+               {since} AS since
         FROM pg_database d
-        LEFT JOIN {{schema:{_NAME}}}.pg_stat_statements(false) s ON s.dbid = d.oid
+        LEFT JOIN {{schema:{_NAME}}}.pg_stat_statements(false) s ON s.dbid = d.oid{toplevel}
         WHERE d.datallowconn OR s.calls IS NOT NULL"""
 
 
@@ -32,9 +33,9 @@ statements = Collector(
     when=_since(1, 8),
     every=15,
     queries=(
-        Query(_since(1, 11), _sql("s.toplevel", "extract(epoch FROM s.stats_since)::float8")),
-        Query(_since(1, 9), _sql("s.toplevel", "NULL::float8")),
-        Query(_since(1, 8), _sql("NULL::bool", "NULL::float8")),
+        Query(_since(1, 11), _sql(" AND s.toplevel", "extract(epoch FROM s.stats_since)::float8")),
+        Query(_since(1, 9), _sql(" AND s.toplevel", "NULL::float8")),
+        Query(_since(1, 8), _sql("", "NULL::float8")),
     ),
     blocks=(TOTALS, SLOW, THRESHOLD),
     state=PostgresStatements,

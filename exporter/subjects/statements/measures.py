@@ -8,16 +8,21 @@ from exporter.declare import Context, block, counter, gauge, histogram
 # What the blocks below are fed from. Seconds throughout; a missing value is None, a database that is not known too.
 COLUMNS = ("database", "statements", "seconds", "slow", "source", "threshold", "durations")
 
+# What an older extension cannot tell apart; with its default, track = top, there are none.
+_NESTED = "pg_stat_statements before 1.9 with track = all counts those inside functions again."
+
 TOTALS = block(
     counter(
         "db_statements_total",
         "statements",
-        help="Statements executed since the exporter began to look, counted on over resets and evictions.",
+        help="Statements that clients executed since the exporter began to look, counted on over resets and evictions"
+        f"; {_NESTED}",
     ),
     counter(
         "db_statement_seconds_total",
         "seconds",
-        help="Time in statements since the exporter began to look, counted on over resets and evictions.",
+        help="Time in statements of clients since the exporter began to look, counted on over resets and evictions; "
+        f"{_NESTED}",
     ),
     labels=("database",),
     merge="sum",
@@ -29,7 +34,7 @@ SLOW = block(
         "slow",
         help="Statements that took at least db_slow_statement_threshold_seconds. The source statements is an estimate: "
         "of the calls of a statement between two readings, all if their mean is over the threshold, one if only "
-        "their longest is.",
+        "their longest is. The source histogram counts slow statements inside stored programs beside the call.",
     ),
     labels=("database", "source"),
     merge="sum",
@@ -49,7 +54,7 @@ DURATIONS = block(
     histogram(
         "db_statement_duration_seconds",
         "durations",
-        help="How long statements took, since the exporter began to look.",
+        help="How long statements took, those inside stored programs too, since the exporter began to look.",
     ),
 )
 

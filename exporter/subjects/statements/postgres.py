@@ -14,13 +14,15 @@ from exporter.subjects.statements.totals import Reading, Totals
 class PostgresStatements:
     """Accumulates what pg_stat_statements(false) shows.
 
-    Takes the columns database, userid, dbid, queryid, toplevel, calls, total_exec_time and max_exec_time (ms), since
-    (Unix seconds, NULL before version 1.11 of the extension); a database without statements has NULL calls.
+    Takes the columns database, userid, dbid, queryid, calls, total_exec_time and max_exec_time (ms), since (Unix
+    seconds, NULL before version 1.11 of the extension); a database without statements has NULL calls. Rows of nested
+    statements are not to be among them, where the extension tells them apart (from 1.9 on).
     Gives measures.COLUMNS: one row for each database.
     """
 
     def __init__(self) -> None:
         self._totals = Totals()
+        self._version: tuple[int, ...] | None = None
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Take a reading in.
@@ -28,8 +30,13 @@ class PostgresStatements:
         Raises:
             Failure: The account may not see whose statements these are.
         """
+        version = context.facts.extensions["pg_stat_statements"].version
+        if version != self._version:
+            # It says more of each statement than before, or of fewer of them: nothing began anew for that.
+            self._totals.rebase()
+            self._version = version
         threshold = slow_threshold(context)
-        databases = [sys.intern(str(row[0])) for row in rows.rows if row[5] is None]
+        databases = [sys.intern(str(row[0])) for row in rows.rows if row[4] is None]
         totals = self._totals.take(_readings(rows, threshold * 1000, context.server.user or "postgres"), databases)
         return Rows(
             COLUMNS,
@@ -45,7 +52,7 @@ class PostgresStatements:
 
 
 def _readings(rows: Rows, slow_at: float, user: str) -> Iterator[Reading]:
-    for database, userid, dbid, queryid, toplevel, calls, time, longest, since in rows.rows:
+    for database, userid, dbid, queryid, calls, time, longest, since in rows.rows:
         if calls is None:
             continue
         if queryid is None:
@@ -54,6 +61,5 @@ def _readings(rows: Rows, slow_at: float, user: str) -> Iterator[Reading]:
                 "pg_stat_statements hides other roles' statements from this account",
                 fix=f'GRANT pg_monitor TO "{user}";',
             )
-        # A statement inside a function is part of the client's statement, which is slow itself if this one is.
-        at = None if toplevel is False else slow_at
-        yield Reading((userid, dbid, queryid, toplevel), sys.intern(str(database)), calls, time, longest, since, at)
+        name = sys.intern(str(database))
+        yield Reading((userid, dbid, queryid), name, calls, time, longest, since, slow_at)
