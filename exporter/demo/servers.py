@@ -9,7 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import util
 from pathlib import Path
 
@@ -40,8 +40,8 @@ class DemoServer:
     engine: str
     port: int
     admin: str
-    admin_password: str
-    exporter_password: str
+    admin_password: str = field(repr=False)
+    exporter_password: str = field(repr=False)
     child: Child
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exporter.failure import Failure, NoDatabase, Reason
 
@@ -68,7 +68,8 @@ class Login:
 
     user: str
     database: str
-    secret: str | None = None
+    # Not shown, so that no traceback or log of a login tells it.
+    secret: str | None = field(default=None, repr=False)
 
 
 def sqlstate_of(message: str) -> tuple[str | None, str]:
