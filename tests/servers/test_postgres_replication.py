@@ -190,6 +190,49 @@ def test_receiver_cut_off(primary: DatabaseServer, standby: DatabaseServer, watc
     assert watch.run("pg_replication").one("db_replication_running") == 1
 
 
+def test_silent_primary(primary: DatabaseServer) -> None:
+    """A primary that hangs keeps its connections, and for its standby there is nothing new to receive."""
+    listening = primary.replica(wal_receiver_timeout="8s")
+    heard = "SELECT extract(epoch FROM clock_timestamp() - last_msg_receipt_time)::float8 FROM pg_stat_wal_receiver"
+    try:
+        assert wait_for(lambda: streaming(listening), 15)
+        with watching(listening, primary.known_account) as watch:
+            idle, longest = time.monotonic(), 0.0
+            # An idle one is silent too, but answers when it is asked.
+            while time.monotonic() < idle + 9:
+                got = watch.run("pg_replication")
+                assert (lag(got), got.one("db_replication_running"), got.one("db_replication_lag_bytes")) == (0, 1, 0)
+                longest = max(longest, ask(listening, heard))
+                time.sleep(0.2)
+            assert longest > 2
+            with frozen(primary):
+                assert wait_for(lambda: watch.run("pg_replication").one("db_replication_running") == 0, 15)
+                # The receiver itself still believes in its connection.
+                assert streaming(listening)
+                assert 4 < ask(listening, heard) < 8
+                got = watch.run("pg_replication")
+                assert lag(got) > 0
+                assert not got.values("db_replication_lag_bytes")
+                time.sleep(1)
+                assert lag(watch.run("pg_replication")) >= lag(got) + 0.9
+            assert wait_for(lambda: streaming(listening), 30)
+            assert wait_for(lambda: lag(watch.run("pg_replication")) == 0, 15)
+            assert watch.run("pg_replication").one("db_replication_running") == 1
+    finally:
+        listening.remove()
+        primary.replicas.remove(listening)
+
+
+@contextlib.contextmanager
+def frozen(server: DatabaseServer) -> Iterator[None]:
+    """Stop a server as it is, with all of its processes."""
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
+
+
 def test_dead_primary(primary: DatabaseServer, standby: DatabaseServer, watch: Watch) -> None:
     write(primary)
     standby.wait_until_caught_up()

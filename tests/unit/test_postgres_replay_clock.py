@@ -16,7 +16,12 @@ SERVER = ServerConfig(name="standby", engine="postgres", host="localhost", port=
 
 
 def read(
-    clock: ReplayClock, now: float, latest: int | None, replayed: int | None, age: float | None, streaming: bool = True
+    clock: ReplayClock,
+    now: float,
+    latest: int | None,
+    replayed: int | None,
+    age: float | None,
+    streaming: bool | None = True,
 ) -> Any:
     row = {"is_replica": 1, "streaming": streaming, "latest": latest, "replayed": replayed, "replay_age": age}
     return clock.feed(Rows.of(tuple(row), [row]), Context(SERVER, FACTS, now)).dicts()[0]["lag"]
@@ -55,6 +60,16 @@ def test_without_a_receiver_it_grows_from_when_it_was_last_in_sync() -> None:
     read(clock, 15, 100, 100, 3615)
     assert read(clock, 30, 100, 100, 3630, streaming=False) == 15
     assert read(clock, 45, 100, 100, 3645, streaming=False) == 30
+
+
+def test_a_sender_that_may_be_silent_or_idle_says_nothing_of_a_standby_that_replayed_all() -> None:
+    clock = ReplayClock()
+    read(clock, 0, 100, 100, 3600)
+    assert read(clock, 60, 100, 100, 3660, streaming=None) is None
+    read(clock, 70, 200, 100, 3670)
+    # What is known not to be replayed is behind all the same.
+    assert read(clock, 130, 200, 100, 3730, streaming=None) == 130
+    assert read(clock, 135, 200, 200, 5, streaming=True) == 0
 
 
 def test_stopped_replay_grows_with_the_clock_and_falls_when_it_goes_on() -> None:

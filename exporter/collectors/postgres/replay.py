@@ -35,8 +35,8 @@ class ReplayClock:
         """Add `lag`, seconds behind or None if unknown, and `native_lag`, which is 0 on a server that follows nobody.
 
         Args:
-            rows: One row with is_replica (0 or 1), streaming (bool), latest (position up to which the sender is known
-                to have WAL), replayed (position) and replay_age (seconds since the last replayed transaction).
+            rows: One row with is_replica (0 or 1), streaming (bool, None if nobody can tell), latest (position up to
+                which the sender is known to have WAL), replayed (position) and replay_age (seconds since the last replayed transaction).
             context: Of the run.
         """
         found = []
@@ -55,6 +55,8 @@ class ReplayClock:
             self._note(now, latest)
             if replayed is not None and replayed >= latest:
                 return 0.0
+        if row["streaming"] is None and (replayed is None or latest is None or replayed >= latest):
+            return None
         known = [seconds for seconds in (age, self._since(replayed, now)) if seconds is not None]
         return max(0.0, min(known)) if known else None
 
