@@ -1,22 +1,9 @@
 """Databases: their connections against their limits, and what the config says about them."""
 
+from exporter.collectors.configured import configured
 from exporter.collectors.postgres.own import NOT_OURS
-from exporter.declare import Collector, Context, Query, Rows, block, gauge
+from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
-
-
-def configured(rows: Rows, context: Context) -> Rows:
-    """Add the size limit and the project that the config has for each database."""
-    found = []
-    for row in rows.dicts():
-        project = context.server.project_of(row["datname"])
-        found.append(
-            row
-            | {"size_limit": context.server.size_limit_for(row["datname"])}
-            | ({"project": project.project, "owner": project.owner, "known": 1} if project else {})
-        )
-    return Rows.of((*rows.columns, "size_limit", "project", "owner", "known"), found)
-
 
 databases = Collector(
     name="pg_databases",
@@ -34,7 +21,7 @@ databases = Collector(
                        WHERE backend_type = 'client backend' AND {NOT_OURS} GROUP BY 1) a ON a.datid = d.oid""",
         ),
     ),
-    rows=configured,
+    rows=configured("datname"),
     blocks=(
         block(
             gauge(
