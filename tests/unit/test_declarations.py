@@ -232,6 +232,14 @@ def test_new_names_use_base_units():
     assert wrong == set()
 
 
+def test_statements_are_counted_as_often_as_prometheus_asks():
+    """Read more seldom, rate() over a minute sees steps instead of load."""
+    of_statements = {"db_statements_total", "db_slow_statements_total", "db_statement_duration_seconds"}
+    feeding = [item for item in COLLECTORS if of_statements & {measure.name for measure in item.measures()}]
+    assert {item.engine for item in feeding} == {"postgres", "mysql"}
+    assert {item.name: item.every for item in feeding if item.every is not None and item.every > 15} == {}
+
+
 def test_durations_and_sizes_say_their_unit():
     for entry in catalogue.entries():
         if entry.drop_in:

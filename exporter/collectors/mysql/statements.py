@@ -20,8 +20,9 @@ digests = Collector(
     about="Statements and their time, in total and by schema, from the statement digests of performance_schema.",
     engine="mysql",
     when=(mysql(8) | mariadb(10, 6)) & _ON,
-    # Reading a digest costs the server its text, too; nothing is evicted, so nothing is missed between readings.
-    every=60,
+    # Measured on MySQL 9.7: 2 ms of the server's time for 200 digests, 5 for 1,000, 21 for 5,500 (MariaDB 11.8 takes
+    # 26). Read more seldom, rate() over a minute would have one reading now and two then.
+    every=15,
     queries=(
         Query(
             mysql(8),
