@@ -58,11 +58,10 @@ def start_postgres(scratch: Path) -> list[DemoServer]:
             f"for {platform.system()} on {platform.machine()}: run make demo, or pip install 'database-exporter[demo]'"
         )
     home = scratch / "postgres"
-    home.mkdir()
+    home.mkdir(mode=0o700)
     programs = readable_by_servers(Path(found.origin).parent / "pginstall", home) / "bin"
     password = secrets.token_hex(8)
-    secret = home / "password"
-    secret.write_text(password)
+    secret = _private_file(home / "password", password)
     hand_over(home)
     options: list[str | Path] = ["--auth=scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--no-locale", "--no-sync"]
     initdb: list[str | Path] = [programs / "initdb", "-D", home / "data", "-U", "postgres"]
@@ -95,6 +94,13 @@ def _start_postgres(
     return server
 
 
+def _private_file(path: Path, text: str) -> Path:
+    """Write a file that no other user may read; hand_over() gives it to the servers' user."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    return path
+
+
 def postgres_login(server: DemoServer, database: str = "postgres") -> str:
     """What psycopg.connect needs for the administrator."""
     return make_conninfo(
@@ -119,7 +125,7 @@ def start_mysql(scratch: Path) -> DemoServer | None:
     if program is None:
         return None
     home = scratch / "mysql"
-    home.mkdir()
+    home.mkdir(mode=0o700)
     hand_over(home)
     common = [f"--datadir={home}/data", f"--tmpdir={home}", "--innodb-buffer-pool-size=32M"]
     if mariadb is not None:
@@ -143,15 +149,27 @@ def _start_mysql(name: str, program: str, home: Path, common: list[str]) -> Demo
     argv = [program, "--no-defaults", *common, f"--port={port}", "--bind-address=127.0.0.1", f"--socket={socket}",
             f"--pid-file={home}/pid", "--long-query-time=1"]  # fmt: skip
     argv += (
-        ["--performance-schema=ON", f"--log-bin={home}/binlog"]
+        ["--performance-schema=ON", f"--log-bin={home}/binlog", f"--secure-file-priv={home}/files"]
         if mariadb
         else ["--secure-file-priv=NULL", "--mysqlx=OFF"]
     )
-    child = Child(argv, home.parent / "mysql.log", cwd=home, as_server=True)
-    server = DemoServer(name, "mysql", port, "root", "", secrets.token_hex(8), child)
+    (home / "files").mkdir(mode=0o700)
+    password = secrets.token_hex(8)
+    # Run before the first connection is let in, so that there never is an administrator without a password.
+    first = _private_file(home / "first.sql", _first_statements(password, mariadb=mariadb))
+    hand_over(home)
+    child = Child([*argv, f"--init-file={first}"], home.parent / "mysql.log", cwd=home, as_server=True)
+    server = DemoServer(name, "mysql", port, "root", password, secrets.token_hex(8), child)
+
+    def connect() -> pymysql.Connection[pymysql.cursors.Cursor]:
+        return pymysql.connect(
+            unix_socket=socket, user=server.admin, password=server.admin_password, autocommit=True, connect_timeout=5
+        )
+
     try:
-        _wait(server, lambda: pymysql.connect(unix_socket=socket, user="root").close())
-        with pymysql.connect(unix_socket=socket, user="root", autocommit=True) as session, session.cursor() as cursor:
+        _wait(server, lambda: connect().close())
+        first.unlink()
+        with connect() as session, session.cursor() as cursor:
             monitor = "BINLOG MONITOR, SLAVE MONITOR" if mariadb else "REPLICATION CLIENT"
             for sql in (
                 f"CREATE USER exporter@'%' IDENTIFIED BY '{server.exporter_password}' WITH MAX_USER_CONNECTIONS 3",
@@ -167,6 +185,16 @@ def _start_mysql(name: str, program: str, home: Path, common: list[str]) -> Demo
         child.stop()
         raise
     return server
+
+
+def _first_statements(password: str, *, mariadb: bool) -> str:
+    """What leaves one administrator, with a password; a statement per line, as --init-file wants it."""
+    statements = [f"ALTER USER root@localhost IDENTIFIED BY '{password}';"]
+    if mariadb:
+        # The installer makes some for other names of this machine, too.
+        others = "DELETE FROM mysql.global_priv WHERE User IN ('root', '') AND Host <> 'localhost';"
+        statements = [others, "FLUSH PRIVILEGES;", *statements]
+    return "".join(f"{statement}\n" for statement in statements)
 
 
 def _wait(server: DemoServer, connect: Callable[[], None]) -> None:

@@ -23,7 +23,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import pytest
+import yaml
 
 from tests.exporters import Samples, free_port
 from tests.providers.processes import UNPRIVILEGED, is_root
@@ -232,6 +234,18 @@ def test_a_port_that_is_none_is_told_at_once(start: Start, port: str) -> None:
     assert f"'{port}' is not a port: 1 to 65535" in run.text()
 
 
+def test_no_other_user_can_read_the_password_of_the_administrator(start: Start, scratch: Path) -> None:
+    run = start(seconds=1)
+    end = time.monotonic() + START_SECONDS
+    # It is there until initdb, which reads it, has ended.
+    while not (found := list(scratch.glob("*/postgres/password"))):
+        assert time.monotonic() < end, run.text()
+        time.sleep(0.005)
+    assert [path.stat().st_mode & 0o077 for path in (found[0], found[0].parent)] == [0, 0]
+    assert run.end(START_SECONDS) == 0, run.text()
+    run.assert_nothing_is_left()
+
+
 def test_a_scratch_directory_that_cannot_be_written_is_told_at_once(start: Start, tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "exporter", "demo"]
     missing = tmp_path / "missing"
@@ -291,7 +305,7 @@ def test_it_goes_on_without_a_mysql_that_does_not_start(start: Start) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize(("flavor", "name"), [("mysql", "mysql-9.7"), ("mariadb", "mariadb-11.8")])
-def test_a_server_of_the_machine_joins_in(start: Start, flavor: str, name: str) -> None:
+def test_a_server_of_the_machine_joins_in(start: Start, scratch: Path, flavor: str, name: str) -> None:
     home = root(name)
     # The programs of another Debian, run with its libraries; the demo finds them as it would find installed ones.
     loaded = f"exec {next(home.glob('lib64/ld-linux*'))} --library-path {home}/usr/lib/{_multiarch(home)} {home}/usr"
@@ -318,6 +332,7 @@ def test_a_server_of_the_machine_joins_in(start: Start, flavor: str, name: str) 
         page = Samples.of(_read(f"{run.url}/metrics"))
         assert page.value("db_info", server=flavor, flavor=flavor) == 1
         assert page.failures(flavor) == {}
+        _assert_nobody_else_is_let_in(scratch, flavor)
         assert run.end(60) == 0, run.text()
     finally:
         shutil.rmtree(programs)
@@ -356,6 +371,22 @@ def test_a_package_index_that_does_not_answer_is_told(start: Start, scratch: Pat
     run = start(argv=["make", "demo"], cwd=checkout, env={**env, "PIP_FIND_LINKS": ""})
     assert run.end(120) != 0
     assert "make: could not install; the demo needs network to a Python package index" in run.text()
+
+
+def _assert_nobody_else_is_let_in(scratch: Path, flavor: str) -> None:
+    """The administrator has a password, and nothing outside the demo's directory can be read or written in SQL."""
+    [config] = scratch.glob("*/exporter.yml")
+    [there] = [each for each in yaml.safe_load(config.read_text())["servers"] if each["name"] == flavor]
+    home = config.parent / "mysql"
+    for way in ({"host": "127.0.0.1", "port": there["port"]}, {"unix_socket": f"{home}/s"}):
+        with pytest.raises(pymysql.OperationalError, match="Access denied"):
+            pymysql.connect(user="root", **way)
+    account = {"user": there["user"], "password": there["password"]}
+    with pymysql.connect(host="127.0.0.1", port=there["port"], **account) as session, session.cursor() as cursor:
+        cursor.execute("SELECT @@secure_file_priv")
+        assert cursor.fetchall() == (("NULL" if flavor == "mysql" else f"{home}/files/",),)
+    assert home.stat().st_mode & 0o077 == 0
+    assert not (home / "first.sql").exists()
 
 
 def _multiarch(home: Path) -> str:
