@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from exporter import catalogue
+from exporter.collectors.vocabulary import HELP
 from exporter.declare import Collector
 from exporter.facts import Extension, Facts, Identity, Role
 from exporter.registry import collectors_by_name
@@ -170,11 +171,21 @@ def test_collectors_are_named_after_their_engine(collector: Collector):
 
 
 def test_a_metric_is_one_thing_wherever_it_is_declared():
-    by_name: dict[str, set[tuple[str, str]]] = {}
+    by_name: dict[str, set[str]] = {}
     for entry in catalogue.entries():
-        by_name.setdefault(entry.name, set()).add((entry.kind, entry.help))
-    # HELP may differ between engines, the type may not; one page holds both engines.
-    assert {name for name, seen in by_name.items() if len({kind for kind, _ in seen}) > 1} == set()
+        by_name.setdefault(entry.name, set()).add(entry.kind)
+    assert {name for name, kinds in by_name.items() if len(kinds) > 1} == set()
+
+
+def test_a_shared_metric_says_the_same_on_every_engine():
+    """One page holds both engines, and one HELP for each metric; only how it is read may differ."""
+    sentences: dict[str, set[str]] = {}
+    for collector in COLLECTORS:
+        for measure in collector.measures():
+            if measure.name.startswith("db_"):
+                sentences.setdefault(measure.name, set()).add(measure.help)
+    assert {name: said for name, said in sentences.items() if len(said) > 1} == {}
+    assert set(HELP) <= set(sentences), "the vocabulary has what no collector feeds"
 
 
 def test_no_name_is_another_metrics_sample():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS
-from exporter.declare import Collector, Query, block, gauge
+from exporter.collectors.vocabulary import shared
+from exporter.declare import Collector, Query, block
 from exporter.gates import Gate, granted, mariadb, mysql, setting
 
 _FIX = "GRANT SELECT (user, host, max_user_connections) ON mysql.user TO {account};"
@@ -56,8 +57,8 @@ accounts = Collector(
     ),
     blocks=(
         block(
-            gauge("db_role_connections", "taken", help="Client connections of a user that has a limit."),
-            gauge("db_role_connections_max", "most", help="Connections that the user may have."),
+            shared("db_role_connections", "taken"),
+            shared("db_role_connections_max", "most"),
             labels=("role",),
         ),
     ),

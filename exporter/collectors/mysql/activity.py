@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS
-from exporter.declare import Collector, Context, Query, Rows, block, gauge
+from exporter.collectors.vocabulary import shared
+from exporter.declare import Collector, Context, Query, Rows, block
 from exporter.gates import granted, mariadb, mysql, setting
 
 _STATES = ("active", "idle", "idle_in_transaction", "other")
@@ -100,26 +101,14 @@ activity = Collector(
     rows=summed,
     blocks=(
         block(
-            gauge("db_connections", "sessions", help="Client connections, without the exporter's own, by state."),
+            shared("db_connections", "sessions"),
             labels=("state",),
         ),
         block(
-            gauge(
-                "db_transaction_longest_seconds",
-                "transaction_age",
-                help="Age of the oldest open transaction of a client, 0 if none is open.",
-            ),
-            gauge(
-                "db_statement_longest_seconds",
-                "statement_age",
-                help="Age of the longest running statement of a client, 0 if none runs.",
-            ),
-            gauge("db_lock_waiting_sessions", "waiting", help="Client sessions that wait for a lock."),
-            gauge(
-                "db_lock_wait_longest_seconds",
-                "wait_age",
-                help="The longest that a client session has been waiting for a lock, 0 if none waits.",
-            ),
+            shared("db_transaction_longest_seconds", "transaction_age"),
+            shared("db_statement_longest_seconds", "statement_age"),
+            shared("db_lock_waiting_sessions", "waiting"),
+            shared("db_lock_wait_longest_seconds", "wait_age"),
             merge="max",
         ),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import mariadb, mysql, setting
 
@@ -40,7 +41,7 @@ binlog = Collector(
             gauge("mysql_binlog_files", "files", help="Files of the binary log.", drop_in=True),
             gauge("mysql_binlog_file_number", "number", help="The number of the newest file.", drop_in=True),
         ),
-        block(gauge("db_storage_bytes", "bytes", help="Bytes outside the databases."), labels=("kind",)),
+        block(shared("db_storage_bytes", "bytes"), labels=("kind",)),
     ),
     grants=("REPLICATION CLIENT",),
 )

@@ -1,5 +1,6 @@
 """Deadlocks on MySQL, which has no status counter for them."""
 
+from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, counter
 from exporter.gates import mysql
 
@@ -23,7 +24,7 @@ deadlocks = Collector(
                 help="Deadlocks.",
                 drop_in=True,
             ),
-            counter("db_deadlocks_total", "deadlocks", help="Deadlocks."),
+            shared("db_deadlocks_total", "deadlocks"),
         ),
     ),
     grants=("PROCESS",),

@@ -1,6 +1,7 @@
 """How far a MySQL replica is behind its source, in microseconds, from what its threads are working on."""
 
-from exporter.declare import Collector, Query, block, gauge
+from exporter.collectors.vocabulary import shared
+from exporter.declare import Collector, Query, block
 from exporter.gates import REPLICA, granted, mysql
 
 # A transaction carries the time of its commit on the server where it began. What is older than anything: the one that
@@ -51,11 +52,7 @@ replica_lag = Collector(
     queries=(Query(mysql(8), _SQL),),
     blocks=(
         block(
-            gauge(
-                "db_replication_lag_seconds",
-                "behind",
-                help="How far the replica is behind its source, the configured delay included.",
-            ),
+            shared("db_replication_lag_seconds", "behind"),
             labels=("channel",),
         ),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from exporter.collectors.mysql.values import number
+from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Context, Measure, Query, Rows, block, gauge
 from exporter.gates import Gate, granted, mariadb, mysql
 
@@ -107,28 +108,17 @@ replica_status = Collector(
             },
         ),
         block(
-            gauge(
-                "db_replication_running",
-                "running",
-                help="1 only if the replica both receives from its source and applies.",
-            ),
-            gauge(
-                "db_replication_lag_bytes",
-                "unapplied",
-                help="Bytes of the source's binary log that were received and are not applied yet.",
-            ),
-            gauge("db_replication_delay_seconds", "delay", help="Seconds by which the replica is kept behind."),
-            gauge(
+            shared("db_replication_running", "running"),
+            shared("db_replication_lag_bytes", "unapplied"),
+            shared("db_replication_delay_seconds", "delay"),
+            shared(
                 "db_replication_lag_seconds",
                 "behind",
-                help="How far the replica is behind its source, the configured delay included.",
                 when=mariadb(10, 6) | (mysql(8) & ~granted("SELECT ON performance_schema.*", fix="")),
             ),
             labels=("channel",),
         ),
-        block(
-            gauge("db_storage_bytes", "relay_bytes", help="Bytes outside the databases."), labels=("kind",), merge="sum"
-        ),
+        block(shared("db_storage_bytes", "relay_bytes"), labels=("kind",), merge="sum"),
     ),
     grants=("REPLICATION CLIENT", "SLAVE MONITOR"),
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from exporter.declare import Collector, Context, Query, Rows, block, gauge
+from exporter.collectors.vocabulary import shared
+from exporter.declare import Collector, Context, Query, Rows, block
 from exporter.gates import mariadb, mysql
 
 # Files tell sizes as they are, without opening a table; they are named schema/table. Tables of other engines are added
@@ -84,17 +85,12 @@ schema_sizes = Collector(
     rows=by_schema,
     blocks=(
         block(
-            gauge(
-                "db_size_bytes",
-                "bytes",
-                help="Size of the schema: its files, and its tables in other engines than InnoDB. Tables in shared "
-                "tablespaces are not in it.",
-            ),
+            shared("db_size_bytes", "bytes"),
             labels={"database": "schema"},
             merge="max",
         ),
         block(
-            gauge("db_storage_bytes", "stored", help="Bytes outside the databases."),
+            shared("db_storage_bytes", "stored"),
             labels=("kind",),
             merge="max",
         ),

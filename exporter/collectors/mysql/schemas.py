@@ -1,7 +1,8 @@
 """What the config says about schemas: how large they may grow, and whose they are."""
 
 from exporter.collectors.configured import configured
-from exporter.declare import Collector, Query, block, gauge
+from exporter.collectors.vocabulary import shared
+from exporter.declare import Collector, Query, block
 from exporter.gates import mariadb, mysql
 
 INTERNAL = "'information_schema', 'performance_schema', 'mysql', 'sys'"
@@ -20,11 +21,11 @@ schemas = Collector(
     rows=configured("name"),
     blocks=(
         block(
-            gauge("db_size_limit_bytes", "size_limit", help="Size that the config allows the schema."),
+            shared("db_size_limit_bytes", "size_limit"),
             labels={"database": "name"},
         ),
         block(
-            gauge("db_project_info", "known", help="1; whose the schema is, from the config."),
+            shared("db_project_info", "known"),
             labels={"database": "name", "project": "project", "owner": "owner"},
         ),
     ),

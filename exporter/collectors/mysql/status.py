@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from exporter.collectors.mysql.values import number
+from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Context, Kind, Measure, Query, Rows, block, counter, gauge
 from exporter.gates import mariadb, mysql
 
@@ -146,10 +147,10 @@ status = Collector(
                 help="Pages in the buffer pool that are not yet on disk.",
                 drop_in=True,
             ),
-            counter("db_connections_opened_total", "connections", help="Attempts to connect, refused ones among them."),
-            counter("db_cache_hits_total", "cache_hits", help="Pages that the buffer pool had."),
-            counter("db_cache_misses_total", "innodb_buffer_pool_reads", help="Pages that had to be read from disk."),
-            counter("db_deadlocks_total", "innodb_deadlocks", help="Deadlocks.", when=mariadb(10, 6)),
+            shared("db_connections_opened_total", "connections"),
+            shared("db_cache_hits_total", "cache_hits"),
+            shared("db_cache_misses_total", "innodb_buffer_pool_reads"),
+            shared("db_deadlocks_total", "innodb_deadlocks", when=mariadb(10, 6)),
             merge="max",
         ),
         block(
@@ -180,17 +181,12 @@ status = Collector(
             merge="max",
         ),
         block(
-            counter(
-                "db_connections_refused_total",
-                "refused",
-                help="Connections refused: max_connections, the server was full; login, all that failed to log in, on "
-                "MariaDB also those that found it full; the others are errors of the network and of the server.",
-            ),
+            shared("db_connections_refused_total", "refused"),
             labels=("reason",),
             merge="max",
         ),
         block(
-            gauge("db_storage_bytes", "stored", help="Bytes outside the databases."),
+            shared("db_storage_bytes", "stored"),
             labels=("kind",),
             merge="max",
         ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from exporter.declare import Collector, Context, Query, Rows, block, counter
+from exporter.collectors.vocabulary import shared
+from exporter.declare import Collector, Context, Query, Rows, block
 from exporter.gates import Gate, granted, mariadb, mysql, setting
 
 # Com_commit knows no autocommit; Handler_commit counts each statement of a transaction, and each engine in it.
@@ -80,12 +81,7 @@ transactions = Collector(
     state=Outcomes,
     blocks=(
         block(
-            counter(
-                "db_transactions_total",
-                "transactions",
-                help="Transactions that ended, autocommitted statements among them; on MariaDB with its default "
-                "settings only those that wrote or said COMMIT or ROLLBACK.",
-            ),
+            shared("db_transactions_total", "transactions"),
             labels=("outcome",),
         ),
     ),

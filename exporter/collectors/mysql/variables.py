@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from exporter.collectors.mysql.values import number
+from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Measure, Query, block, gauge
 from exporter.gates import ANY, Gate, mariadb, mysql
 
@@ -53,19 +54,9 @@ variables = Collector(
     blocks=(
         block(
             *(_native(*entry) for entry in _VARIABLES),
-            gauge(
-                "db_connections_max",
-                "max_connections",
-                help="Connections that the server takes.",
-                sql="@@GLOBAL.max_connections",
-            ),
-            gauge(
-                "db_connections_reserved",
-                "reserved",
-                help="Connections among them that ordinary users cannot take: none, since the administrator's comes "
-                "on top.",
-                sql="0",
-            ),
+            shared("db_connections_max", "max_connections", sql="@@GLOBAL.max_connections"),
+            # The administrator's connection comes on top.
+            shared("db_connections_reserved", "reserved", sql="0"),
         ),
         block(
             gauge("mysql_version_info", "known", help="1; the version of the server.", sql="1", drop_in=True),
@@ -73,20 +64,13 @@ variables = Collector(
         ),
         block(
             # From MySQL 8.0.30 on its size changes, and the status tells it; before, and on MariaDB, it is fixed.
-            gauge(
+            shared(
                 "db_storage_bytes",
                 "redo",
-                help="Bytes outside the databases.",
                 when=mysql(8, below=(8, 0, 30)),
                 sql="@@GLOBAL.innodb_log_file_size * @@GLOBAL.innodb_log_files_in_group",
             ),
-            gauge(
-                "db_storage_bytes",
-                "redo",
-                help="Bytes outside the databases.",
-                when=mariadb(10, 6),
-                sql="@@GLOBAL.innodb_log_file_size",
-            ),
+            shared("db_storage_bytes", "redo", when=mariadb(10, 6), sql="@@GLOBAL.innodb_log_file_size"),
             labels=("kind",),
         ),
     ),

@@ -1,6 +1,7 @@
 """Sessions by state and what they wait for, and the oldest transaction and statement among them."""
 
 from exporter.collectors.postgres.own import NOT_OURS
+from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
 
@@ -50,21 +51,13 @@ activity = Collector(
             labels=("datname", "state", "usename", "application_name", "backend_type", "wait_event_type", "wait_event"),
         ),
         block(
-            gauge("db_connections", "clients", help="Client connections, without the exporter's own, by state."),
+            shared("db_connections", "clients"),
             labels={"state": "kind"},
             merge="sum",
         ),
         block(
-            gauge(
-                "db_transaction_longest_seconds",
-                "transaction_age",
-                help="Age of the oldest open transaction of a client, 0 if none is open.",
-            ),
-            gauge(
-                "db_statement_longest_seconds",
-                "statement_age",
-                help="Age of the longest running statement of a client, 0 if none runs.",
-            ),
+            shared("db_transaction_longest_seconds", "transaction_age"),
+            shared("db_statement_longest_seconds", "statement_age"),
             merge="max",
         ),
     ),

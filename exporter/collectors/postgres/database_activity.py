@@ -1,5 +1,6 @@
 """What happened in each database since its statistics were reset: transactions, blocks, rows, deadlocks."""
 
+from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Measure, Query, block, counter, gauge
 from exporter.gates import pg
 
@@ -27,7 +28,7 @@ def _native(column: str, sentence: str) -> Measure:
 
 
 def _transactions(column: str) -> Measure:
-    return counter("db_transactions_total", column, help="Transactions ended, by outcome.")
+    return shared("db_transactions_total", column)
 
 
 database_activity = Collector(
@@ -66,9 +67,9 @@ database_activity = Collector(
         block(_transactions("xact_commit"), labels={"database": "datname", "outcome": "committed"}),
         block(_transactions("xact_rollback"), labels={"database": "datname", "outcome": "rolled_back"}),
         block(
-            counter("db_cache_hits_total", "blks_hit", help="Blocks found in the buffer cache."),
-            counter("db_cache_misses_total", "blks_read", help="Blocks that were not in the buffer cache."),
-            counter("db_deadlocks_total", "deadlocks", help="Deadlocks."),
+            shared("db_cache_hits_total", "blks_hit"),
+            shared("db_cache_misses_total", "blks_read"),
+            shared("db_deadlocks_total", "deadlocks"),
             labels={"database": "datname"},
         ),
     ),

@@ -1,5 +1,6 @@
 """The size of every database."""
 
+from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
 
@@ -21,6 +22,6 @@ database_sizes = Collector(
     queries=(Query(pg(13), _SQL),),
     blocks=(
         block(gauge("pg_database_size_bytes", "size", help="Size of the database.", drop_in=True), labels=("datname",)),
-        block(gauge("db_size_bytes", "size", help="Size of the database."), labels={"database": "datname"}),
+        block(shared("db_size_bytes", "size"), labels={"database": "datname"}),
     ),
 )

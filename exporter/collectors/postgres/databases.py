@@ -2,6 +2,7 @@
 
 from exporter.collectors.configured import configured
 from exporter.collectors.postgres.own import NOT_OURS
+from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
 
@@ -33,13 +34,13 @@ databases = Collector(
             labels=("datname",),
         ),
         block(
-            gauge("db_database_connections", "taken", help="Client connections to a database that has a limit."),
-            gauge("db_database_connections_max", "most", help="Connections that the database takes."),
-            gauge("db_size_limit_bytes", "size_limit", help="Size that the config allows the database."),
+            shared("db_database_connections", "taken"),
+            shared("db_database_connections_max", "most"),
+            shared("db_size_limit_bytes", "size_limit"),
             labels={"database": "datname"},
         ),
         block(
-            gauge("db_project_info", "known", help="1; whose the database or schema is, from the config."),
+            shared("db_project_info", "known"),
             labels={"database": "datname", "project": "project", "owner": "owner"},
         ),
     ),

@@ -1,5 +1,6 @@
 """How many connections the server takes, and how many of them are kept for administrators."""
 
+from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
 
@@ -29,8 +30,8 @@ limits = Collector(
             gauge(
                 "pg_settings_reserved_connections", "reserved", help="reserved_connections.", when=pg(16), drop_in=True
             ),
-            gauge("db_connections_max", "total", help="Connections that the server takes."),
-            gauge("db_connections_reserved", "closed", help="Connections among them that ordinary users cannot take."),
+            shared("db_connections_max", "total"),
+            shared("db_connections_reserved", "closed"),
         ),
     ),
 )

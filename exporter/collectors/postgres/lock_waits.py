@@ -1,7 +1,8 @@
 """Sessions that wait for a lock, and how long the longest wait has lasted."""
 
 from exporter.collectors.postgres.own import NOT_OURS
-from exporter.declare import Collector, Query, block, gauge
+from exporter.collectors.vocabulary import shared
+from exporter.declare import Collector, Query, block
 from exporter.gates import pg
 
 # pg_locks is read only while somebody waits: reading it stops everybody who takes a lock.
@@ -31,13 +32,8 @@ lock_waits = Collector(
     queries=(Query(pg(14), _sql(_SINCE_14)), Query(pg(13, below=14), _sql(_SINCE_13))),
     blocks=(
         block(
-            gauge("db_lock_waiting_sessions", "sessions", help="Client sessions that wait for a lock."),
-            gauge(
-                "db_lock_wait_longest_seconds",
-                "longest",
-                help="How long the longest wait for a lock has lasted, 0 if nobody waits; before PostgreSQL 14 the age "
-                "of the waiting statement.",
-            ),
+            shared("db_lock_waiting_sessions", "sessions"),
+            shared("db_lock_wait_longest_seconds", "longest"),
             labels={"database": "datname"},
         ),
     ),

@@ -36,7 +36,8 @@ class ReplayClock:
 
         Args:
             rows: One row with is_replica (0 or 1), streaming (bool, None if nobody can tell), latest (position up to
-                which the sender is known to have WAL), replayed (position) and replay_age (seconds since the last replayed transaction).
+                which the sender is known to have WAL), replayed (position) and replay_age (seconds since the last
+                replayed transaction).
             context: Of the run.
         """
         found = []

@@ -1,6 +1,7 @@
 """A standby: how far it is behind, whether it receives and replays, and the delay it is told to keep."""
 
 from exporter.collectors.postgres.replay import ReplayClock
+from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import RECOVERING, REPLICA, pg
 
@@ -38,8 +39,6 @@ _SQL = """
         SELECT 0, NULL, NULL, NULL, NULL, NULL, NULL WHERE NOT pg_is_in_recovery()
     ) state"""
 
-_LAG = "Seconds that the replica is behind its source, 0 if it has replayed all that the source is known to have"
-
 replication = Collector(
     name="pg_replication",
     about="How far a standby is behind, whether it receives and replays, and its configured delay.",
@@ -57,23 +56,20 @@ replication = Collector(
             ),
         ),
         block(
-            gauge("pg_replication_lag_seconds", "native_lag", help=f"{_LAG}; 0 on a primary.", drop_in=True),
+            gauge(
+                "pg_replication_lag_seconds",
+                "native_lag",
+                help="Seconds that the replica is behind its source, 0 if it has replayed all that the source is known "
+                "to have; 0 on a primary.",
+                drop_in=True,
+            ),
             when=~RECOVERING,
         ),
         block(
-            gauge(
-                "db_replication_lag_seconds",
-                "lag",
-                help=f"{_LAG}; a configured delay is part of it.",
-            ),
-            gauge(
-                "db_replication_lag_bytes",
-                "behind",
-                help="Bytes that the source is known to have and the replica has not replayed; absent while nothing is "
-                "received.",
-            ),
-            gauge("db_replication_running", "running", help="1 if the replica receives and applies."),
-            gauge("db_replication_delay_seconds", "delay", help="Delay that the replica is told to keep."),
+            shared("db_replication_lag_seconds", "lag"),
+            shared("db_replication_lag_bytes", "behind"),
+            shared("db_replication_running", "running"),
+            shared("db_replication_delay_seconds", "delay"),
             labels=("channel",),
             when=REPLICA,
         ),

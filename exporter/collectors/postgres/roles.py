@@ -1,6 +1,7 @@
 """Connections of each role that has a limit, and the limits."""
 
 from exporter.collectors.postgres.own import NOT_OURS
+from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
 
@@ -32,8 +33,8 @@ roles = Collector(
             labels=("rolname",),
         ),
         block(
-            gauge("db_role_connections", "taken", help="Client connections of a role that has a limit."),
-            gauge("db_role_connections_max", "most", help="Connections that the role may have."),
+            shared("db_role_connections", "taken"),
+            shared("db_role_connections_max", "most"),
             labels={"role": "rolname"},
         ),
     ),

@@ -1,6 +1,7 @@
 """The size of every schema in every database, and whose it is."""
 
-from exporter.declare import Collector, Context, Query, Rows, block, gauge
+from exporter.collectors.vocabulary import shared
+from exporter.declare import Collector, Context, Query, Rows, block
 from exporter.gates import pg
 
 # Exact for the {limit} largest tables with their indexes and TOAST, by the pages of the last vacuum or analyze for the
@@ -57,16 +58,11 @@ schema_sizes = Collector(
     rows=owned,
     blocks=(
         block(
-            gauge(
-                "db_schema_size_bytes",
-                "bytes",
-                help="Size of the tables of a schema with their indexes and TOAST; beyond the largest, and where a "
-                "table is locked, as of its last vacuum or analyze.",
-            ),
+            shared("db_schema_size_bytes", "bytes"),
             labels=("database", "schema"),
         ),
         block(
-            gauge("db_project_info", "known", help="1; whose the database or schema is, from the config."),
+            shared("db_project_info", "known"),
             labels=("database", "schema", "project", "owner"),
         ),
     ),

@@ -1,6 +1,7 @@
 """A sender: how far each standby is behind in writing, flushing and replaying."""
 
 from exporter.collectors.postgres.lsn import LATEST
+from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
 
@@ -50,16 +51,8 @@ senders = Collector(
             merge="max",
         ),
         block(
-            gauge(
-                "db_standby_lag_seconds",
-                "lag",
-                help="Seconds until recent WAL was known to be written, flushed or replayed on the standby.",
-            ),
-            gauge(
-                "db_standby_lag_bytes",
-                "behind",
-                help="Bytes of WAL not yet written, flushed or replayed on the standby.",
-            ),
+            shared("db_standby_lag_seconds", "lag"),
+            shared("db_standby_lag_bytes", "behind"),
             labels={"standby": "application_name", "stage": "stage"},
             merge="max",
         ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from exporter.declare import Collector, Context, Query, Rows, block, counter
+from exporter.collectors.vocabulary import shared
+from exporter.declare import Collector, Context, Query, Rows, block
 from exporter.gates import pg
 
 
@@ -35,13 +36,5 @@ sessions_opened = Collector(
     when=pg(14),
     queries=(Query(pg(14), "SELECT datid, sessions FROM pg_stat_database WHERE datid <> 0"),),
     state=SessionsOpened,
-    blocks=(
-        block(
-            counter(
-                "db_connections_opened_total",
-                "opened",
-                help="Connections opened since the exporter began to watch, the exporter's own among them.",
-            )
-        ),
-    ),
+    blocks=(block(shared("db_connections_opened_total", "opened")),),
 )

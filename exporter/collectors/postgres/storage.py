@@ -1,6 +1,7 @@
 """Where disks fill outside the databases: WAL, what slots hold back of it, temporary files."""
 
 from exporter.collectors.postgres.lsn import LATEST
+from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
 
@@ -30,12 +31,7 @@ storage = Collector(
     ),
     blocks=(
         block(
-            gauge(
-                "db_storage_bytes",
-                "bytes",
-                help="Bytes outside the databases: wal, all of its directory; slot_retained, the part of it that the "
-                "slot furthest behind holds back; temp, temporary files but for those of parallel plans.",
-            ),
+            shared("db_storage_bytes", "bytes"),
             labels=("kind",),
         ),
         block(

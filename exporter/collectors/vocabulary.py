@@ -1,0 +1,69 @@
+"""The db_* metrics that collectors of every engine feed: what each of them says, wherever it comes from.
+
+A page may hold servers of both engines, and a metric has one HELP there. What only one engine's figure needs to be
+read right is in it too; why it is so is a comment in that engine's collector.
+"""
+
+from __future__ import annotations
+
+from exporter.declare import DeclarationError, Measure, counter, gauge
+from exporter.gates import ANY, Gate
+
+HELP = {
+    # Connections
+    "db_connections": "Client connections, without the exporter's own, by state.",
+    "db_connections_max": "Connections that the server takes.",
+    "db_connections_reserved": "Connections among them that ordinary users cannot take.",
+    "db_role_connections": "Client connections of a role or user that has a limit.",
+    "db_role_connections_max": "Connections that the role or user may have.",
+    "db_database_connections": "Client connections to a database that has a limit.",
+    "db_database_connections_max": "Connections that the database takes.",
+    "db_connections_opened_total": "Connections opened, the exporter's own among them; on PostgreSQL since the "
+    "exporter began to look, on MySQL and MariaDB with those that were refused.",
+    "db_connections_refused_total": "Connections refused: max_connections, the server was full; login, all that failed "
+    "to log in, on MariaDB also those that found it full; the others are errors of the network and of the server.",
+    # What sessions do
+    "db_transaction_longest_seconds": "Age of the oldest open transaction of a client, 0 if none is open.",
+    "db_statement_longest_seconds": "Age of the longest running statement of a client, 0 if none runs.",
+    "db_lock_waiting_sessions": "Client sessions that wait for a lock.",
+    "db_lock_wait_longest_seconds": "How long the longest wait of a client for a lock has lasted, 0 if nobody waits; "
+    "before PostgreSQL 14, and on MySQL for locks other than those on rows, the age of the waiting statement.",
+    "db_transactions_total": "Transactions that ended, autocommitted statements among them, by outcome; on MySQL and "
+    "MariaDB since the exporter began to look, on the latter with its default settings only those that wrote or said "
+    "COMMIT or ROLLBACK.",
+    "db_deadlocks_total": "Deadlocks.",
+    "db_cache_hits_total": "Blocks or pages that the server found in its buffer cache.",
+    "db_cache_misses_total": "Blocks or pages that were not in the server's buffer cache.",
+    # Sizes
+    "db_size_bytes": "Size of the database, which on MySQL and MariaDB is a schema; there without tables in shared "
+    "tablespaces.",
+    "db_schema_size_bytes": "Size of the tables of a schema with their indexes and TOAST; beyond the largest, and "
+    "where a table is locked, as of its last vacuum or analyze.",
+    "db_size_limit_bytes": "Size that the config allows the database.",
+    "db_project_info": "1; whose the database or schema is, from the config.",
+    "db_storage_bytes": "Bytes outside the databases: wal, all of its directory; slot_retained, the part of it that "
+    "the slot furthest behind holds back; binlog, relay, redo and undo, the logs of these names; temp, temporary files "
+    "and tables, on PostgreSQL but for the files of parallel plans.",
+    # Replication
+    "db_replication_lag_seconds": "How far the replica is behind its source, 0 if it has applied all that the source "
+    "is known to have; a configured delay is part of it.",
+    "db_replication_lag_bytes": "Bytes that the source is known to have and the replica has not applied, on MySQL and "
+    "MariaDB of what was received; absent while nothing is received.",
+    "db_replication_running": "1 only if the replica both receives from its source and applies; on PostgreSQL a source "
+    "that gives no sign of life is not received from.",
+    "db_replication_delay_seconds": "Delay that the replica is told to keep.",
+    "db_standby_lag_seconds": "Seconds until recent WAL was known to be written, flushed or replayed on the standby.",
+    "db_standby_lag_bytes": "Bytes of WAL not yet written, flushed or replayed on the standby.",
+}
+
+
+def shared(name: str, column: str, *, when: Gate = ANY, sql: str | None = None) -> Measure:
+    """A measure of a db_* metric, with the sentence that all engines share; one that ends with _total is a counter.
+
+    Raises:
+        DeclarationError: There is no such metric.
+    """
+    if name not in HELP:
+        raise DeclarationError(f"{name}: say in {__name__}.HELP what it means on every engine")
+    make = counter if name.endswith("_total") else gauge
+    return make(name, column, help=HELP[name], when=when, sql=sql)
