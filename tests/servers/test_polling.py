@@ -259,7 +259,7 @@ def test_a_database_that_fails_leaves_the_others_intact_for_ever(server: Databas
                 assert "fails_a" in last.message
                 assert last.series == 1
             assert one.tasks["numbers"].cost.queries == 12
-            assert one.connections == 0
+            assert one.sessions.connections == 0
             assert sessions(server) == 0
     finally:
         for name in ("fails_a", "works_b"):
@@ -315,7 +315,7 @@ def test_a_silent_server_is_tried_once_for_all_slow_collectors(server: DatabaseS
             one.background(one.slow_tasks())
             assert time.monotonic() - started < 4
             assert {one.latest[name].reason for name in names} == {Reason.TIMEOUT}
-            assert one.connections == 0
+            assert one.sessions.connections == 0
 
 
 # -- the server itself -----------------------------------------------------------------------------
@@ -548,12 +548,12 @@ def test_nothing_is_left_behind_on_the_server(server: DatabaseServer) -> None:
         scrapes.start(config.name, Deadline.after(SECONDS)).future.result(SECONDS)
         wait_for(lambda: all(task.name in one.latest for task in one.slow_tasks()))
         assert sessions(server) >= 1
-        assert one.connections >= 1
+        assert one.sessions.connections >= 1
     finally:
         slow.stop()
         scrapes.close(5)
     wait_for(lambda: sessions(server) == 0, 10)
-    wait_for(lambda: one.connections == 0, 10)
+    wait_for(lambda: one.sessions.connections == 0, 10)
     # Closed is closed: a scrape that comes too late ends at once and connects to nothing.
     late = scrapes.start(config.name, Deadline.after(SECONDS))
     late.future.result(5)
@@ -565,5 +565,5 @@ def test_the_count_of_connections_is_the_servers(server: DatabaseServer) -> None
         for _ in range(3):
             scrape(one)
             one.background(one.slow_tasks())
-            assert one.connections == 1
+            assert one.sessions.connections == 1
             wait_for(lambda: sessions(server) == 1)
