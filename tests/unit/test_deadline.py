@@ -119,3 +119,32 @@ def test_a_watchdog_that_could_not_be_started_is_started_by_the_next_wait():
         with watchdog.guard(ours.fileno(), Deadline.after(0.1)) as guard:
             assert ours.recv(1) == b""
         assert guard.fired
+
+
+NO_DESCRIPTOR_FOR_A_CONNECTION = """
+import os, resource
+from exporter.config.model import ServerConfig
+from exporter.engines.deadline import Deadline
+from exporter.engines.known import ENGINES
+from exporter.failure import Failure
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+try:
+    while True:
+        os.dup(0)
+except OSError:
+    pass
+for name, engine in ENGINES.items():
+    try:
+        there = ServerConfig(name=name, engine=name, host="127.0.0.1", port=1, user="x", tls={"mode": "disable"})
+        engine.connect(there, Deadline.after(5))
+    except Failure as failure:
+        print(name, failure.reason)
+"""
+
+
+def test_connecting_fails_in_an_orderly_way_when_descriptors_have_run_out():
+    run = subprocess.run(
+        [sys.executable, "-c", NO_DESCRIPTOR_FOR_A_CONNECTION], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (run.stdout, run.stderr) == ("postgres connect\nmysql connect\n", "")

@@ -155,7 +155,10 @@ def _dial(server: ServerConfig, deadline: Deadline) -> socket.socket:
 def _try(
     family: socket.AddressFamily, address: str | tuple[str, int], server: ServerConfig, deadline: Deadline
 ) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise Failure(Reason.CONNECT, f"no connection to {_where(server)}: {error.strerror or error}") from None
     try:
         sock.settimeout(max(deadline.remaining(), 0.001))
         sock.connect(address)
