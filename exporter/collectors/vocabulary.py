@@ -50,7 +50,7 @@ HELP = {
     "db_replication_lag_bytes": "Bytes that the source is known to have and the replica has not applied, on MySQL and "
     "MariaDB of what was received; absent while nothing is received.",
     "db_replication_running": "1 only if the replica both receives from its source and applies; on PostgreSQL a source "
-    "that gives no sign of life is not received from.",
+    "that gives no sign of life is not received from, and with wal_receiver_timeout = 0 nobody can tell: then absent.",
     "db_replication_delay_seconds": "Delay that the replica is told to keep.",
     "db_standby_lag_seconds": "Seconds until recent WAL was known to be written, flushed or replayed on the standby.",
     "db_standby_lag_bytes": "Bytes of WAL not yet written, flushed or replayed on the standby.",

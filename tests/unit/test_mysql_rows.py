@@ -22,9 +22,13 @@ def context(flavor: str = "mysql") -> Context:
     return Context(server, Facts("mysql", flavor, (9, 7), "9.7", Identity("x", 0, Role.REPLICA)), 0.0)
 
 
-def ended(outcomes: Outcomes, ended: int, rollbacks: int, source: str = "status") -> dict[str, int]:
-    rows = Rows(("source", "ended", "rollbacks"), [(source, ended, rollbacks)])
-    return dict(outcomes.feed(rows, context()).rows)
+def told(outcomes: Outcomes, source: str, **figures: int) -> dict[str, int]:
+    row = {"source": source, "ended": None, "commits": None, "written": None} | figures
+    return dict(outcomes.feed(Rows(tuple(row), [tuple(row.values())]), context()).rows)
+
+
+def ended(outcomes: Outcomes, ended: int, rollbacks: int) -> dict[str, int]:
+    return told(outcomes, "performance_schema", ended=ended, rollbacks=rollbacks)
 
 
 def test_transactions_never_fall_and_add_up() -> None:
@@ -57,10 +61,19 @@ def test_the_reading_after_a_failover_adds_nothing() -> None:
 
 def test_transactions_counted_from_another_source_begin_anew() -> None:
     outcomes = Outcomes()
-    ended(outcomes, 10, 1)
-    ended(outcomes, 12, 1)
-    assert ended(outcomes, 90_000, 300, "performance_schema") == {"commit": 2, "rollback": 0}
-    assert ended(outcomes, 90_001, 300, "performance_schema") == {"commit": 3, "rollback": 0}
+    told(outcomes, "status", commits=10, written=0, rollbacks=1)
+    told(outcomes, "status", commits=12, written=0, rollbacks=1)
+    assert ended(outcomes, 90_000, 300) == {"commit": 2, "rollback": 0}
+    assert ended(outcomes, 90_001, 300) == {"commit": 3, "rollback": 0}
+
+
+def test_of_commits_and_what_was_written_the_one_that_grew_more_counts() -> None:
+    outcomes = Outcomes()
+    told(outcomes, "status", commits=31, written=0, rollbacks=0)
+    assert told(outcomes, "status", commits=31, written=200, rollbacks=0) == {"commit": 200, "rollback": 0}
+    assert told(outcomes, "status", commits=41, written=201, rollbacks=2) == {"commit": 210, "rollback": 2}
+    # FLUSH STATUS leaves the binary log's count alone.
+    assert told(outcomes, "status", commits=1, written=202, rollbacks=0) == {"commit": 211, "rollback": 2}
 
 
 def refused(counters: dict[str, int], state: Refusals, flavor: str = "mysql") -> dict[str, Any]:

@@ -20,48 +20,59 @@ _READABLE: Gate = setting("performance_schema", "ON", fix="performance_schema = 
 )
 _SQL = """
     SELECT 'performance_schema' AS source,
-           (SELECT COUNT_STAR FROM performance_schema.events_transactions_summary_global_by_event_name
-            WHERE EVENT_NAME = 'transaction') AS ended,
-           COUNT_STAR AS rollbacks
+           COALESCE((SELECT COUNT_STAR FROM performance_schema.events_transactions_summary_global_by_event_name
+                     WHERE EVENT_NAME = 'transaction'), 0) AS ended,
+           NULL AS commits, NULL AS written, COUNT_STAR AS rollbacks
     FROM performance_schema.events_statements_summary_global_by_event_name
     WHERE EVENT_NAME = 'statement/sql/rollback'"""
 _STATUS = """
-    SELECT 'status' AS source,
-           GREATEST(SUM(IF(VARIABLE_NAME = 'COM_COMMIT', VARIABLE_VALUE, 0)),
-                    SUM(IF(VARIABLE_NAME = 'BINLOG_COMMITS', VARIABLE_VALUE, 0)))
-           + SUM(IF(VARIABLE_NAME = 'COM_ROLLBACK', VARIABLE_VALUE, 0)) AS ended,
+    SELECT 'status' AS source, NULL AS ended,
+           SUM(IF(VARIABLE_NAME = 'COM_COMMIT', VARIABLE_VALUE, 0)) AS commits,
+           SUM(IF(VARIABLE_NAME = 'BINLOG_COMMITS', VARIABLE_VALUE, 0)) AS written,
            SUM(IF(VARIABLE_NAME = 'COM_ROLLBACK', VARIABLE_VALUE, 0)) AS rollbacks
     FROM information_schema.GLOBAL_STATUS
     WHERE VARIABLE_NAME IN ('COM_COMMIT', 'BINLOG_COMMITS', 'COM_ROLLBACK')"""
+_FIGURES = ("ended", "commits", "written", "rollbacks")
 
 
 class Outcomes:
-    """Commits and rollbacks of a server since the first reading, counted from how both figures grew.
+    """Commits and rollbacks of a server since the first reading, counted from how the server's figures grew.
 
+    Each figure on its own: they are reset apart from each other, and of two the one that grew more may be the smaller.
     A pool that says ROLLBACK where no transaction is open makes more rollbacks than transactions that ended; taken
     from the totals, commits would then fall. Taken from what was added, they never do.
     """
 
     def __init__(self) -> None:
-        self._last: tuple[str, int, int] | None = None
+        self._source: str | None = None
+        self._last: dict[str, int] = {}
         self.committed = self.rolled_back = 0
 
     def feed(self, rows: Rows, context: Context) -> Rows:  # noqa: ARG002
-        """Take one row of source, ended and rollbacks; give a row for each outcome."""
+        """Take one row, of source, ended and rollbacks, or of source, commits, written (to the binary log), rollbacks.
+
+        Gives a row for each outcome.
+        """
         for row in rows.dicts():
-            now = (row["source"], int(row["ended"] or 0), int(row["rollbacks"] or 0))
+            now = {figure: int(row[figure]) for figure in _FIGURES if row[figure] is not None}
             # Another source counts otherwise: its figures begin a new comparison.
-            if self._last is not None and self._last[0] == now[0]:
-                more = _grown(self._last[1], now[1])
-                undone = min(_grown(self._last[2], now[2]), more)
-                self.committed += more - undone
-                self.rolled_back += undone
-            self._last = now
+            if self._source == row["source"]:
+                self._count({figure: _grown(self._last[figure], value) for figure, value in now.items()})
+            self._source, self._last = row["source"], now
         return Rows(("outcome", "transactions"), [("commit", self.committed), ("rollback", self.rolled_back)])
+
+    def _count(self, added: dict[str, int]) -> None:
+        if "ended" in added:
+            undone = min(added["rollbacks"], added["ended"])
+            self.committed += added["ended"] - undone
+        else:
+            undone = added["rollbacks"]
+            self.committed += max(added["commits"], added["written"])
+        self.rolled_back += undone
 
     def rebase(self) -> None:
         """Forget the last reading, keep the totals: the next reading is a baseline."""
-        self._last = None
+        self._source = None
 
 
 def _grown(before: int, now: int) -> int:
