@@ -9,6 +9,7 @@ from html import escape
 from urllib.parse import quote
 
 from exporter import __version__
+from exporter.gates import FLAVOR_NAMES
 from exporter.polling.server import Watched
 
 _STYLE = """
@@ -65,7 +66,7 @@ def _row(watched: Watched) -> str:
     link = f'<a href="/probe?target={_quoted(watched.name)}">{escape(watched.name)}</a>'
     cells = [
         facts.role if facts else "",
-        f"{facts.flavor} {facts.version_text}" if facts else watched.config.engine,
+        f"{FLAVOR_NAMES[facts.flavor]} {facts.version_text}" if facts else watched.config.engine,
         failure.reason if failure else "",
     ]
     plain = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
