@@ -25,6 +25,7 @@ FACTS_SECONDS = 300.0
 SESSION_SECONDS = (1800.0, 3600.0)
 # How long background work trusts the scrapes to find out that a server is back.
 SCRAPED_SECONDS = 60.0
+_PAUSES = (0.1, 0.4)
 _AUTH_BACKOFF_SECONDS = 60.0
 _CONNECT_BACKOFF_SECONDS = 5.0
 
@@ -141,7 +142,7 @@ class Sessions:
             Failure: It can't be had.
         """
         with self._side_lock:
-            session = self._connect(deadline, database)
+            session = self._connect_patiently(deadline, database)
             try:
                 yield session
             finally:
@@ -180,7 +181,7 @@ class Sessions:
             # To knock at a dead server's door takes a thread that others need; a scrape will find it back.
             raise TooSoon.after(self.failure)
         try:
-            session = self._connect(deadline)
+            session = self._connect_patiently(deadline)
         except Failure as failure:
             if self.up is None:
                 self.down(failure)
@@ -200,6 +201,17 @@ class Sessions:
             self._disconnect(session)
             raise
         return session, facts
+
+    def _connect_patiently(self, deadline: Deadline, database: str | None = None) -> Session:
+        """Connect; a second session that was closed a moment ago may still count against the account's limit."""
+        for pause in _PAUSES:
+            try:
+                return self._connect(deadline, database)
+            except Failure as failure:
+                if failure.reason is not Reason.TOO_MANY_CONNECTIONS or deadline.remaining() < pause:
+                    raise
+            time.sleep(pause)
+        return self._connect(deadline, database)
 
     def _connect(self, deadline: Deadline, database: str | None = None) -> Session:
         started = time.monotonic()
