@@ -106,7 +106,9 @@ def test_a_reading_of_the_old_server_is_not_kept_for_the_new_one(
     watched.close()
 
 
-def test_a_dead_server_is_not_knocked_at_by_the_background(server: DatabaseServer, fresh_server: Any) -> None:
+def test_a_dead_server_is_not_knocked_at_by_the_background(
+    server: DatabaseServer, fresh_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mortal = fresh_server(server.name)
     watched = watch(mortal)
     assert scrape(watched).answered
@@ -120,12 +122,10 @@ def test_a_dead_server_is_not_knocked_at_by_the_background(server: DatabaseServe
         connects += 1
         raise AssertionError("nobody should connect")
 
-    original, watched.engine.connect = watched.engine.connect, connect  # type: ignore[method-assign]
-    try:
+    with monkeypatch.context() as patched:
+        patched.setattr(type(watched.engine), "connect", connect)
         time.sleep(6)
         watched.background(watched.slow_tasks())
-    finally:
-        watched.engine.connect = original  # type: ignore[method-assign]
     assert connects == 0
     mortal.start()
     assert scrape(watched).answered

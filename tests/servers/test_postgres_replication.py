@@ -122,6 +122,9 @@ def paused(standby: DatabaseServer) -> Iterator[None]:
 
 
 def test_paused_replay(primary: DatabaseServer, standby: DatabaseServer, watch: Watch) -> None:
+    # A standby that has replayed no transaction yet does not know how old its last one is.
+    write(primary, 1)
+    standby.wait_until_caught_up()
     watch.run("pg_replication")
     with paused(standby):
         started = time.monotonic()
