@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from grafana_foundation_sdk.builders import dashboard as d
 from grafana_foundation_sdk.models import dashboard as m
 
-from dashboards.source.panels import DATASOURCE, SELECTED, Placed
+from dashboards.source.panels import DATASOURCE, SELECTED, Placed, firing
 
 COLUMNS = 24
 TAG = "database-exporter"
@@ -32,13 +32,6 @@ def dashboard(uid: str, title: str, description: str, rows: Sequence[Row]) -> m.
         .refresh("1m")
         .timezone("browser")
         .tooltip(m.DashboardCursorSync.CROSSHAIR)
-        .link(
-            d.DashboardLink("Databases")
-            .type(m.DashboardLinkType.DASHBOARDS)
-            .tags([TAG])
-            .keep_time(True)
-            .include_vars(True)
-        )
     )
     for variable in _variables():
         builder = builder.with_variable(variable)
@@ -46,9 +39,7 @@ def dashboard(uid: str, title: str, description: str, rows: Sequence[Row]) -> m.
         builder = builder.annotation(annotation)
     finished = builder.build()
     finished.panels = list(_placed(rows))
-    # The SDK puts links and annotations into a menu unless told otherwise; they belong in sight.
-    for link in finished.links or []:
-        link.placement = None  # type: ignore[assignment]
+    # The SDK puts annotations into a menu unless told otherwise; they belong in sight.
     for shown in (finished.annotations and finished.annotations.list_val) or []:
         shown.placement = None  # type: ignore[assignment]
     return finished
@@ -108,7 +99,7 @@ def _annotations() -> list[d.AnnotationQuery]:
         .datasource(DATASOURCE)
         .enable(True)
         .icon_color("red")
-        .expr(f'ALERTS{{alertname=~"Database.*", alertstate="firing", severity=~"warning|critical", {SELECTED}}}')
+        .expr(firing("warning|critical"))
         .title_format("{{alertname}}")
         .text_format("{{server}}"),
         d.AnnotationQuery()

@@ -9,15 +9,19 @@ from dashboards.source.panels import (
     ORANGE,
     RED,
     SELECTED,
+    SEVERITIES,
     Placed,
     Query,
+    firing,
     number,
     rows,
     series,
     value_names,
 )
 
-RATE = "[$__rate_interval]"
+SERVER, RATE = subjects.SERVER, subjects.RATE
+# Where a server is down all its collectors fail: that is said once, elsewhere.
+FAILED = f"database_exporter_collector_success{{{SELECTED}}} == 0 and on ({SERVER}) db_up{{{SELECTED}}} == 1"
 UP = {"0": ("down", RED), "1": ("up", GREEN)}
 
 
@@ -42,53 +46,81 @@ def build() -> m.Dashboard:
 def _health() -> list[Placed]:
     return [
         number(
-            "Servers up",
-            "Servers that the exporter can use.",
-            "none",
-            f"sum(max by (server) (db_up{{{SELECTED}}}))",
-            (None, GREEN),
-        ),
-        number(
             "Servers down",
             "Servers to which the exporter cannot connect, or that do not answer its first query.",
             "none",
-            f"sum(1 - max by (server) (db_up{{{SELECTED}}}))",
+            f"sum(1 - db_up{{{SELECTED}}})",
             (None, GREEN),
             (1, RED),
         ),
         number(
-            "Alerts firing",
-            "Alerts of these servers that fire now, warnings and worse.",
+            "Servers up",
+            "Servers that the exporter can use.",
             "none",
-            f'count(ALERTS{{alertname=~"Database.*", alertstate="firing", severity=~"warning|critical", {SELECTED}}})'
-            " or vector(0)",
+            f"sum(db_up{{{SELECTED}}})",
+            (None, GREEN),
+        ),
+        number(
+            "Alerts firing",
+            "Alerts that fire now, warnings and worse.",
+            "none",
+            f"count({firing('warning|critical')}) or vector(0)",
+            (None, GREEN),
+            (1, ORANGE),
+        ),
+        number(
+            "Replication stopped",
+            "Replicas, or channels of them, that do not both receive and apply.",
+            "none",
+            f"sum(1 - db_replication_running{{{SELECTED}}}) or vector(0)",
+            (None, GREEN),
+            (1, RED),
+        ),
+        number(
+            "Waiting for locks",
+            "Sessions that wait for a lock of another session.",
+            "none",
+            f"sum(db_lock_waiting_sessions{{{SELECTED}}}) or vector(0)",
+            (None, GREEN),
+            (1, ORANGE),
+        ),
+        number(
+            "Collectors that failed",
+            "Collectors whose last run failed, on servers that are up. The last row of panels names them.",
+            "none",
+            f"count({FAILED}) or vector(0)",
             (None, GREEN),
             (1, ORANGE),
         ),
         rows(
             "Alerts",
-            "What fires now. Each alert has a runbook in docs/runbooks.",
-            {"alertname": "Alert", "severity": "Severity", "server": "Server", "database": "Database", "role": "Role"},
-            Query(f'ALERTS{{alertname=~"Database.*", alertstate="firing", {SELECTED}}}'),
+            "What fires now, the worst first. Each alert has a runbook in docs/runbooks.",
+            {"severity": "Severity", "alertname": "Alert", "server": "Server", "database": "Database", "role": "Role"},
+            Query(firing()),
+            mappings={"Severity": value_names({name: (name, color) for name, color in SEVERITIES.items()})},
+            order="Severity",
+            empty="No alert fires",
+            width=10,
         ),
         rows(
             "Servers",
-            "Every server with its version and role. A server that is down has neither.",
+            "Every server with its version and role; those that are down come first and have neither.",
             {
                 "server": "Server",
-                "engine": "Engine",
+                "Value #B": "State",
+                "role": "Role",
                 "flavor": "Flavor",
                 "version": "Version",
-                "role": "Role",
-                "Value #B": "State",
                 "Value #C": "Running for",
             },
             Query(f"db_info{{{SELECTED}}}"),
-            Query(f"db_up{{{SELECTED}}}"),
-            Query(f"time() - db_start_time_seconds{{{SELECTED}}}"),
+            Query(f"max by ({SERVER}) (db_up{{{SELECTED}}})"),
+            Query(f"max by ({SERVER}) (time() - db_start_time_seconds{{{SELECTED}}})"),
             units={"Running for": "s"},
             mappings={"State": value_names(UP)},
-            width=24,
+            order="State",
+            empty="No server is known: is Prometheus scraping the exporter?",
+            width=14,
         ),
     ]
 
@@ -96,31 +128,41 @@ def _health() -> list[Placed]:
 def _exporter() -> list[Placed]:
     return [
         rows(
-            "Collectors that fail",
-            "Collectors whose last run failed. `database-exporter check` prints why and how to repair it.",
-            {"server": "Server", "collector": "Collector"},
-            Query(f"database_exporter_collector_success{{{SELECTED}}} == 0"),
+            "Failed collectors",
+            "Collectors whose last run failed, and why, on servers that are up. `database-exporter check` says how to "
+            "repair it.",
+            {"server": "Server", "collector": "Collector", "reason": "Reason"},
+            Query(f"database_exporter_collector_failure{{{SELECTED}}}\n  and on ({SERVER}, collector) ({FAILED})"),
+            order="Server",
+            empty="No collector failed",
         ),
         series(
             "Age of collected data",
-            "Seconds since each collector's last run. Slow collectors run on their own schedule; past three intervals "
-            "their data is dropped.",
+            "Seconds since the run that is longest ago, on each server. Slow collectors run on their own schedule; "
+            "past three intervals their data is dropped.",
             "s",
-            Query(f"topk(20, database_exporter_collector_age_seconds{{{SELECTED}}})", "{{server}} {{collector}}"),
+            Query(
+                f"max by ({SERVER}) (database_exporter_collector_age_seconds{{{SELECTED}}})",
+                "{{server}}",
+            ),
         ),
         series(
             "Database time used by the exporter",
-            "Seconds of work per second that the exporter causes on each server.",
-            "s",
+            "Time that each server works for the exporter: 100 % would be one session that is always busy.",
+            "percentunit",
             Query(
-                f"sum by (job, instance, server) (rate(database_exporter_database_seconds_total{{{SELECTED}}}{RATE}))",
+                f"sum by ({SERVER}) (rate(database_exporter_database_seconds_total{{{SELECTED}}}{RATE}))",
                 "{{server}}",
             ),
         ),
         series(
             "Duration of scrapes",
-            "How long Prometheus waits for each target.",
+            "How long Prometheus waits for each target that answers for a server.",
             "s",
-            Query('scrape_duration_seconds{job=~"$job", instance=~"$instance"}', "{{job}} {{instance}}"),
+            Query(
+                'scrape_duration_seconds{job=~"$job", instance=~"$instance"}\n'
+                f"  and on (job, instance) db_up{{{SELECTED}}}",
+                "{{instance}}",
+            ),
         ),
     ]

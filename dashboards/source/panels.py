@@ -15,12 +15,13 @@ DATASOURCE = cm.DataSourceRef(type_val="prometheus", uid="${datasource}")
 # What every query of a server selects by.
 SELECTED = 'job=~"$job", instance=~"$instance", server=~"$server"'
 
-GREEN, ORANGE, RED = "green", "orange", "red"
+GREEN, ORANGE, RED, BLUE = "green", "orange", "red", "blue"
+SEVERITIES = {"critical": RED, "warning": ORANGE, "info": BLUE}
 
 
 @dataclass(frozen=True)
 class Query:
-    """An expression and what its series are called; `dashed` draws it as a limit."""
+    """An expression and what its series are called; `dashed` draws it as a limit, in the colour of its severity."""
 
     expr: str
     legend: str = ""
@@ -34,6 +35,17 @@ class Placed:
     panel: m.Panel
     width: int
     height: int = 8
+
+
+def firing(severities: str = ".+") -> str:
+    """The alerts of this project that fire now, of these severities (a regular expression).
+
+    Those about the exporter have no server, and the one about missing metrics no target either: they are always shown.
+    """
+    return (
+        f'ALERTS{{alertname=~"Database.*", alertstate="firing", severity=~"{severities}", '
+        'job=~"$job|", instance=~"$instance|", server=~"$server|"}'
+    )
 
 
 def _refs(queries: Sequence[Query]) -> list[tuple[str, Query]]:
@@ -70,15 +82,18 @@ def series(
         .min(0)
         .datasource(DATASOURCE)
         .line_width(1)
-        .fill_opacity(30 if stacked else 8)
+        .fill_opacity(30 if stacked else 0)
         .show_points(cm.VisibilityMode.NEVER)
         .thresholds(_steps((None, GREEN)))
         .legend(
             c.VizLegendOptions()
             .display_mode(cm.LegendDisplayMode.TABLE)
-            .placement(cm.LegendPlacement.BOTTOM)
+            # Beside the lines: below them there is room for three names. The highest come first.
+            .placement(cm.LegendPlacement.RIGHT)
             .show_legend(True)
             .calcs(["lastNotNull", "max"])
+            .sort_by("Last *")
+            .sort_desc(True)
         )
         .tooltip(c.VizTooltipOptions().mode(cm.TooltipDisplayMode.MULTI).sort(cm.SortOrder.DESCENDING))
     )
@@ -94,9 +109,13 @@ def series(
                 [
                     m.DynamicConfigValue(id_val="custom.lineStyle", value={"fill": "dash", "dash": [8, 6]}),
                     m.DynamicConfigValue(id_val="custom.fillOpacity", value=0),
-                    m.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": RED}),
                 ],
             )
+            for severity, color in SEVERITIES.items():
+                panel = panel.override_by_name(
+                    query.legend.replace("{{severity}}", severity),
+                    [m.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": color})],
+                )
     return Placed(panel.build(), width)
 
 
@@ -117,7 +136,9 @@ def number(title: str, meaning: str, unit: str, expr: str, *steps: tuple[float |
     return Placed(panel.build(), width, 4)
 
 
-def states(title: str, meaning: str, names: dict[str, tuple[str, str]], query: Query, width: int = 12) -> Placed:
+def states(
+    title: str, meaning: str, names: dict[str, tuple[str, str]], query: Query, width: int = 12, height: int = 8
+) -> Placed:
     """A band over time per series; `names` gives text and colour of each value."""
     panel = (
         statetimeline.Panel()
@@ -130,7 +151,7 @@ def states(title: str, meaning: str, names: dict[str, tuple[str, str]], query: Q
         .show_value(cm.VisibilityMode.NEVER)
         .with_target(_target("A", query))
     )
-    return Placed(panel.build(), width)
+    return Placed(panel.build(), width, height)
 
 
 def value_names(names: dict[str, tuple[str, str]]) -> m.ValueMap:
@@ -143,6 +164,14 @@ def value_names(names: dict[str, tuple[str, str]]) -> m.ValueMap:
     )
 
 
+# The same dashboard for one server, over the same time.
+_ONE_SERVER = {
+    "title": "Show this server only",
+    "url": "/d/${__dashboard.uid}?${__url_time_range}&${datasource:queryparam}"
+    "&var-server=${__data.fields.Server:percentencode}",
+}
+
+
 def rows(
     title: str,
     meaning: str,
@@ -150,11 +179,15 @@ def rows(
     *queries: Query,
     units: dict[str, str] | None = None,
     mappings: dict[str, m.ValueMap] | None = None,
+    order: str,
+    empty: str,
     width: int = 12,
 ) -> Placed:
     """A table of now. `columns`: field -> heading, in order; all other fields are hidden.
 
-    With several queries their rows are merged where their labels agree, and the value of query A is "Value #A".
+    With several queries their rows are merged where their labels agree, metric names included, so that all but one must
+    drop them; the value of query A is then "Value #A". `order` is the heading whose smallest value comes first; `empty`
+    stands where there is no row. The name of a server is a link to this dashboard for it alone.
     """
     panel = (
         table.Panel()
@@ -163,7 +196,11 @@ def rows(
         .unit("none")
         .datasource(DATASOURCE)
         .thresholds(_steps((None, GREEN)))
-        .no_value("none")
+        .no_value(empty)
+        .sort_by([c.TableSortByFieldState().display_name(order).desc(False)])
+        # Not the text for an empty table in each empty cell.
+        .override_by_regexp(".*", [m.DynamicConfigValue(id_val="noValue", value=" ")])
+        .override_by_name("Server", [m.DynamicConfigValue(id_val="links", value=[_ONE_SERVER])])
     )
     for ref, query in _refs(queries):
         panel = panel.with_target(_target(ref, query).instant().format(PromQueryFormat.TABLE))

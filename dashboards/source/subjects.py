@@ -33,31 +33,36 @@ def connections() -> list[Placed]:
         ),
         series(
             "Connections by state",
-            "Sessions of clients. Many idle in transaction hold locks and keep old rows alive.",
+            "Sessions of clients on all servers shown; choose a server to see its own. Those idle in transaction hold "
+            "locks and keep old rows alive.",
             "none",
-            Query(f"sum by ({SERVER}, state) (db_connections{{{SELECTED}}})", "{{server}} {{state}}"),
+            Query(f"sum by (state) (db_connections{{{SELECTED}}})", "{{state}}"),
             stacked=True,
         ),
         series(
             "Connections of roles with a limit",
-            "Share of its own limit that each role uses. At 100 % it is refused, whatever room the server has.",
+            "Share of its own limit that each role uses. At 100 % it is refused, whatever room the server has. "
+            "Limits below 5 raise no alert.",
             "percentunit",
             Query(
                 f"db_role_connections{{{SELECTED}}}\n  / on ({SERVER}, role) group_left ()\n"
                 f"(db_role_connections_max{{{SELECTED}}} > 0)",
                 "{{server}} {{role}}",
             ),
+            threshold("connections"),
             top=1,
         ),
         series(
             "Connections of databases with a limit",
-            "Share of its own limit that each database uses.",
+            "Share of its own limit that each database uses; nothing where there are no such limits. Limits below 5 "
+            "raise no alert.",
             "percentunit",
             Query(
                 f"db_database_connections{{{SELECTED}}}\n  / on ({SERVER}, database) group_left ()\n"
                 f"(db_database_connections_max{{{SELECTED}}} > 0)",
                 "{{server}} {{database}}",
             ),
+            threshold("connections"),
             top=1,
         ),
     ]
@@ -192,5 +197,6 @@ def replication() -> list[Placed]:
             {"0": ("stopped", RED), "1": ("running", GREEN)},
             Query(f"db_replication_running{{{SELECTED}}}", "{{server}} {{channel}}"),
             width=24,
+            height=6,
         ),
     ]

@@ -20,6 +20,9 @@ def test_query_returns_what_the_panel_shows(query: Query, live_prometheus: Prome
     named = set(re.findall(r"{{(\w+)}}", query.legend)) - {"channel", "database", "schema"}
     for series in result:
         assert named <= series["metric"].keys(), "the legend names a label that the result does not have"
+    if query.panel.get("type") == "table" and not query.where.endswith("/ A"):
+        names = [series["metric"].get("__name__") for series in result]
+        assert set(names) <= {None}, "Grafana would put these values into rows of their own"
     values = [float(series["value"][1]) for series in result]
     defaults = query.panel["fieldConfig"]["defaults"] if query.panel else {}
     if defaults.get("unit") in {"percentunit", "s", "bytes", "ops"}:
