@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from exporter import catalogue
+from exporter import accounts, catalogue
 from exporter.collectors.vocabulary import HELP
 from exporter.declare import Collector
+from exporter.engines.mysql.errors import privilege_name
 from exporter.facts import Extension, Facts, Identity, Role
 from exporter.registry import collectors_by_name
 
@@ -259,3 +260,19 @@ def test_durations_and_sizes_say_their_unit():
             pytest.fail(f"{entry.name} has no unit")
         if re.search(r"_size(_total)?\Z", entry.name):
             pytest.fail(f"{entry.name} has no unit")
+
+
+@pytest.mark.parametrize("collector", COLLECTORS, ids=lambda collector: collector.name)
+def test_the_printed_account_has_what_the_collector_needs(collector: Collector):
+    for flavor, versions in VERSIONS.items():
+        if (flavor == "postgres") != (collector.engine == "postgres"):
+            continue
+        for version in versions:
+            facts = _facts(flavor, version, Role.PRIMARY, _AnyText())
+            printed = " ".join(accounts.statements(facts, "exporter", "secret", []))
+            for grant in collector.grants:
+                # MariaDB's alone; elsewhere REPLICATION CLIENT shows replicas too.
+                if grant == "SLAVE MONITOR" and flavor != "mariadb":
+                    continue
+                name = privilege_name(grant, flavor, version)
+                assert name in printed, f"{flavor} {facts.version_text}: {name}"
