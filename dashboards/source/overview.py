@@ -23,6 +23,8 @@ SERVER, RATE = subjects.SERVER, subjects.RATE
 # Where a server is down all its collectors fail: that is said once, elsewhere.
 FAILED = f"database_exporter_collector_success{{{SELECTED}}} == 0 and on ({SERVER}) db_up{{{SELECTED}}} == 1"
 UP = {"0": ("down", RED), "1": ("up", GREEN)}
+# Zero while there are servers: where the exporter is gone nothing is known, and nothing is green.
+NONE = f"0 * sum(db_up{{{SELECTED}}})"
 
 
 def build() -> m.Dashboard:
@@ -72,7 +74,7 @@ def _health() -> list[Placed]:
             "Replication stopped",
             "Replicas, or channels of them, that do not both receive and apply.",
             "none",
-            f"sum(1 - db_replication_running{{{SELECTED}}}) or vector(0)",
+            f"sum(1 - db_replication_running{{{SELECTED}}}) or {NONE}",
             (None, GREEN),
             (1, RED),
         ),
@@ -80,7 +82,7 @@ def _health() -> list[Placed]:
             "Waiting for locks",
             "Sessions that wait for a lock of another session.",
             "none",
-            f"sum(db_lock_waiting_sessions{{{SELECTED}}}) or vector(0)",
+            f"sum(db_lock_waiting_sessions{{{SELECTED}}}) or {NONE}",
             (None, GREEN),
             (1, ORANGE),
         ),
@@ -88,14 +90,21 @@ def _health() -> list[Placed]:
             "Collectors that failed",
             "Collectors whose last run failed, on servers that are up. The last row of panels names them.",
             "none",
-            f"count({FAILED}) or vector(0)",
+            f"count({FAILED}) or {NONE}",
             (None, GREEN),
             (1, ORANGE),
         ),
         rows(
             "Alerts",
             "What fires now, the worst first. Each alert has a runbook in docs/runbooks.",
-            {"severity": "Severity", "alertname": "Alert", "server": "Server", "database": "Database", "role": "Role"},
+            {
+                "severity": "Severity",
+                "alertname": "Alert",
+                "server": "Server",
+                "instance": "Instance",
+                "database": "Database",
+                "role": "Role",
+            },
             Query(firing()),
             mappings={"Severity": value_names({name: (name, color) for name, color in SEVERITIES.items()})},
             order="Severity",
