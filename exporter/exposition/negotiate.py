@@ -46,14 +46,15 @@ def _content_type(dialect: Dialect, escaping: str) -> str:
 
 
 def accepts_gzip(accept_encoding: str | None) -> bool:
-    """Whether the client takes gzip; an explicit q=0 means no, whatever a wildcard says."""
-    wildcard = False
+    """Whether the client takes gzip, and not rather the plain page; an explicit q=0 means no, whatever a wildcard says.
+
+    Only an `identity` that the header names counts against gzip, by its q; of equal q gzip wins.
+    """
+    wanted: dict[str, float] = {}
     for coding, _, q in _ranges(accept_encoding or ""):
-        if coding in ("gzip", "x-gzip"):
-            return q > 0
-        if coding == "*":
-            wildcard = q > 0
-    return wildcard
+        wanted.setdefault("gzip" if coding == "x-gzip" else coding, q)
+    gzip = wanted.get("gzip", wanted.get("*", 0.0))
+    return gzip > 0 and gzip >= wanted.get("identity", 0.0)
 
 
 def _ranges(header: str) -> list[tuple[str, dict[str, str], float]]:

@@ -91,6 +91,14 @@ def test_format(accept: str | None, expected: str) -> None:
         ("gzip;q=much", False),
         ("gzip;q=nan", False),
         ("gzipped", False),
+        ("gzip;q=0.1, identity;q=1", False),
+        ("identity, gzip;q=0.9", False),
+        ("identity;q=0.5, gzip;q=0.5", True),
+        ("identity;q=0.1, gzip", True),
+        ("identity;q=0, gzip;q=0", False),
+        ("*;q=0.2, identity;q=0.3", False),
+        ("identity;q=0, *;q=0.1", True),
+        ("gzip;q=0.3, *;q=0.9", True),
     ],
 )
 def test_gzip(accept_encoding: str | None, expected: bool) -> None:
