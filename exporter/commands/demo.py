@@ -40,10 +40,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seconds",
-        type=float,
+        type=_seconds,
         default=os.environ.get("DEMO_SECONDS", "0"),
         help="end by itself after that time; 0 runs until Ctrl-C (also DEMO_SECONDS)",
     )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; 0 runs until Ctrl-C")
+    return seconds
 
 
 def run(args: argparse.Namespace) -> int:

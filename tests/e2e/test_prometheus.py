@@ -13,7 +13,8 @@ EVERYWHERE = {
     "connections by state": 'sum by (instance) (db_connections{{instance="{server}"}})',
     "connections against the limit": (
         'sum by (instance) (db_connections{{instance="{server}"}}) '
-        '/ (db_connections_max{{instance="{server}"}} - db_connections_reserved{{instance="{server}"}}) < 1'
+        '/ on (instance) (db_connections_max{{instance="{server}"}} '
+        '- on (instance) db_connections_reserved{{instance="{server}"}}) < 1'
     ),
     "statements": 'sum(db_statements_total{{instance="{server}"}})',
     "size": 'sum(db_size_bytes{{instance="{server}"}}) > 0',

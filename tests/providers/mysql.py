@@ -116,10 +116,11 @@ class MySQLServer(DatabaseServer):
         login = {"HOST": f"'{host}'", "PORT": str(port), "USER": f"'{primary.admin.user}'"}
         login["PASSWORD"] = f"'{primary.admin.password}'"
         if self.flavor == "mariadb":
-            self._change("CHANGE MASTER TO", "MASTER", login | {"USE_GTID": "slave_pos", "SSL_VERIFY_SERVER_CERT": "0"})
+            followed = login | {"USE_GTID": "slave_pos", "SSL_VERIFY_SERVER_CERT": "0", "CONNECT_RETRY": "1"}
+            self._change("CHANGE MASTER TO", "MASTER", followed)
             self.execute("START SLAVE")
         elif self.version >= (8, 0, 23):
-            self._change("CHANGE REPLICATION SOURCE TO", "SOURCE", login | {"AUTO_POSITION": "1"})
+            self._change("CHANGE REPLICATION SOURCE TO", "SOURCE", login | {"AUTO_POSITION": "1", "CONNECT_RETRY": "1"})
             self.execute("START REPLICA")
 
     def _change(self, verb: str, prefix: str, options: Mapping[str, str]) -> None:

@@ -35,7 +35,7 @@ def test_containers_behave_like_local_servers(name: str, containers: ContainerPr
     behaviour.test_a_paused_server_answers_nobody_until_it_resumes(server)
     behaviour.test_the_exporters_account_is_limited(server)
     behaviour.test_a_killed_server_starts_again_with_its_data(server)
-    behaviour.test_settings_hold_after_a_restart(server)
+    behaviour.test_settings_hold_after_a_restart(server, lambda _: server)
     behaviour.test_a_row_reaches_the_replica(server, server.replica())
 
 

@@ -77,6 +77,8 @@ def test_same_names_labels_and_values(
     server, primary = pair[role], pair["primary"]
     streams = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
     assert wait_for(lambda: primary.execute(streams)[0][0] == 1, 15)
+    received = "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'"
+    assert wait_for(lambda: pair["standby"].execute(received)[0][0] == 1, 15)
     port = free_port()
     program(
         "peer",

@@ -395,9 +395,11 @@ def test_slots_with_a_limit(server: DatabaseServer, fresh_server: Any) -> None:
     own.execute("SELECT pg_create_logical_replication_slot('decoded', 'pgoutput')")
     own.execute("SELECT pg_create_physical_replication_slot('held', true)")
     with watching(own) as watch:
+        safe = "SELECT safe_wal_size FROM pg_replication_slots WHERE slot_name = 'held'"
+        most = ask(own, safe)
         got = watch.run("pg_replication_slots")
-        expected = ask(own, "SELECT safe_wal_size FROM pg_replication_slots WHERE slot_name = 'held'")
-        assert got.one("pg_replication_slots_safe_wal_size_bytes", slot_name="held") == expected
+        # The server writes WAL of its own now and then, which takes from what is safe.
+        assert most >= got.one("pg_replication_slots_safe_wal_size_bytes", slot_name="held") >= ask(own, safe) > 0
         assert got.one("pg_replication_slots_active", slot_name="held", database="") == 0
         # A physical slot confirms nothing, and nobody confirms on an idle one.
         assert not got.values("pg_replication_slots_slot_confirmed_flush_lsn")

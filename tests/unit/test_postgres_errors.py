@@ -87,7 +87,7 @@ def test_what_is_full_is_not_down() -> None:
     [
         ("42501", "permission denied", False, 'GRANT pg_monitor TO "Exporter";'),
         ("42501", "permission denied", True, 'GRANT CONNECT ON DATABASE "my ""shop" TO "Exporter";'),
-        ("53300", 'too many connections for role "Exporter"', True, 'ALTER ROLE "Exporter" CONNECTION LIMIT 3;'),
+        ("53300", 'too many connections for role "Exporter"', True, 'ALTER ROLE "Exporter" CONNECTION LIMIT 4;'),
         (
             "42P01",
             'relation "pg_stat_statements" does not exist',

@@ -7,7 +7,7 @@ from typing import Any
 
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Context, Query, Rows, block
-from exporter.gates import mariadb, mysql
+from exporter.gates import granted, mariadb, mysql
 
 # Files tell sizes as they are, without opening a table; they are named schema/table. Tables of other engines are added
 # as the server states them, and every schema is listed, so that an empty one has size 0. On MySQL a schema's name may
@@ -42,6 +42,9 @@ _MARIADB = f"""
     UNION ALL
     SELECT 'temp', '', CAST(VARIABLE_VALUE AS UNSIGNED) FROM information_schema.GLOBAL_STATUS
     WHERE VARIABLE_NAME = 'TMP_SPACE_USED'{_REST}"""
+
+# Without it the server leaves out tables and schemas instead of refusing: the sizes would be wrong, not absent.
+SEES_TABLES = granted("REFERENCES", fix="GRANT REFERENCES ON *.* TO {account};") | granted("SELECT", fix="")
 
 _CODE = re.compile(r"@([0-9a-f]{4})")
 
@@ -80,7 +83,7 @@ schema_sizes = Collector(
     engine="mysql",
     every=300,
     timeout=60,
-    when=mysql(8) | mariadb(10, 6),
+    when=(mysql(8) | mariadb(10, 6)) & SEES_TABLES,
     queries=(Query(mysql(8), _MYSQL), Query(mariadb(10, 6), _MARIADB)),
     rows=by_schema,
     blocks=(

@@ -1,6 +1,6 @@
 """Sessions by state and what they wait for, and the oldest transaction and statement among them."""
 
-from exporter.collectors.postgres.own import NOT_OURS
+from exporter.collectors.postgres.own import NOT_OURS, SEES_OTHERS
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
@@ -38,6 +38,7 @@ activity = Collector(
     name="pg_activity",
     about="Sessions by state and wait, and the oldest transaction and statement among them.",
     engine="postgres",
+    when=SEES_OTHERS,
     queries=(Query(pg(13), _SQL),),
     blocks=(
         block(

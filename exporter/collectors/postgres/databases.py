@@ -1,7 +1,7 @@
 """Databases: their connections against their limits, and what the config says about them."""
 
 from exporter.collectors.configured import configured
-from exporter.collectors.postgres.own import NOT_OURS
+from exporter.collectors.postgres.own import NOT_OURS, SEES_OTHERS
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
@@ -34,7 +34,7 @@ databases = Collector(
             labels=("datname",),
         ),
         block(
-            shared("db_database_connections", "taken"),
+            shared("db_database_connections", "taken", when=SEES_OTHERS),
             shared("db_database_connections_max", "most"),
             shared("db_size_limit_bytes", "size_limit"),
             labels={"database": "datname"},

@@ -1,6 +1,6 @@
 """Sessions that wait for a lock, and how long the longest wait has lasted."""
 
-from exporter.collectors.postgres.own import NOT_OURS
+from exporter.collectors.postgres.own import NOT_OURS, SEES_OTHERS
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block
 from exporter.gates import pg
@@ -29,6 +29,7 @@ lock_waits = Collector(
     name="pg_lock_waits",
     about="Sessions that wait for a lock, and how long the longest wait has lasted.",
     engine="postgres",
+    when=SEES_OTHERS,
     queries=(Query(pg(14), _sql(_SINCE_14)), Query(pg(13, below=14), _sql(_SINCE_13))),
     blocks=(
         block(

@@ -1,4 +1,10 @@
-"""Which sessions are the exporter's own: SQL that collectors of client work share."""
+"""Whose sessions are counted: not the exporter's own, and none where the server hides what the others do."""
+
+from exporter.gates import granted
+
+# Without it the server does not refuse: it shows other sessions, receivers and senders with everything blank, which
+# counts as idle, as not streaming, as nothing. A number that is wrong is worse than none.
+SEES_OTHERS = granted("pg_read_all_stats", fix="GRANT pg_monitor TO {account};")
 
 # All of ours carry one application name and one user: those of the session that asks.
 NOT_OURS = (

@@ -1,5 +1,6 @@
 """A standby: how far it is behind, whether it receives and replays, and the delay it is told to keep."""
 
+from exporter.collectors.postgres.own import SEES_OTHERS
 from exporter.collectors.postgres.replay import ReplayClock
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, gauge
@@ -43,6 +44,7 @@ replication = Collector(
     name="pg_replication",
     about="How far a standby is behind, whether it receives and replays, and its configured delay.",
     engine="postgres",
+    when=SEES_OTHERS,
     queries=(Query(pg(13), _SQL),),
     state=ReplayClock,
     blocks=(

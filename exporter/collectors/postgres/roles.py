@@ -1,6 +1,6 @@
 """Connections of each role that has a limit, and the limits."""
 
-from exporter.collectors.postgres.own import NOT_OURS
+from exporter.collectors.postgres.own import NOT_OURS, SEES_OTHERS
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
@@ -33,7 +33,7 @@ roles = Collector(
             labels=("rolname",),
         ),
         block(
-            shared("db_role_connections", "taken"),
+            shared("db_role_connections", "taken", when=SEES_OTHERS),
             shared("db_role_connections_max", "most"),
             labels={"role": "rolname"},
         ),

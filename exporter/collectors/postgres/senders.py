@@ -1,6 +1,7 @@
 """A sender: how far each standby is behind in writing, flushing and replaying."""
 
 from exporter.collectors.postgres.lsn import LATEST
+from exporter.collectors.postgres.own import SEES_OTHERS
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
@@ -26,6 +27,7 @@ senders = Collector(
     name="pg_stat_replication",
     about="Standbys and subscribers that are connected, and how far each of them is behind.",
     engine="postgres",
+    when=SEES_OTHERS,
     queries=(Query(pg(13), _SQL),),
     blocks=(
         block(

@@ -1,5 +1,6 @@
 """What a standby's WAL receiver is connected to, and how far it got."""
 
+from exporter.collectors.postgres.own import SEES_OTHERS
 from exporter.declare import Collector, Measure, Query, block, gauge
 from exporter.gates import PRIMARY, pg
 
@@ -25,7 +26,7 @@ wal_receiver = Collector(
     name="pg_stat_wal_receiver",
     about="The connection of a standby to its source: positions, timelines and times of messages.",
     engine="postgres",
-    when=~PRIMARY,
+    when=~PRIMARY & SEES_OTHERS,
     queries=(Query(pg(13), _SQL),),
     blocks=(
         block(

@@ -45,7 +45,7 @@ _FIXES = (
     (Reason.AUTH, "cleartext password", "set tls.mode to require: the password would travel in the clear"),
     (Reason.AUTH, "pg_hba.conf", "add a line for user {user} and database {database} to pg_hba.conf, and reload"),
     (Reason.AUTH, "", "correct user and password in the config, or: ALTER ROLE {user} LOGIN PASSWORD '...';"),
-    (Reason.TOO_MANY_CONNECTIONS, "connections for role", "ALTER ROLE {user} CONNECTION LIMIT 3;"),
+    (Reason.TOO_MANY_CONNECTIONS, "connections for role", "ALTER ROLE {user} CONNECTION LIMIT 4;"),
     (Reason.TOO_MANY_CONNECTIONS, "connections for database", "ALTER DATABASE {database} CONNECTION LIMIT -1;"),
     (
         Reason.TOO_MANY_CONNECTIONS,
