@@ -100,6 +100,7 @@ def _tls(error: BaseException) -> Failure:
 
 def _fix(code: int, text: str, asker: Asker) -> str | None:
     fixes = {
+        1045: "give the config the account's password, or set it: ALTER USER ... IDENTIFIED BY '...';",
         1040: "raise max_connections, or find who holds the connections",
         1129: "TRUNCATE TABLE performance_schema.host_cache; (MariaDB: FLUSH HOSTS;)",
         1226: f"ALTER USER {asker.account} WITH MAX_USER_CONNECTIONS 4;",
