@@ -26,12 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    """Serve until a signal; with --config.check say that the config is sound and return.
+    """Serve until a signal; with --config.check print warnings, say that the config is sound and return.
 
     Returns:
         0, or 1 if an address can't be listened on.
     """
     if args.config_check:
+        for warning in config.warnings:
+            print(f"warning: {warning}")
         print(f"the config is sound and names {len(config.servers)} server{'s' * (len(config.servers) != 1)}")
         return 0
     for warning in config.warnings:

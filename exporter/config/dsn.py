@@ -1,5 +1,6 @@
 """Connection strings, taken apart without ever being shown: URLs and libpq's `key=value` form."""
 
+import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,10 @@ _LIBPQ = frozenset({
     "sslkeylogfile", "sslmode", "sslnegotiation", "sslpassword", "sslrootcert", "sslsni", "target_session_attrs",
     "tcp_user_timeout", "user",
 })  # fmt: skip
+
+
+_MEANT = _LIBPQ | _FILES.keys() | {"ssl-mode", "socket"}
+"""What a parameter may have been meant to be. Those of other drivers (statement_timeout) are none of these."""
 
 
 class DSNError(ValueError):
@@ -168,12 +173,24 @@ def _target(engine: str, keys: dict[str, object], parameters: Mapping[str, str])
         elif key in _KEYS:
             target.keys.update(_KEYS[key](value) if value else {})
         else:
+            _pass_over(key)
             target.ignored.append(key)
     if "ca" in tls:
         tls.setdefault("mode", "verify-ca")
     if tls:
         target.keys["tls"] = tls
     return target
+
+
+def _pass_over(key: str) -> None:
+    """Refuse a parameter that is a misspelt one of ours or speaks of encryption: without it we would do less unseen."""
+    if key in _MEANT:
+        return
+    close = difflib.get_close_matches(key.lower(), sorted(_MEANT), 1, 0.8)
+    if not close and ("ssl" in key.lower() or "tls" in key.lower()):
+        close = ["sslmode"]
+    if close:
+        raise DSNError(f"has an unknown parameter; did you mean '{close[0]}'?")
 
 
 def _mode(value: str) -> str:

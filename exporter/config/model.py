@@ -33,7 +33,12 @@ DEFAULT_THRESHOLDS: Mapping[Signal, Mapping[Severity, float]] = {
     "size_growth": {"warning": 0.10},
     "replication_lag": {"warning": 10.0, "critical": 60.0},
 }
-RESERVED_LABELS = frozenset({"server", "engine", "instance", "job"})
+RESERVED_LABELS = frozenset({
+    "server", "engine", "instance", "job", "le", "quantile", "collector", "database", "schema", "state", "role",
+    "reason", "channel", "standby", "stage", "kind", "source", "outcome", "signal", "severity", "project", "owner",
+    "version", "flavor", "db_cluster",
+})  # fmt: skip
+"""Labels of the exporter's own series and of Prometheus: one name would mean two things."""
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -64,6 +69,15 @@ def _regex(pattern: str) -> str:
 def _or_switch(schema: JsonDict) -> None:
     settings = {key: schema.pop(key) for key in list(schema) if key != "description"}
     schema["anyOf"] = [{"type": "boolean"}, settings]
+
+
+def _at_least(least: float, text: str) -> AfterValidator:
+    def check(seconds: float) -> float:
+        if seconds < least:
+            raise ValueError(f"must be at least {text}")
+        return seconds
+
+    return AfterValidator(check)
 
 
 LabelName = Annotated[str, AfterValidator(_label_name)]
@@ -147,10 +161,10 @@ class CollectorSettings(Model):
 
     enabled: bool | None = None
     """On or off; without it the collector decides."""
-    every: Seconds | None = None
-    """Run in the background at this interval instead of at each scrape."""
-    timeout: Seconds | None = None
-    """The longest that one run may take."""
+    every: Annotated[Seconds, _at_least(1.0, "1s")] | None = None
+    """Run in the background at this interval, 1s or more, instead of at each scrape."""
+    timeout: Annotated[Seconds, _at_least(0.01, "10ms")] | None = None
+    """The longest that one run may take, 10ms or more."""
     limit: Annotated[int, Field(gt=0)] | None = None
     """How many objects to show; the rest is counted."""
 

@@ -47,7 +47,7 @@ def resolve(
     if target is None:
         return None
     own = {key: value for key, value in server.items() if value is not None}
-    for key in ("host", "port", "socket", "engine"):
+    for key in ("host", "port", "socket", "engine", "database"):
         if key in own and target.keys.get(key, own[key]) != own[key]:
             report((key,), f"contradicts url; remove {key} or take it out of the url")
             return None

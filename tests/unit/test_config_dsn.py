@@ -94,6 +94,11 @@ def test_parameters() -> None:
     assert parse_dsn("mysql://h?ssl-mode=VERIFY_CA&ssl-ca=x").keys["tls"] == {"mode": "verify-ca", "ca": "x"}
 
 
+def test_parameters_of_other_drivers_are_passed_over() -> None:
+    others = ["statement_timeout", "lock_timeout", "timeout", "search_path", "timezone", "binary_parameters", "charset"]
+    assert parse_dsn("postgresql://h?" + "&".join(f"{key}=1" for key in others)).ignored == others
+
+
 def test_every_key_of_libpq_is_known() -> None:
     for option in Conninfo.get_defaults():
         key = option.keyword.decode()
@@ -121,6 +126,13 @@ WRONG = {
     f"host=h password='{CANARY}'x": "a quote that is not closed",
     f"host=h {CANARY}": "neither a URL nor key=value pairs",
     f"host=h password=a {CANARY[:6]}=b": "a key that libpq does not know; put",
+    "postgresql://h?sslmod=require": "an unknown parameter; did you mean 'sslmode'?",
+    "postgresql://h?SSLMODE=require": "an unknown parameter; did you mean 'sslmode'?",
+    f"postgresql://h?ssl={CANARY}": "an unknown parameter; did you mean 'sslmode'?",
+    "mysql://h?useSSL=true": "an unknown parameter; did you mean 'sslmode'?",
+    "mysql://h?tls=true": "an unknown parameter; did you mean 'sslmode'?",
+    "mysql://h?ssl-caa=x": "an unknown parameter; did you mean 'ssl-ca'?",
+    "postgresql://h?aplication_name=x": "an unknown parameter; did you mean 'application_name'?",
     "host=h sslmod=require": "a key that libpq does not know; did you mean 'sslmode'?",
     f"{CANARY}": "neither a URL nor key=value pairs",
     "": "is empty",

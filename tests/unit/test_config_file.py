@@ -171,6 +171,16 @@ WRONG = {
         "c.yml:3:13: servers[0].engine: contradicts url; remove engine or take it out of the url"
     ],
     PG + "    host: other\n": ["c.yml:3:11: servers[0].host: contradicts url; remove host or take it out of the url"],
+    PG.replace("@db", "@db/postgres") + "    database: nosuch\n": [
+        "c.yml:3:15: servers[0].database: contradicts url; remove database or take it out of the url"
+    ],
+    PG.replace("@db", "@db?sslmod=require"): [
+        "c.yml:2:10: servers[0].url: has an unknown parameter; did you mean 'sslmode'?"
+    ],
+    PG + "    collectors: {statements: {every: 999ms, timeout: 9ms}}\n": [
+        "c.yml:3:38: servers[0].collectors.statements.every: must be at least 1s",
+        "c.yml:3:54: servers[0].collectors.statements.timeout: must be at least 10ms",
+    ],
     PG + "    password: a\n    password_file: b\n": [
         "c.yml:4:20: servers[0].password_file: stands beside password; remove one of them"
     ],
@@ -410,6 +420,22 @@ def test_many_aliases_do_not_fill_the_memory() -> None:
 def test_parameters_that_mean_nothing_are_warned_about() -> None:
     config = one("url: postgresql://a?target_session_attrs=any&sslmode=disable")
     assert config.warnings == ("a:5432: the url's parameter target_session_attrs means nothing here",)
+
+
+@pytest.mark.parametrize("label", ["le", "quantile", "collector", "database", "state", "instance", "db_cluster"])
+def test_labels_of_our_own_series_are_refused(label: str) -> None:
+    (said,) = problems(PG + f"    labels: {{{label}: a}}\n")
+    assert said.endswith(f"{label}: is a label that the exporter or Prometheus sets itself; choose another name")
+
+
+def test_the_least_intervals_are_accepted() -> None:
+    (got,) = one("{url: postgresql://a, collectors: {statements: {every: 1s, timeout: 10ms}}}").servers
+    assert (got.collectors["statements"].every, got.collectors["statements"].timeout) == (1.0, 0.01)
+
+
+def test_the_same_database_may_stand_in_the_url_and_beside_it() -> None:
+    (got,) = one("{url: postgresql://a/shop, database: shop}", "defaults: {database: other}\n").servers
+    assert got.database == "shop"
 
 
 def test_paths_are_relative_to_the_file_and_passwords_rotate(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ servers:
   - name: away
     url: postgresql://someone:{CANARY}@127.0.0.1:1/postgres
     cluster: shop
-    labels: {{env: prod, collector: mine}}
+    labels: {{env: prod, tier: mine}}
   - name: held
     url: mysql://someone:{CANARY}@127.0.0.1:1
     paused: true
@@ -53,10 +53,7 @@ def test_labels_of_the_config_are_on_metrics_and_never_on_probe(exporter: Export
         for sample in family.samples:
             if sample.labels.get("server") == "away":
                 assert sample.labels["env"] == "prod", sample
-                # A series' own label of that name wins.
-                own = family.name.startswith(("database_exporter_collector", "pg_scrape_collector"))
-                own = own or family.name in {"database_exporter_queries", "database_exporter_database_seconds"}
-                assert (sample.labels["collector"] == "mine") is not own, sample
+                assert sample.labels["tier"] == "mine", sample
             else:
                 assert "env" not in sample.labels
     assert "prod" not in exporter.get("/probe?target=away").text
@@ -160,7 +157,7 @@ def test_sd_names_every_server_in_order(exporter: Exporter) -> None:
         "__param_target": "away",
         "instance": "away",
         "env": "prod",
-        "collector": "mine",
+        "tier": "mine",
         "__meta_database_exporter_server": "away",
         "__meta_database_exporter_engine": "postgres",
         "__meta_database_exporter_address": "127.0.0.1:1",
@@ -228,7 +225,7 @@ def test_too_many_servers_for_one_page(tmp_path: Path) -> None:
         assert {name for name in families if name.startswith(("db_", "pg_", "mysql_"))} == {"db_up"}
         [up] = families["db_up"].samples
         assert (up.labels, up.value) == (
-            {"server": "away", "engine": "postgres", "env": "prod", "collector": "mine"},
+            {"server": "away", "engine": "postgres", "env": "prod", "tier": "mine"},
             0,
         )
 
