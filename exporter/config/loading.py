@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from exporter.config.document import Document, Location, read_document
 from exporter.config.errors import ConfigError, Problem, read_failure
 from exporter.config.file import File
-from exporter.config.model import Config, ServerConfig, Web
-from exporter.config.resolve import Data, resolve
+from exporter.config.model import Config, ServerConfig, Thresholds, Web
+from exporter.config.resolve import Data, check_password, check_thresholds, resolve
 from exporter.config.sentences import sentence, unknown
+from exporter.config.sound import Unsound
+
+_THRESHOLDS: TypeAdapter[Thresholds] = TypeAdapter(Thresholds)
 
 
 def load(path: Path | str, *, collectors: Iterable[str] | None = None, env: Mapping[str, str] | None = None) -> Config:
@@ -54,11 +57,11 @@ def load_text(
     if not isinstance(document.data, dict):
         raise ConfigError(document.problems)
     data = cast("Data", document.data)
-    wrong = _check_shape(document, data)
+    _check_shape(document, data)
     if collectors is not None:
         _check_collectors(document, frozenset(collectors))
     warnings: list[str] = []
-    servers = _servers(document, data, wrong, directory, warnings)
+    servers = _servers(document, data, directory, warnings)
     if document.problems:
         raise ConfigError(document.problems)
     return Config(
@@ -68,8 +71,8 @@ def load_text(
     )
 
 
-def _check_shape(document: Document, data: Data) -> set[Location]:
-    """Report what does not fit the shape of the file; returns the sections (`servers[0]`, `defaults`) with problems."""
+def _check_shape(document: Document, data: Data) -> None:
+    """Report what does not fit the shape of the file."""
     details = []
     try:
         File.model_validate(data)
@@ -82,7 +85,6 @@ def _check_shape(document: Document, data: Data) -> set[Location]:
             wrong = path[-1] if is_key else _value_at(data, path)
             at_key = is_key or detail["type"] == "extra_forbidden"
             document.report(path, sentence(detail, wrong, File), at_key=at_key)
-    return {path[:2] if path[:1] == ("servers",) else path[:1] for path in document.unsound}
 
 
 def _check_collectors(document: Document, known: frozenset[str]) -> None:
@@ -111,33 +113,50 @@ def _value_at(data: object, path: Location) -> object:
     return data
 
 
-def _servers(
-    document: Document, data: Data, wrong: set[Location], directory: Path, warnings: list[str]
-) -> list[ServerConfig]:
-    """Complete every server that is sound so far and report what is wrong with them and between them."""
+def _servers(document: Document, data: Data, directory: Path, warnings: list[str]) -> list[ServerConfig]:
+    """Complete the servers and report what is wrong with them and between them; only what is sound is looked at."""
+    top = _section(document, data, ())
+    defaults = _section(document, data.get("defaults"), ("defaults",))
     found: list[ServerConfig] = []
     named: dict[str, int] = {}
     listed = data.get("servers")
-    for index, server in enumerate(listed if isinstance(listed, list) else []):
-        if not isinstance(server, dict):
+    for index, given in enumerate(listed if isinstance(listed, list) else []):
+        here: Location = ("servers", index)
+        if not isinstance(given, dict) or here in document.unsound:
             continue
-        name = server.get("name")
-        if not wrong & {("servers", index), ("defaults",), ("thresholds",)}:
-            resolved = resolve(
-                server,
-                _reporter(document, index),
-                defaults=cast("Data", data.get("defaults") or {}),
-                thresholds=cast("Data", data.get("thresholds") or {}),
-                directory=directory,
-            )
-            if resolved is not None:
-                config, target = resolved
-                name = config.name
-                found.append(config)
-                warnings += [f"{name}: the url's parameter {key} means nothing here" for key in target.ignored]
+        server = _section(document, given, here)
+        unsound = Unsound(document, here, ("defaults",))
+        name = given.get("name")
+        resolved = resolve(
+            server,
+            _reporter(document, index, has_url=server.get("url") is not None),
+            defaults=defaults,
+            thresholds=cast("Data", top.get("thresholds") or {}),
+            directory=directory,
+        )
+        if resolved is not None and not unsound.address:
+            config, target = resolved
+            name = config.name
+            found.append(config)
+            warnings += [f"{name}: the url's parameter {key} means nothing here" for key in target.ignored]
         if isinstance(name, str):
             _check_name(document, index, name, named)
     return found
+
+
+def _section(document: Document, section: object, at: Location) -> Data:
+    """What is sound of a section, checked for contradictions within it."""
+    if not isinstance(section, dict) or (at and at in document.unsound):
+        return {}
+    sound = Unsound(document, at).without(section)
+
+    def report(place: Location, message: str) -> None:
+        document.report((*at, *place), message)
+
+    check_thresholds(_THRESHOLDS.validate_python(sound.get("thresholds") or {}), report)
+    check_password(sound, report)
+    # Anew, without what has just been reported: a server would report it again.
+    return Unsound(document, at).without(section)
 
 
 def _check_name(document: Document, index: int, name: str, named: dict[str, int]) -> None:
@@ -153,12 +172,16 @@ def _name_line(document: Document, index: int) -> int:
     return document.values.get(path, document.values["servers", index])[0]
 
 
-def _reporter(document: Document, index: int) -> Callable[[Location, str], None]:
+def _reporter(document: Document, index: int, *, has_url: bool) -> Callable[[Location, str], None]:
     """Reports a server's problems where the value stands: at the server, or in the section it was taken from."""
+    here: Location = ("servers", index)
+    unsound = Unsound(document, here, ("defaults",))
+    unsound.blocks |= {block for block in Unsound(document, ()).blocks if block[:1] == ("thresholds",)}
 
     def report(at: Location, message: str) -> None:
-        own: Location = ("servers", index, *at)
-        places = [own, ("defaults", *at), at]
-        document.report(next((place for place in places if at and place in document.values), own), message)
+        if unsound.hides(at, has_url=has_url):
+            return
+        places = [(*here, *at), ("defaults", *at), at]
+        document.report(next((place for place in places if at and place in document.values), places[0]), message)
 
     return report

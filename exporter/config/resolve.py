@@ -10,11 +10,12 @@ from pydantic import ValidationError
 from exporter.config.document import Location, secret_from_file
 from exporter.config.dsn import DSNError, Target, parse_dsn, parse_url, password_of
 from exporter.config.errors import read_failure
-from exporter.config.model import DEFAULT_PORTS, DEFAULT_THRESHOLDS, Engine, ServerConfig
+from exporter.config.model import DEFAULT_PORTS, DEFAULT_THRESHOLDS, Engine, ServerConfig, Thresholds
 from exporter.config.secrets import Secret, SecretError
 from exporter.config.sentences import sentence
 
 Data = dict[str, object]
+_WHERE = ("host", "port", "socket", "engine", "database")
 Report = Callable[[Location, str], None]
 """Notes a problem at a key of the server (the empty location is the server itself)."""
 
@@ -47,33 +48,35 @@ def resolve(
     if target is None:
         return None
     own = {key: value for key, value in server.items() if value is not None}
-    for key in ("host", "port", "socket", "engine", "database"):
-        if key in own and target.keys.get(key, own[key]) != own[key]:
-            report((key,), f"contradicts url; remove {key} or take it out of the url")
-            return None
+    contradicted = [key for key in _WHERE if key in own and target.keys.get(key, own[key]) != own[key]]
+    for key in contradicted:
+        report((key,), f"contradicts url; remove {key} or take it out of the url")
     built_in = {signal: dict(levels) for signal, levels in DEFAULT_THRESHOLDS.items()}
     layers: list[Data] = [{"thresholds": built_in}, {"thresholds": thresholds or {}}, defaults, target.keys, server]
     merged = merge(*(_switches_spelt_out(layer) for layer in layers))
     for key in ("url", "password_file"):
         merged.pop(key, None)
     merged["password"] = password
-    engine = _engine(merged.get("engine"), report)
-    if engine is None or not _address(merged, engine, report):
-        return None
+    engine = None if "engine" in contradicted else _engine(merged.get("engine"), report)
+    complete = engine is not None and _address(merged, engine, report) and not contradicted
     _tls(merged, engine, directory or Path(), report)
-    return _validated(merged, engine, report, target)
+    config = _validated(merged, report)
+    return (config, target) if config is not None and complete else None
 
 
-def _validated(merged: Data, engine: Engine, report: Report, target: Target) -> tuple[ServerConfig, Target] | None:
-    merged["engine"] = engine
+def _validated(merged: Data, report: Report) -> ServerConfig | None:
+    # What is missing has been reported; something stands in for it so that everything else is checked now.
+    stand_in: Data = {"engine": "postgres", "host": "unknown", "port": 1, "name": "unknown"}
     problems = []
     try:
-        config = ServerConfig.model_validate(merged)
+        config = ServerConfig.model_validate(
+            merge(merged, {k: v for k, v in stand_in.items() if merged.get(k) is None})
+        )
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
     else:
         _consistency(config, report)
-        return config, target
+        return config
     for problem in problems:
         report(problem["loc"], sentence(problem, None, ServerConfig))
     return None
@@ -103,9 +106,8 @@ def _password(server: Data, target: Target | None, defaults: Data, directory: Pa
 
 
 def _given_password(layer: Data, directory: Path, report: Report) -> Secret | None:
+    check_password(layer, report)
     given, path = layer.get("password"), layer.get("password_file")
-    if given is not None and path is not None:
-        report(("password_file",), "stands beside password; remove one of them")
     if isinstance(given, Secret) or not isinstance(path, str):
         return given if isinstance(given, Secret) else None
     try:
@@ -113,6 +115,12 @@ def _given_password(layer: Data, directory: Path, report: Report) -> Secret | No
     except SecretError as error:
         report(("password_file",), str(error))
     return None
+
+
+def check_password(layer: Data, report: Report) -> None:
+    """Report a server or defaults that give two passwords."""
+    if layer.get("password") is not None and layer.get("password_file") is not None:
+        report(("password_file",), "stands beside password; remove one of them")
 
 
 def _switches_spelt_out(layer: Mapping[str, object]) -> Mapping[str, object]:
@@ -158,13 +166,13 @@ def _address(merged: Data, engine: Engine, report: Report) -> bool:
     return True
 
 
-def _tls(merged: Data, engine: Engine, directory: Path, report: Report) -> None:
+def _tls(merged: Data, engine: Engine | None, directory: Path, report: Report) -> None:
     """The mode where none is given: never one that lets a MySQL connection over a network fall back to plain text."""
     given = merged.get("tls")
     tls: Data = {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else {}
     merged["tls"] = tls
     if "mode" not in tls:
-        local = merged.get("socket") is not None or _is_loopback(str(merged["host"]))
+        local = merged.get("socket") is not None or _is_loopback(str(merged.get("host")))
         if "ca" in tls:
             tls["mode"] = "verify-full"
         elif engine == "mysql":
@@ -178,8 +186,8 @@ def _tls(merged: Data, engine: Engine, directory: Path, report: Report) -> None:
         report(("tls", "ca"), "system asks for a check that this mode does not make; use verify-full")
     if engine == "mysql" and tls.get("ca") == "system":
         del tls["ca"]
-    if engine == "postgres" and verifies:
-        tls.setdefault("ca", "system")
+    if engine == "postgres" and verifies and tls.setdefault("ca", "system") == "system" and tls["mode"] == "verify-ca":
+        report(("tls", "mode"), "verify-ca needs ca: the file of the authority to trust; or use verify-full")
     if ("cert" in tls) != ("key" in tls):
         have, lack = ("cert", "key") if "cert" in tls else ("key", "cert")
         report(("tls", have), f"needs {lack} beside it")
@@ -201,16 +209,19 @@ def _is_loopback(host: str) -> bool:
 
 
 def _consistency(server: ServerConfig, report: Report) -> None:
-    for signal, levels in server.thresholds.items():
+    check_thresholds(server.thresholds, report)
+    if server.timeouts.scrape_offset >= server.timeouts.scrape_default:
+        report(("timeouts",), "has a scrape_offset that leaves nothing of scrape_default; lower it")
+
+
+def check_thresholds(thresholds: Thresholds, report: Report) -> None:
+    """Report thresholds that contradict each other or can never be reached."""
+    for signal, levels in thresholds.items():
         warning, critical = levels.get("warning"), levels.get("critical")
-        if signal == "connections" and max(levels.values()) > 1:
+        if signal == "connections" and max(levels.values(), default=0) > 1:
             report(("thresholds", signal), "is a share of the limit; write 0.8 or 80%")
         elif warning is not None and critical is not None and warning > critical:
             report(("thresholds", signal), "has a warning above its critical; swap them or change one")
-    if server.timeouts.scrape_offset >= server.timeouts.scrape_default:
-        report(("timeouts",), "has a scrape_offset that leaves nothing of scrape_default; lower it")
-    if server.engine == "postgres" and server.tls.ca == "system" and server.tls.mode == "verify-ca":
-        report(("tls", "mode"), "verify-ca needs ca: the file of the authority to trust; or use verify-full")
 
 
 def server_from_dsn(dsn: str, **keys: object) -> ServerConfig:

@@ -250,6 +250,46 @@ def test_all_mistakes_are_said_at_once() -> None:
     ]
 
 
+def test_a_mistake_hides_no_contradiction_elsewhere() -> None:
+    text = (
+        "servers:\n"
+        "  - urll: postgresql://mon@db\n"
+        "    thresholds: {connections: {warning: 180%}}\n"
+        "    timeouts: {lock: soon}\n"
+        "    password: a\n"
+        "    password_file: b\n"
+        "  - url: postgresql://mon@db\n"
+        "    host: other\n"
+        "    database: x\n"
+        "    paused: maybe\n"
+        "    tls: {cert: /dev/null}\n"
+        "  - {engine: mysql, host: m, tls: {mode: prefer}}\n"
+        "  - {engine: mysql, port: x}\n"
+        "defaults:\n"
+        "  thresholds: {replication_lag: {warning: 2m, critical: 1m}}\n"
+        "  max_series: many\n"
+        "thresholds:\n"
+        "  connections: {warning: 95%, critical: 80%}\n"
+        "  size_growth: {warning: soon}\n"
+    )
+    assert [":".join(said.split(": ")[:2]).removeprefix("c.yml:") for said in problems(text)] == [
+        "2:5:servers[0].urll",
+        "3:31:servers[0].thresholds.connections",
+        "4:22:servers[0].timeouts.lock",
+        "6:20:servers[0].password_file",
+        "8:11:servers[1].host",
+        "10:13:servers[1].paused",
+        "11:17:servers[1].tls.cert",
+        "12:42:servers[2].tls.mode",
+        "13:5:servers[3]",
+        "13:27:servers[3].port",
+        "15:33:defaults.thresholds.replication_lag",
+        "16:15:defaults.max_series",
+        "18:16:thresholds.connections",
+        "19:26:thresholds.size_growth.warning",
+    ]
+
+
 SECRET_IN_MISTAKE = [
     f"servers:\n  - url: postgresql://mon:{CANARY}#@db\n",
     f"servers:\n  - url: postgresql://mon:{CANARY}%zz@db\n",
