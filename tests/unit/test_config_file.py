@@ -1,12 +1,14 @@
 """The config file: what it means when it is right, and what is said, where, when it is wrong."""
 
 import traceback
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.commands import serve
 from exporter.config import Config, ConfigError, load, load_text
 
 CANARY = "canary-7Q!x"
@@ -460,6 +462,15 @@ def test_many_aliases_do_not_fill_the_memory() -> None:
 def test_parameters_that_mean_nothing_are_warned_about() -> None:
     config = one("url: postgresql://a?target_session_attrs=any&sslmode=disable")
     assert config.warnings == ("a:5432: the url's parameter target_session_attrs means nothing here",)
+
+
+def test_the_check_prints_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    config = one("url: postgresql://a?target_session_attrs=any")
+    assert serve.run(Namespace(config_check=True), config) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "warning: a:5432: the url's parameter target_session_attrs means nothing here",
+        "the config is sound and names 1 server",
+    ]
 
 
 @pytest.mark.parametrize("label", ["le", "quantile", "collector", "database", "state", "instance", "db_cluster"])
