@@ -90,13 +90,14 @@ def test_printed_statements_mend_a_postgres(server: DatabaseServer, fresh_server
         (None, "GRANT CONNECT ON DATABASE closed TO bare;"),
     }
     assert first.states["pg_statements"] == "unsupported"
-    # The rest of them is not held up.
-    assert first.states["pg_activity"] == "ok"
+    # The rest of them is not held up; what the account sees only in part is not shown as if it were all.
+    assert first.states["pg_stat_database"] == "ok"
+    assert first.states["pg_activity"] == "unsupported"
     mend(broken, first)
     second = check(tmp_path, server_entry(broken, account))
     assert second.code == 0, second.out
     assert second.fixes == {}
-    for name in ("pg_statements", "pg_storage", "pg_schema_sizes"):
+    for name in ("pg_statements", "pg_storage", "pg_schema_sizes", "pg_activity"):
         assert second.states[name] == "ok"
     assert _series(second, "pg_schema_sizes") > _series(first, "pg_schema_sizes") > 0
 
@@ -144,7 +145,7 @@ def test_printed_statements_mend_a_mysql(server: DatabaseServer, fresh_server: A
     first = check(tmp_path, server_entry(broken, account))
     assert first.code == 1
     monitor = {"mysql": {"REPLICATION CLIENT"}, "mariadb": {"BINLOG MONITOR", "SLAVE MONITOR"}}[server.flavor]
-    expected = {f"GRANT {name} ON *.* TO 'bare'@'%';" for name in {"PROCESS"} | monitor}
+    expected = {f"GRANT {name} ON *.* TO 'bare'@'%';" for name in {"PROCESS", "REFERENCES"} | monitor}
     expected.add("GRANT SELECT ON performance_schema.* TO 'bare'@'%';")
     assert {sql for _, sql in first.statements()} == expected
     assert first.states["mysql_status"] == "ok"

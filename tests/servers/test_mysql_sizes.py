@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.exporters import Exporter, server_entry
 from tests.providers.base import DatabaseServer, wait_for
 from tests.servers.collecting import watching
 
@@ -72,12 +73,16 @@ def test_growth_is_seen_at_once(filled: DatabaseServer) -> None:
     assert after - before > 10_000_000
 
 
-def test_without_references_tables_of_innodb_are_still_measured(filled: DatabaseServer) -> None:
+def test_without_references_there_are_no_sizes_rather_than_wrong_ones(filled: DatabaseServer, tmp_path: Path) -> None:
+    # The server would leave out tables and schemas that the account has no right on, and say nothing.
     account = filled.account("REVOKE REFERENCES ON *.* FROM exporter")
-    with watching(filled, account) as watch:
-        sizes = watch.run("mysql_schema_sizes").by("db_size_bytes", "database")
-    assert sizes["plain"] > 3_000_000
-    assert "nothing_in_it" not in sizes
+    entry = server_entry(filled, account, collectors={"mysql_schema_sizes": {"every": "1s"}})
+    with Exporter(tmp_path, {"servers": [entry]}) as running:
+        page = running.scrape_until(
+            lambda page: "mysql_schema_sizes" in page.failures(filled.name), filled.name, seconds=20
+        )
+    assert page.failures(filled.name)["mysql_schema_sizes"] == "permission"
+    assert not page.has("db_size_bytes")
 
 
 def test_what_lies_outside_the_schemas(filled: DatabaseServer) -> None:

@@ -6,6 +6,7 @@ import re
 from types import MappingProxyType
 
 from exporter.engines.deadline import Deadline
+from exporter.engines.postgres.errors import identifier
 from exporter.engines.postgres.session import PostgresSession
 from exporter.facts import Extension, Facts, Identity, Role
 from exporter.failure import Failure, Reason
@@ -128,6 +129,7 @@ def learn(session: PostgresSession, identity: Identity, deadline: Deadline) -> F
         database=session.login.database,
         extensions=MappingProxyType(extensions),
         preloaded=_libraries(settings.get("shared_preload_libraries")),
+        account=identifier(session.login.user),
         grants=grants,
         settings=MappingProxyType(settings),
         pooled=session.pooled,
