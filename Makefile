@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Tests wait for servers more than they compute; each process has servers of its own.
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 PYTEST := $(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadgroup
 # The tests that need neither a server nor a tool from outside.
 NO_SERVER := tests/unit tests/alerts/test_rules.py tests/dashboards/test_dashboards.py

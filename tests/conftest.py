@@ -95,17 +95,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _group(item: pytest.Item) -> str | None:
     """Name what runs in one process when tests run in several: tests that share a server, or a file's own things."""
     fixtures = getattr(item, "fixturenames", ())
-    folder = item.path.parent.name
+    folder, file = item.path.parent.name, item.path.stem
     for name in ("live", "docker_engine"):
         if name in fixtures:
             return name
     called = getattr(item, "callspec", None)
     if called is not None and "server" in called.params:
-        return f"{called.params['server']} {folder}"
+        return f"{called.params['server']} {file}"
     for name, flavor in FIXTURE_FLAVORS.items():
         if name in fixtures:
-            return f"{flavor} {folder}"
-    return None if folder == "unit" else item.path.stem
+            return f"{flavor} {file}"
+    return None if folder == "unit" else file
 
 
 def _arguments(definition: pytest.Item, marker: str) -> list[str]:
