@@ -172,7 +172,7 @@ def test_a_role_at_its_limit_is_full_not_down(server: DatabaseServer, connect: C
     failure = failing(connect, config(server, limited))
     assert failure.reason is Reason.TOO_MANY_CONNECTIONS
     assert "full, not down" in failure.message
-    assert failure.fix == "ALTER ROLE session_limited CONNECTION LIMIT 3;"
+    assert failure.fix == "ALTER ROLE session_limited CONNECTION LIMIT 4;"
     server.execute(failure.fix)
     connect(config(server, limited))
 

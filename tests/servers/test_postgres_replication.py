@@ -45,6 +45,10 @@ def standby(primary: DatabaseServer) -> DatabaseServer:
 def watch(standby: DatabaseServer) -> Iterator[Watch]:
     assert standby.primary is not None
     assert standby.primary.known_account is not None
+    if ask(standby, AGE) is None:
+        # A standby that has replayed no transaction yet does not know how old its last one is.
+        write(standby.primary, 1)
+        assert wait_for(lambda: ask(standby, AGE) is not None, 15)
     with watching(standby, standby.primary.known_account) as watch:
         yield watch
 
@@ -122,9 +126,6 @@ def paused(standby: DatabaseServer) -> Iterator[None]:
 
 
 def test_paused_replay(primary: DatabaseServer, standby: DatabaseServer, watch: Watch) -> None:
-    # A standby that has replayed no transaction yet does not know how old its last one is.
-    write(primary, 1)
-    standby.wait_until_caught_up()
     watch.run("pg_replication")
     with paused(standby):
         started = time.monotonic()
