@@ -17,6 +17,7 @@ from exporter.engines.known import ENGINES
 from exporter.polling import server as polling_server
 from exporter.polling.flight import Flight
 from exporter.polling.server import Watched
+from exporter.polling.sessions import _CONNECT_BACKOFF_SECONDS
 from exporter.registry import collectors_by_name
 from tests.exporters import Exporter, Proxy, server_entry
 from tests.providers.base import DatabaseServer
@@ -124,7 +125,8 @@ def test_a_dead_server_is_not_knocked_at_by_the_background(
 
     with monkeypatch.context() as patched:
         patched.setattr(type(watched.engine), "connect", connect)
-        time.sleep(6)
+        # Longer than any backoff after a refused connect, which would hold it back too.
+        time.sleep(_CONNECT_BACKOFF_SECONDS + 0.5)
         watched.background(watched.slow_tasks())
     assert connects == 0
     mortal.start()
