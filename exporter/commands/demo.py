@@ -109,7 +109,7 @@ def _demo(scratch: Path, port: int, seconds: float, console: Console) -> None:
         workload = Workload(servers)
         exporter = _start_exporter(scratch, port, servers)
         url = f"http://127.0.0.1:{port}"
-        first = _first_page(exporter, f"{url}/metrics")
+        first = _first_page(exporter, f"{url}/metrics", servers)
         console.print(
             f"The exporter is up: {sum(map(len, first.samples.values()))} series of {len(servers)} server(s)."
         )
@@ -177,7 +177,8 @@ def _quick(engine: str) -> dict[str, dict[str, str]]:
     return {item.name: {"every": "2s"} for item in collectors_of(engine) if item.every is not None}
 
 
-def _first_page(exporter: Child, url: str) -> Reading:
+def _first_page(exporter: Child, url: str, servers: Sequence[DemoServer]) -> Reading:
+    """The first page on which every collector has spoken, or what there is of it after a while."""
     end = time.monotonic() + FIRST_SCRAPE_SECONDS
     while True:
         reading = None
@@ -187,12 +188,18 @@ def _first_page(exporter: Child, url: str) -> Reading:
             if exporter.ended is not None:
                 raise DemoError(f"the exporter did not start: {exporter.last_words()}") from None
         over = time.monotonic() > end
-        # What the exporter reads in the background comes a moment later; rates need a first reading of it.
-        if reading is not None and (over or reading.total("db_statements_total") is not None):
+        if reading is not None and (over or _whole(reading, servers)):
             return reading
         if over:
             raise DemoError(f"the exporter does not answer at {url}")
         time.sleep(0.2)
+
+
+def _whole(reading: Reading, servers: Sequence[DemoServer]) -> bool:
+    """Whether what the exporter reads in the background is there, too: it comes a moment later."""
+    states = reading.samples.get("database_exporter_collector_state", [])
+    told = {(labels["server"], labels["collector"]) for labels, _ in states}
+    return all((server.name, name) in told for server in servers for name in _quick(server.engine))
 
 
 def _watch(

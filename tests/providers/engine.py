@@ -75,15 +75,18 @@ class Engine:
             self._process.stop()
 
     def stand_in(self, name: str) -> str:
-        """Make an image of the server `name` (``mysql-9.7``) that starts like the public one; its name."""
+        """Give the name of an image of the server `name` (``mysql-9.7``) that starts like the public one."""
         flavor, _, release = name.partition("-")
+        tag = f"localhost/stand-in/{flavor}:{release}"
+        if tag in self._imported:
+            return tag
         script = self._directory / f"{name}/usr/local/bin/docker-entrypoint.sh"
         script.parent.mkdir(parents=True)
         script.write_text(ENTRYPOINTS[flavor])
         script.chmod(0o755)
         return self._import(
             name,
-            f"localhost/stand-in/{flavor}:{release}",
+            tag,
             f"ENV PATH={SYSTEM_PATH}{':' + POSTGRES_BIN if flavor == 'postgres' else ''}",
             "ENV PGDATA=/var/lib/postgresql/18/docker",
             'ENTRYPOINT ["docker-entrypoint.sh"]',
@@ -102,6 +105,9 @@ class Engine:
         return wanted
 
     def _python(self) -> str:
+        tag = "localhost/stand-in/python:3"
+        if tag in self._imported:
+            return tag
         overlay = self._directory / "python"
         bundle = overlay / "etc/ssl/certs/ca-certificates.crt"
         bundle.parent.mkdir(parents=True)
@@ -110,9 +116,7 @@ class Engine:
         if Path("/etc/pip.conf").exists():
             shutil.copyfile("/etc/pip.conf", overlay / "etc/pip.conf")
         inside = "/etc/ssl/certs/ca-certificates.crt"
-        return self._import(
-            "python", "localhost/stand-in/python:3", f"ENV PATH={SYSTEM_PATH} PIP_CERT={inside} SSL_CERT_FILE={inside}"
-        )
+        return self._import("python", tag, f"ENV PATH={SYSTEM_PATH} PIP_CERT={inside} SSL_CERT_FILE={inside}")
 
     def _import(self, name: str, tag: str, *changes: str) -> str:
         archive, overlay = self._directory / f"{name}.tar", self._directory / name

@@ -41,4 +41,5 @@ def test_containers_behave_like_local_servers(name: str, containers: ContainerPr
 
 @pytest.mark.parametrize("name", ["postgres-18"])
 def test_a_container_with_tls_proves_who_it_is(name: str, containers: ContainerProvider, docker_engine: Engine) -> None:
+    docker_engine.stand_in(name)
     assert test_tools.encrypted(containers.create(name, tls=True))

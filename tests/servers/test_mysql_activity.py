@@ -232,18 +232,24 @@ def test_users_with_limits(server: DatabaseServer) -> None:
 
 
 def test_the_cache(server: DatabaseServer, watch: Watch, table: str) -> None:
-    def counters() -> tuple[float, float]:
+    def shown() -> tuple[float, float]:
         found = watch.run("mysql_status")
         return found.one("db_cache_hits_total"), found.one("db_cache_misses_total")
 
-    status = dict(server.execute("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_read%'"))
-    hits, misses = counters()
-    asked = int(status["Innodb_buffer_pool_read_requests"])
-    assert misses == pytest.approx(int(status["Innodb_buffer_pool_reads"]), abs=20)
-    assert hits == pytest.approx(asked - misses, rel=0.05)
+    def counted() -> tuple[int, int]:
+        status = dict(server.execute("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_read%'"))
+        return int(status["Innodb_buffer_pool_read_requests"]), int(status["Innodb_buffer_pool_reads"])
+
+    # A fresh MariaDB has read more pages than anybody has asked for.
+    while (before := counted())[0] <= before[1]:
+        server.execute(f"SELECT COUNT(*) FROM {table}")
+    hits, misses = shown()
+    after = counted()
+    assert before[1] <= misses <= after[1]
+    assert before[0] - after[1] <= hits <= after[0] - before[1]
     for _ in range(20):
         server.execute(f"SELECT COUNT(*) FROM {table}")
-    assert counters()[0] > hits
+    assert shown()[0] > hits
 
 
 def test_a_schema_and_its_project(server: DatabaseServer) -> None:

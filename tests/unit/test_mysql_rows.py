@@ -9,7 +9,7 @@ import pytest
 from exporter.collectors.mysql.binlog import summed as binlog_summed
 from exporter.collectors.mysql.replica_status import understood
 from exporter.collectors.mysql.schema_sizes import schema_of
-from exporter.collectors.mysql.status import Refusals, derived
+from exporter.collectors.mysql.status import Differences, derived
 from exporter.collectors.mysql.transactions import Outcomes
 from exporter.collectors.mysql.values import number
 from exporter.config.model import ServerConfig
@@ -76,13 +76,13 @@ def test_of_commits_and_what_was_written_the_one_that_grew_more_counts() -> None
     assert told(outcomes, "status", commits=1, written=202, rollbacks=0) == {"commit": 211, "rollback": 2}
 
 
-def refused(counters: dict[str, int], state: Refusals, flavor: str = "mysql") -> dict[str, Any]:
+def refused(counters: dict[str, int], state: Differences, flavor: str = "mysql") -> dict[str, Any]:
     rows = state.feed(derived(Rows(("n", "v"), [(k, str(v)) for k, v in counters.items()]), context(flavor)), context())
     return {row["reason"]: row["refused"] for row in rows.dicts() if row["refused"] is not None}
 
 
 def test_refusals_are_counted_once_and_never_fall() -> None:
-    state = Refusals()
+    state = Differences()
     assert refused({"Aborted_connects": 10, "Connection_errors_max_connections": 4}, state)["login"] == 6
     # One counter is ahead of the other for a moment.
     assert refused({"Aborted_connects": 10, "Connection_errors_max_connections": 5}, state)["login"] == 6
@@ -91,7 +91,7 @@ def test_refusals_are_counted_once_and_never_fall() -> None:
 
 
 def test_failed_logins_are_the_server_s_own_count_also_after_a_failover() -> None:
-    state = Refusals()
+    state = Differences()
     refused({"Aborted_connects": 10, "Connection_errors_max_connections": 4}, state)
     state.rebase()
     assert refused({"Aborted_connects": 10, "Connection_errors_max_connections": 4}, state)["login"] == 6
@@ -101,15 +101,27 @@ def test_failed_logins_are_the_server_s_own_count_also_after_a_failover() -> Non
 
 def test_mariadb_does_not_know_whom_a_full_server_refused() -> None:
     counters = {"Aborted_connects": 3, "Connection_errors_max_connections": 0}
-    found = refused(counters, Refusals(), "mariadb")
+    found = refused(counters, Differences(), "mariadb")
     assert found["login"] == 3
     assert "max_connections" not in found
 
 
-def test_cache_hits_are_not_negative() -> None:
-    for asked, read, hits in ((10, 3, 7), (3, 10, 0)):
-        rows = Rows(("n", "v"), [("Innodb_buffer_pool_read_requests", asked), ("Innodb_buffer_pool_reads", read)])
-        assert derived(rows, context()).dicts()[0]["cache_hits"] == hits
+def test_cache_hits_are_neither_negative_nor_ever_fall() -> None:
+    state = Differences()
+
+    def hits(asked: int, read: int) -> Any:
+        counters = {"Innodb_buffer_pool_read_requests": asked, "Innodb_buffer_pool_reads": read}
+        rows = derived(Rows(("n", "v"), list(counters.items())), context())
+        return state.feed(rows, context()).dicts()[0]["cache_hits"]
+
+    # MariaDB reads pages before anybody has asked for one.
+    assert hits(3, 10) == 0
+    assert hits(30, 10) == 20
+    # One counter is ahead of the other for a moment.
+    assert hits(31, 15) == 20
+    assert hits(40, 15) == 25
+    # The server was restarted.
+    assert hits(5, 2) == 3
 
 
 @pytest.mark.parametrize(

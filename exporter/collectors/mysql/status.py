@@ -83,9 +83,6 @@ def derived(rows: Rows, context: Context) -> Rows:
     In every block the rows of the others have neither label nor value, and merge away.
     """
     status = {str(name).lower(): number(value) for name, value in rows.rows}
-    asked, read = status.get("innodb_buffer_pool_read_requests"), status.get("innodb_buffer_pool_reads")
-    if asked is not None and read is not None:
-        status["cache_hits"] = max(asked - read, 0)
     # MariaDB has the counter but never counts in it; there a full server is told by failed logins alone.
     known = [name for name in _ERRORS if name != "max_connections" or context.facts.flavor != "mariadb"]
     more: list[dict[str, Any]] = [
@@ -100,34 +97,50 @@ def derived(rows: Rows, context: Context) -> Rows:
     return Rows.of((*status, *labelled), [status, *more])
 
 
-class Refusals:
-    """Failed logins less refusals for want of a slot, which MySQL counts among them: the server's own count.
+class Difference:
+    """One counter of the server less another, never falling while the first does not.
 
-    It goes on where it was when the exporter is started anew, so nothing is a baseline. The two counters don't move at
-    the same moment, so their difference may fall for an instant; it is held then, since Prometheus would take a fall
-    for a restart and count everything anew.
+    The two don't move at the same moment, so their difference may fall for an instant, which Prometheus would take for
+    a restart and count everything anew: it is held then. It goes on where it was when the exporter is started anew, so
+    nothing is a baseline.
     """
 
     def __init__(self) -> None:
         self._last: float | None = None
-        self._raw = 0.0
+        self._whole = 0.0
+
+    def of(self, whole: float, part: float) -> float:
+        """The difference now."""
+        less = max(whole - part, 0)
+        held = less if self._last is None or whole < self._whole else max(less, self._last)
+        self._last, self._whole = held, whole
+        return held
+
+
+class Differences:
+    """What follows from two counters: failed logins, which MySQL counts together with refusals for want of a slot, and
+    the pages that the buffer pool had.
+    """
+
+    def __init__(self) -> None:
+        self.rebase()
 
     def feed(self, rows: Rows, context: Context) -> Rows:  # noqa: ARG002
-        """Take the rows of `derived`; correct the one of failed logins."""
+        """Correct the rows of `derived`."""
         found = rows.dicts()
+        status = found[0]
+        asked, read = status.get("innodb_buffer_pool_read_requests"), status.get("innodb_buffer_pool_reads")
+        if asked is not None and read is not None:
+            status["cache_hits"] = self._hits.of(asked, read)
         full = next((row["refused"] for row in found if row["reason"] == "max_connections"), None) or 0
         for row in found:
             if row["reason"] == "login" and row["refused"] is not None:
-                raw = row["refused"]
-                less = max(raw - full, 0)
-                held = less if self._last is None or raw < self._raw else max(less, self._last)
-                self._last, self._raw = held, raw
-                row["refused"] = held
-        return Rows.of(rows.columns, found)
+                row["refused"] = self._logins.of(row["refused"], full)
+        return Rows.of((*rows.columns, "cache_hits"), found)
 
     def rebase(self) -> None:
         """Another server answers, with counters of its own."""
-        self._last = None
+        self._hits, self._logins = Difference(), Difference()
 
 
 status = Collector(
@@ -137,7 +150,7 @@ status = Collector(
     when=mysql(8) | mariadb(10, 6),
     queries=(Query(mysql(8) | mariadb(10, 6), f"SHOW GLOBAL STATUS WHERE Variable_name IN ({_NAMES})"),),
     rows=derived,
-    state=Refusals,
+    state=Differences,
     blocks=(
         block(
             *(_native(*entry) for entry in _STATUS),
