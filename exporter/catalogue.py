@@ -41,6 +41,8 @@ def entries() -> list[Entry]:
     found = [
         _entry(measure, part, collector)
         for collector in collectors_by_name().values()
+        # What is read in other databases has the metrics of the collector that reads the connected one.
+        if collector.elsewhere_of is None
         for part in collector.blocks
         for measure in part.measures
     ]

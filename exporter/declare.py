@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -213,6 +213,9 @@ class Collector:
         limit: Rows that `{limit}` allows.
         each_database: Run once in every database of the server; the results are put together, with the name of the
             database in the column `database`. PostgreSQL only.
+        elsewhere: Seconds between runs in the databases that we are not connected to; None leaves them out. The
+            registry makes a second collector of it, `<name>_elsewhere`, for the slow tier. PostgreSQL only.
+        elsewhere_of: Of such a second collector, the name of the first.
         default: Whether it runs unless the config says otherwise.
         grants: Privileges it needs besides those of every account of ours, for `check --grants`.
     """
@@ -229,6 +232,8 @@ class Collector:
     timeout: float = 5.0
     limit: int | None = None
     each_database: bool = False
+    elsewhere: float | None = None
+    elsewhere_of: str | None = None
     default: bool = True
     grants: tuple[str, ...] = ()
 
@@ -245,6 +250,8 @@ class Collector:
             raise DeclarationError(
                 f"collector {self.name}: work in every database belongs to the slow tier: give every="
             )
+        if self.elsewhere is not None and self.each_database:
+            raise DeclarationError(f"collector {self.name}: each_database= goes everywhere already: no elsewhere=")
         if any("{limit}" in query.sql for query in self.queries) and self.limit is None:
             raise DeclarationError(f"collector {self.name}: its SQL says {{limit}}, so give limit=")
 
@@ -252,9 +259,27 @@ class Collector:
         """All measures of all blocks."""
         return [measure for part in self.blocks for measure in part.measures]
 
+    def derived(self) -> Collector | None:
+        """The collector for the databases that this one, which reads the connected one alone, doesn't see."""
+        if self.elsewhere is None:
+            return None
+        return replace(
+            self,
+            name=f"{self.name}_elsewhere",
+            about=f"What {self.name} reads, in the databases that the exporter is not connected to.",
+            every=self.elsewhere,
+            each_database=True,
+            elsewhere=None,
+            elsewhere_of=self.name,
+        )
+
     @property
     def note(self) -> str:
         """What HELP adds where the numbers are not of the moment of the scrape."""
+        seconds = self.every if self.elsewhere_of else self.elsewhere
+        if seconds is not None:
+            # Both collectors feed one family, so both say the same.
+            return f" In other databases than the connected one read in the background, every {seconds:g} s."
         if self.every is None:
             return ""
         return f" Read in the background, every {self.every:g} s unless the config says otherwise."

@@ -23,6 +23,10 @@ def collectors_by_name() -> Mapping[str, Collector]:
         for value in vars(importlib.import_module(info.name)).values():
             if isinstance(value, Collector) and found.setdefault(value.name, value) is not value:
                 raise DeclarationError(f"two collectors are named {value.name}; one of them is in {info.name}")
+    for collector in list(found.values()):
+        second = collector.derived()
+        if second is not None and found.setdefault(second.name, second) is not second:
+            raise DeclarationError(f"two collectors are named {second.name}")
     return MappingProxyType(dict(sorted(found.items())))
 
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 
 from exporter.catalogue import Entry, entries
+from exporter.declare import Collector
 from exporter.registry import collectors_by_name
 
 _INTRODUCTION = """\
@@ -38,18 +39,22 @@ def reference() -> str:
     parts.append("## What all engines share\n\nWhere there is more than one source the collectors below say which.\n")
     parts.append(_shared([entry for entry in found if entry.name.startswith("db_")]))
     for collector in collectors_by_name().values():
-        parts.append(
-            f"## {collector.name}\n\n{collector.about} {_schedule(collector.every, default=collector.default)}\n"
-        )
+        if collector.elsewhere_of is not None:
+            continue
+        parts.append(f"## {collector.name}\n\n{collector.about} {_schedule(collector)}\n")
         parts.append(_table(entry for entry in found if entry.collector == collector.name))
     parts.append("## The exporter itself\n\nAlways there, also while a server is down.\n")
     parts.append(_table(entry for entry in found if not entry.collector))
     return "\n".join(parts)
 
 
-def _schedule(every: float | None, *, default: bool) -> str:
+def _schedule(collector: Collector) -> str:
+    every = collector.every
     when = "Runs at every scrape" if every is None else f"Runs every {every:g} seconds in the background"
-    return when + ("." if default else ", once it is switched on in the config.")
+    second = collector.derived()
+    if second is not None:
+        when += f", in other databases than the connected one as `{second.name}` every {second.every:g} seconds"
+    return when + ("." if collector.default else ", once it is switched on in the config.")
 
 
 def _shared(found: Sequence[Entry]) -> str:

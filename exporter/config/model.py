@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -173,6 +173,11 @@ class CollectorSettings(Model):
     def _switch(cls, data: Any) -> Any:
         """`name: true` and `name: false` are switches."""
         return {"enabled": data} if isinstance(data, bool) else data
+
+    def over(self, base: Self) -> Self:
+        """These, and what they don't say from `base`, but for its interval."""
+        said = base.model_dump(exclude_none=True, exclude={"every"}) | self.model_dump(exclude_none=True)
+        return self.model_construct(**said)
 
 
 class Timeouts(Model):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from exporter.engines.base import Session
 from exporter.engines.deadline import Deadline
 from exporter.exposition.render import render
 from exporter.facts import Facts
-from exporter.failure import Failure, NoDatabase, Reason
+from exporter.failure import Failure, Reason
 from exporter.gates import Miss
 from exporter.polling.snapshot import Snapshot, State
 
@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 DEFAULT_SETTINGS = CollectorSettings()
 # The account can't read it, or it isn't installed: no failure unless the collector was asked for by name.
 SOFT = frozenset({Reason.PERMISSION, Reason.MISSING_EXTENSION})
-# When connecting: it is the whole server, not one of its databases.
-_GONE = frozenset({Reason.CONNECT, Reason.DNS, Reason.STARTING, Reason.TIMEOUT})
 
 
 @dataclass(slots=True)
@@ -88,6 +86,8 @@ class Task:
     def of(collector: Collector, config: ServerConfig) -> Task:
         """The task of a collector on a server."""
         settings = config.collectors.get(collector.name, DEFAULT_SETTINGS)
+        if collector.elsewhere_of:
+            settings = settings.over(config.collectors.get(collector.elsewhere_of, DEFAULT_SETTINGS))
         return Task(collector, settings, collector.state() if collector.state else None)
 
     @property
@@ -172,7 +172,12 @@ def _number(value: Any) -> Any:
         return value
 
 
-def _fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: Deadline) -> Rows:
+def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: Deadline) -> Rows:
+    """The rows of a task's query.
+
+    Raises:
+        Failure: It did not work; with `broken` the session is of no more use.
+    """
     sql = task.collector.sql(query, facts, task.settings.limit)
     with task.cost.of(session):
         try:
@@ -198,54 +203,11 @@ def read(task: Task, session: Session, facts: Facts, deadline: Deadline) -> Read
     if miss is not None or query is None:
         return task.unsupported(miss or Miss("needs another server"))
     try:
-        return Reading(_fetch(task, query, session, facts, deadline.within(task.timeout)), started)
+        return Reading(fetch(task, query, session, facts, deadline.within(task.timeout)), started)
     except Failure as failure:
         if failure.broken:
             raise
         return task.fail(failure, started)
-
-
-def read_each_database(
-    task: Task,
-    databases: list[str],
-    session_in: Callable[[str], AbstractContextManager[Session]],
-    facts: Facts,
-    deadline: Deadline,
-) -> Reading | Snapshot:
-    """Run a task's query in every database, one short session after another, and put the rows together.
-
-    A database that fails leaves the others' series intact; a database that was dropped meanwhile is no failure.
-    """
-    started = time.monotonic()
-    query = task.collector.query(facts)
-    miss = task.miss(facts)
-    if miss is not None or query is None:
-        return task.unsupported(miss or Miss("needs another server"))
-    columns: tuple[str, ...] | None = None
-    rows: list[tuple[Any, ...]] = []
-    problem: Failure | None = None
-    for database in databases:
-        connected = False
-        try:
-            with session_in(database) as session:
-                connected = True
-                found = _fetch(task, query, session, facts, deadline.within(task.timeout))
-        except NoDatabase:
-            continue
-        except Failure as failure:
-            if deadline.passed or (failure.reason in _GONE and not connected):
-                # The server has gone or is silent: to ask for each of its databases would be to wait for each.
-                problem = failure
-                break
-            problem = problem or Failure(failure.reason, f"in database {database}: {failure.message}", fix=failure.fix)
-            continue
-        columns = ("database", *found.columns)
-        rows.extend((database, *row) for row in found.rows)
-    if columns is not None:
-        return Reading(Rows(columns, rows), started, problem)
-    if problem is not None:
-        return task.fail(problem, started)
-    return Snapshot(task.name, State.OK, started, time.monotonic() - started)
 
 
 def finish(task: Task, reading: Reading, config: ServerConfig, facts: Facts, budget: int) -> Snapshot:

@@ -15,7 +15,8 @@ from exporter.facts import Facts
 from exporter.failure import Failure, Reason
 from exporter.polling.backoff import Breaker
 from exporter.polling.flight import Flight
-from exporter.polling.runs import SOFT, Reading, Task, finish, read, read_each_database
+from exporter.polling.rounds import read_each_database
+from exporter.polling.runs import SOFT, Reading, Task, finish, read
 from exporter.polling.sessions import Sessions
 from exporter.polling.snapshot import Snapshot, State
 
@@ -129,15 +130,18 @@ class Watched:
             self._record_all(tasks, Snapshot("", State.PAUSED, time.monotonic()))
             return
         waiting: list[Task] = []
+        rounds: dict[float, list[Task]] = {}
         for task in tasks:
             if not task.enabled:
                 self._record(task, Snapshot(task.name, State.DISABLED, time.monotonic()))
             elif self._suspended(task) is not None:
                 continue
             elif task.collector.each_database:
-                self._run_each_database(task)
+                rounds.setdefault(task.every or 0.0, []).append(task)
             else:
                 waiting.append(task)
+        for every in sorted(rounds):
+            self._round(rounds[every])
         while waiting:
             started = time.monotonic()
             try:
@@ -180,18 +184,25 @@ class Watched:
             if failure.reason is Reason.TIMEOUT:
                 self.engine.cancel(self.config, session, Deadline.after(self.config.timeouts.connect))
 
-    def _run_each_database(self, task: Task) -> None:
+    def _round(self, tasks: Sequence[Task]) -> None:
+        """Run tasks of one interval in every database."""
         started = time.monotonic()
         generation = self.sessions.generation
         try:
             with self.sessions.side(Deadline.after(BACKGROUND_SECONDS)) as (session, facts):
                 found = self.engine.databases(session, Deadline.after(BACKGROUND_SECONDS))
-            databases = [name for name in found if self.config.databases.matches(name)]
-            whole = Deadline.after(max(BACKGROUND_SECONDS, (task.every or 0.0) / 2))
-            reading = read_each_database(task, databases, lambda name: self.sessions.side_in(name, whole), facts, whole)
-            self._keep(task, reading, generation, facts)
         except Failure as failure:
-            self._record(task, task.fail(failure, started))
+            for task in tasks:
+                self._record(task, task.fail(failure, started))
+            return
+        databases = [name for name in found if self.config.databases.matches(name)]
+        whole = Deadline.after(max(BACKGROUND_SECONDS, (tasks[0].every or 0.0) / 2))
+        readings = read_each_database(tasks, databases, lambda name: self.sessions.side_in(name, whole), facts, whole)
+        for task in tasks:
+            try:
+                self._keep(task, readings[task.name], generation, facts)
+            except Failure as failure:
+                self._record(task, task.fail(failure, started))
 
     def _keep(
         self,

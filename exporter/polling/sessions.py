@@ -25,6 +25,8 @@ FACTS_SECONDS = 300.0
 SESSION_SECONDS = (1800.0, 3600.0)
 # How long background work trusts the scrapes to find out that a server is back.
 SCRAPED_SECONDS = 60.0
+# DROP DATABASE gives up after five seconds if somebody is still in the database, so nobody of ours stays that long.
+VISIT_STATEMENT_SECONDS = 3.2
 _PAUSES = (0.1, 0.4)
 _AUTH_BACKOFF_SECONDS = 60.0
 _CONNECT_BACKOFF_SECONDS = 5.0
@@ -56,6 +58,7 @@ class Sessions:
         """`forget` drops what others know of the server that no longer answers."""
         self.config = config
         self.engine = engine
+        self._visiting = _hurried(config)
         self.facts: Facts | None = None
         self.up: bool | None = None
         self.failure: Failure | None = None
@@ -217,7 +220,7 @@ class Sessions:
         started = time.monotonic()
         try:
             session = self.engine.connect(
-                self.config,
+                self.config if database is None else self._visiting,
                 deadline.within(self.config.timeouts.connect),
                 database=database,
                 facts=self.facts,
@@ -269,3 +272,9 @@ class Sessions:
         self.facts = None
         self.generation += 1
         self._forget()
+
+
+def _hurried(config: ServerConfig) -> ServerConfig:
+    """The config for sessions in other databases."""
+    most = min(config.timeouts.statement, VISIT_STATEMENT_SECONDS)
+    return config.model_copy(update={"timeouts": config.timeouts.model_copy(update={"statement": most})})

@@ -109,6 +109,8 @@ class Watch:
         columns: tuple[str, ...] = ("database",)
         rows: list[tuple[Any, ...]] = []
         for database in self.engine.databases(self.session, Deadline.after(10)):
+            if collector.elsewhere_of and database == facts.database:
+                continue
             session = self.engine.connect(self.config, Deadline.after(10), database=database)
             try:
                 found = session.run(sql, Deadline.after(collector.timeout))

@@ -64,7 +64,11 @@ def _list(names: tuple[str, ...]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-_ALL_SETTINGS = f"SELECT name, current_setting(name) FROM pg_settings WHERE name IN ({_list(_SETTINGS)})"
+# A pooler may know the database under another name, so its own is asked for.
+_ALL_SETTINGS = f"""
+SELECT name, current_setting(name) FROM pg_settings WHERE name IN ({_list(_SETTINGS)})
+UNION ALL SELECT 'database', current_database()
+"""
 _ALL_GRANTS = f"""
 SELECT rolname FROM pg_roles WHERE rolname IN ({_list(_GRANTS)}) AND pg_has_role(oid, 'USAGE')
 UNION ALL SELECT 'superuser' WHERE current_setting('is_superuser') = 'on'
@@ -126,7 +130,7 @@ def learn(session: PostgresSession, identity: Identity, deadline: Deadline) -> F
         version=(number // 10_000, number % 10_000),
         version_text=settings["server_version"],
         identity=identity,
-        database=session.login.database,
+        database=settings.pop("database"),
         extensions=MappingProxyType(extensions),
         preloaded=_libraries(settings.get("shared_preload_libraries")),
         account=identifier(session.login.user),

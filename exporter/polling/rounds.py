@@ -1,0 +1,104 @@
+"""Rounds through the databases of a server: each is entered once for all collectors that are due in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from exporter.declare import Query, Rows
+from exporter.engines.base import Session
+from exporter.engines.deadline import Deadline
+from exporter.facts import Facts
+from exporter.failure import Failure, NoDatabase, Reason
+from exporter.gates import Miss
+from exporter.polling.runs import Reading, Task, fetch
+from exporter.polling.sessions import VISIT_STATEMENT_SECONDS
+from exporter.polling.snapshot import Snapshot, State
+
+# A visit is short (see VISIT_STATEMENT_SECONDS): statements are begun in its first second only, and the next visit
+# waits in front of a DROP DATABASE, not in its way.
+BEGIN_SECONDS = 1.0
+# When connecting: it is the whole server, not one of its databases.
+_GONE = frozenset({Reason.CONNECT, Reason.DNS, Reason.STARTING, Reason.TIMEOUT})
+
+SessionIn = Callable[[str], AbstractContextManager[Session]]
+
+
+class _Gathered:
+    """What one task has from the databases visited so far."""
+
+    def __init__(self, task: Task, query: Query) -> None:
+        self.task = task
+        self.query = query
+        self.columns: tuple[str, ...] | None = None
+        self.rows: list[tuple[Any, ...]] = []
+        self.problem: Failure | None = None
+
+    def read(self, database: str, session: Session, facts: Facts, deadline: Deadline) -> None:
+        time_left = deadline.within(min(self.task.timeout, VISIT_STATEMENT_SECONDS))
+        found = fetch(self.task, self.query, session, facts, time_left)
+        self.columns = ("database", *found.columns)
+        self.rows.extend((database, *row) for row in found.rows)
+
+    def failed(self, database: str, failure: Failure) -> None:
+        if self.problem is None:
+            self.problem = Failure(failure.reason, f"in database {database}: {failure.message}", fix=failure.fix)
+
+    def outcome(self, started: float) -> Reading | Snapshot:
+        if self.columns is not None:
+            return Reading(Rows(self.columns, self.rows), started, self.problem)
+        if self.problem is not None:
+            return self.task.fail(self.problem, started)
+        return Snapshot(self.task.name, State.OK, started, time.monotonic() - started)
+
+
+def read_each_database(
+    tasks: Iterable[Task],
+    databases: Sequence[str],
+    session_in: SessionIn,
+    facts: Facts,
+    deadline: Deadline,
+) -> dict[str, Reading | Snapshot]:
+    """Run the tasks' queries in every database, one short session after another; by task the rows put together.
+
+    A database that fails leaves the others' series intact; a database that was dropped meanwhile is no failure.
+    """
+    started = time.monotonic()
+    outcomes: dict[str, Reading | Snapshot] = {}
+    gathered: list[_Gathered] = []
+    for task in tasks:
+        query, miss = task.collector.query(facts), task.miss(facts)
+        if miss is not None or query is None:
+            outcomes[task.name] = task.unsupported(miss or Miss("needs another server"))
+        else:
+            gathered.append(_Gathered(task, query))
+    for database in databases:
+        here = [one for one in gathered if not (one.task.collector.elsewhere_of and database == facts.database)]
+        if not _visit(database, here, session_in, facts, deadline):
+            break
+    return outcomes | {one.task.name: one.outcome(started) for one in gathered}
+
+
+def _visit(database: str, waiting: list[_Gathered], session_in: SessionIn, facts: Facts, deadline: Deadline) -> bool:
+    """Read what is due in one database; whether it is worth going on to the next."""
+    while waiting:
+        try:
+            with session_in(database) as session:
+                entered = time.monotonic()
+                while waiting and not session.closed and time.monotonic() - entered < BEGIN_SECONDS:
+                    one = waiting.pop(0)
+                    try:
+                        one.read(database, session, facts, deadline)
+                    except Failure as failure:
+                        one.failed(database, failure)
+        except NoDatabase:
+            return True
+        except Failure as failure:
+            gone = failure.reason in _GONE
+            for one in waiting:
+                one.failed(database, failure)
+            # The server has gone or is silent: to ask for each of its databases would be to wait for each.
+            return not gone and not deadline.passed
+    return not deadline.passed
