@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from exporter.declare import Block, Collector, Kind, Measure
 from exporter.exposition import process, selfmetrics
 from exporter.gates import ANY
 from exporter.registry import collectors_by_name
 
+T = TypeVar("T")
 PROCESS = "the exporter itself, on /metrics"
 
 
@@ -18,7 +20,7 @@ class Entry:
     """One metric as one block declares it.
 
     Attributes:
-        name: Its full name.
+        name: Its full name; with `*` at the end what the server calls things completes it.
         kind: counter, gauge or histogram.
         help: A sentence.
         labels: Besides `server`, which all have but those of the process, and `engine` on db_* metrics.
@@ -70,10 +72,18 @@ def metric_names() -> Mapping[str, frozenset[str]]:
     return {name: frozenset(labels) for name, labels in sorted(names.items())}
 
 
+def labels_of(name: str, names: Mapping[str, T]) -> T | None:
+    """What `names` has for a metric, by its name or by that of the metrics it is one of (`pg_settings_*`)."""
+    if name in names:
+        return names[name]
+    return next((kept for start, kept in names.items() if start[-1] == "*" and name.startswith(start[:-1])), None)
+
+
 def _entry(measure: Measure, part: Block, collector: Collector) -> Entry:
     gates = [str(gate) for gate in (collector.when, part.when, measure.when) if gate is not ANY]
     # A narrower gate of the same flavor says it all; keep each sentence once.
     where = ", ".join(dict.fromkeys(gates)) or "any server"
     labels = tuple(part.labels)
     help_text = measure.help + collector.note
-    return Entry(measure.name, measure.kind, help_text, labels, where, collector.name, measure.drop_in)
+    name = measure.name if part.named_by is None else measure.name + "*"
+    return Entry(name, measure.kind, help_text, labels, where, collector.name, measure.drop_in)

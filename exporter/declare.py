@@ -155,12 +155,15 @@ class Block:
         merge: What happens to rows with equal labels: `drop` keeps the first and counts the others, the other
             three make one of them.
         when: On which servers the block applies.
+        named_by: Column whose text completes the names of the measures, which end with `_`: one metric for each text
+            that it has, as pg_settings_work_mem_bytes of the measure pg_settings_. NULL leaves the row out.
     """
 
     measures: tuple[Measure, ...]
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     merge: Merge = "drop"
     when: Gate = ANY
+    named_by: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "measures", tuple(self.measures))
@@ -168,6 +171,9 @@ class Block:
         for label in self.labels:
             if not _LABEL.match(label) or label.startswith("__") or label in RESERVED_LABELS:
                 raise DeclarationError(f"{self.measures[0].name}: {label!r} can't be a label of a collector")
+        for measure in self.measures:
+            if measure.name.endswith("_") != (self.named_by is not None):
+                raise DeclarationError(f"{measure.name}: the name ends with _ if a column completes it, and only then")
 
 
 def block(
@@ -175,10 +181,11 @@ def block(
     labels: Mapping[str, str] | Sequence[str] = (),
     merge: Merge = "drop",
     when: Gate = ANY,
+    named_by: str | None = None,
 ) -> Block:
     """A block; labels given as a sequence are columns of the same name."""
     mapping = dict(labels) if isinstance(labels, Mapping) else {label: label for label in labels}
-    return Block(measures, mapping, merge, when)
+    return Block(measures, mapping, merge, when, named_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +312,8 @@ class Collector:
                 continue
             for column in part.labels.values():
                 wanted.setdefault(column, column)
+            if part.named_by is not None:
+                wanted.setdefault(part.named_by, part.named_by)
             for measure in part.measures:
                 if not measure.when.passes(facts):
                     continue

@@ -7,14 +7,18 @@ value that can't be printed is left out and counted.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.declare import Block, Collector, Context, Kind, Measure, Rows
+from exporter.declare import Block, Collector, Context, Kind, Measure, Parse, Rows
 from exporter.facts import Facts
 from exporter.failure import Failure, Reason
+
+# What a name may be completed by: what the name of a metric may hold.
+_SUFFIX = re.compile(r"[a-zA-Z0-9_]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +119,31 @@ def render_blocks(
     for part in blocks:
         if facts is not None and not part.when.passes(facts):
             continue
-        for family in _block(part, rows, server, engine, facts, left, dropped, note):
-            families.append(family)
-            if left is not None:
-                left -= family.series
+        for suffix, some in _by_name(part, rows, dropped):
+            for family in _block(part, some, server, engine, facts, left, dropped, note, suffix):
+                families.append(family)
+                if left is not None:
+                    left -= family.series
     return Rendered(tuple(families), sum(family.series for family in families), dict(dropped))
+
+
+def _by_name(part: Block, rows: Rows, dropped: Counter[str]) -> Iterable[tuple[str, Rows]]:
+    """What completes the names of a block's measures, with the rows it stands in."""
+    if part.named_by is None:
+        return [("", rows)]
+    if part.named_by not in rows.columns:
+        raise Failure(Reason.ERROR, f"the result has no column {part.named_by}, which names need")
+    place = rows.columns.index(part.named_by)
+    groups: dict[str, list[tuple[Any, ...]]] = {}
+    for row in rows.rows:
+        suffix = row[place]
+        if suffix is None:
+            continue
+        if isinstance(suffix, str) and _SUFFIX.match(suffix):
+            groups.setdefault(suffix, []).append(row)
+        else:
+            dropped["value"] += len(part.measures)
+    return [(suffix, Rows(rows.columns, group)) for suffix, group in groups.items()]
 
 
 def _block(
@@ -131,6 +155,7 @@ def _block(
     budget: int | None,
     dropped: Counter[str],
     note: str,
+    suffix: str,
 ) -> Iterable[Family]:
     position = {column: index for index, column in enumerate(rows.columns)}
     missing = [column for column in part.labels.values() if column not in position]
@@ -161,10 +186,13 @@ def _block(
                 shared = _label_texts(values, labels, f'{server_label(server)},engine="{escape(engine)}"')
             texts = shared
         column = [row[index] for row in values]
-        writer = _histogram_lines if measure.kind == "histogram" else _lines
-        lines = writer(measure, texts, column, dropped)
+        name = measure.name + suffix
+        if measure.kind == "histogram":
+            lines = _histogram_lines(name, texts, column, dropped)
+        else:
+            lines = _lines(name, measure.parse, texts, column, dropped)
         if lines:
-            yield Family(measure.name, measure.kind, measure.help + note, "".join(lines), len(lines))
+            yield Family(name, measure.kind, measure.help + note, "".join(lines), len(lines))
 
 
 def _label_texts(rows: Sequence[tuple[Any, ...]], labels: Sequence[tuple[str, int]], prefix: str) -> list[str]:
@@ -214,8 +242,9 @@ def _unique(
     return merged, list(groups)
 
 
-def _lines(measure: Measure, labels: Sequence[str], values: Sequence[Any], dropped: Counter[str]) -> list[str]:
-    name, parse = measure.name, measure.parse
+def _lines(
+    name: str, parse: Parse | None, labels: Sequence[str], values: Sequence[Any], dropped: Counter[str]
+) -> list[str]:
     lines: list[str] = []
     add = lines.append
     for label, raw in zip(labels, values, strict=True):
@@ -233,10 +262,7 @@ def _lines(measure: Measure, labels: Sequence[str], values: Sequence[Any], dropp
     return lines
 
 
-def _histogram_lines(
-    measure: Measure, labels: Sequence[str], values: Sequence[Any], dropped: Counter[str]
-) -> list[str]:
-    name = measure.name
+def _histogram_lines(name: str, labels: Sequence[str], values: Sequence[Any], dropped: Counter[str]) -> list[str]:
     lines: list[str] = []
     for label, value in zip(labels, values, strict=True):
         if value is None:

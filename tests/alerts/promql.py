@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import promql_parser as promql
 
-from exporter.catalogue import metric_names
+from exporter.catalogue import labels_of, metric_names
 
 # Prometheus adds these to every series, and makes these series itself.
 TARGET_LABELS = {"job", "instance"}
@@ -61,14 +61,15 @@ def ask(expr: str) -> Asked:
 
 def unknown(asked: Asked, known: dict[str, set[str]]) -> list[str]:
     """Metrics and labels that nothing exposes, as sentences."""
-    complaints = [f"no metric {name}" for name in asked.metrics if name not in known]
+    found = {name: labels_of(name, known) for name in asked.metrics}
+    complaints = [f"no metric {name}" for name, labels in found.items() if labels is None]
     complaints += [
         f"{name} has no label {label}"
-        for name, labels in asked.metrics.items()
-        if name in known
-        for label in sorted(labels - known[name])
+        for name, labels in found.items()
+        if labels is not None
+        for label in sorted(asked.metrics[name] - labels)
     ]
-    possible = set[str]().union(TARGET_LABELS, *(known.get(name, set()) for name in asked.metrics))
+    possible = set[str]().union(TARGET_LABELS, *(labels or set() for labels in found.values()))
     complaints += [f"none of {sorted(asked.metrics)} has a label {label}" for label in asked.grouped_by - possible]
     return complaints
 

@@ -233,3 +233,18 @@ def test_a_counter_without_total_is_a_counter_in_text_and_unknown_in_openmetrics
         "pg_native": ("unknown", "pg_native"),
         "ours": ("counter", "ours_total"),
     }
+
+
+def test_a_column_completes_the_names_of_metrics() -> None:
+    named = block(gauge("x_", "value", help="It."), labels=("at",), named_by="what")
+    rows = [("a_bytes", "1", 1), ("B", "1", 2), ("a_bytes", "2", 3), (None, "1", 4), ("no-name", "1", 5)]
+    done = rendered([named], ("what", "at", "value"), rows, budget=2)
+    assert [(family.name, family.series) for family in done.families] == [("x_a_bytes", 2)]
+    assert done.dropped == {"value": 1, "budget": 1}
+    whole = rendered([named], ("what", "at", "value"), rows)
+    assert [family.text for family in whole.families] == [
+        'x_a_bytes{server="s",at="1"} 1\nx_a_bytes{server="s",at="2"} 3\n',
+        'x_B{server="s",at="1"} 2\n',
+    ]
+    with pytest.raises(Failure, match="no column what"):
+        rendered([named], ("at", "value"), [])

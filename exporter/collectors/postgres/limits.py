@@ -1,7 +1,7 @@
 """How many connections the server takes, and how many of them are kept for administrators."""
 
 from exporter.collectors.vocabulary import shared
-from exporter.declare import Collector, Query, block, gauge
+from exporter.declare import Collector, Query, block
 from exporter.gates import pg
 
 limits = Collector(
@@ -12,7 +12,7 @@ limits = Collector(
         Query(
             pg(13),
             """
-            SELECT total, superuser, reserved, superuser + coalesce(reserved, 0) AS closed
+            SELECT total, superuser + coalesce(reserved, 0) AS closed
             FROM (SELECT current_setting('max_connections')::int AS total,
                          current_setting('superuser_reserved_connections')::int AS superuser,
                          current_setting('reserved_connections', true)::int AS reserved) settings""",
@@ -20,16 +20,6 @@ limits = Collector(
     ),
     blocks=(
         block(
-            gauge("pg_settings_max_connections", "total", help="max_connections.", drop_in=True),
-            gauge(
-                "pg_settings_superuser_reserved_connections",
-                "superuser",
-                help="superuser_reserved_connections.",
-                drop_in=True,
-            ),
-            gauge(
-                "pg_settings_reserved_connections", "reserved", help="reserved_connections.", when=pg(16), drop_in=True
-            ),
             shared("db_connections_max", "total"),
             shared("db_connections_reserved", "closed"),
         ),
