@@ -49,44 +49,78 @@ def peak_rss_bytes(pid: int) -> int:
 
 @dataclass
 class Figures:
-    """What was measured of one exporter.
+    """An exporter under measurement, on a server of its own, so that whatever the server does is its work.
 
     Attributes:
         name: The exporter's.
         url: Of its page.
         pid: Its process.
+        postmaster: The first process of its server.
         seconds: Time of each scrape.
-        exporter_cpu: Its CPU seconds over all scrapes.
+        exporter_cpu: Its CPU seconds from `start` to `end`, between the scrapes too.
         server_cpu: The database server's, meanwhile.
-        size: Bytes of a page.
-        series: Samples of a page.
         peak: The most memory it ever had resident, in bytes.
+        body: The last page.
     """
 
     name: str
     url: str
     pid: int
+    postmaster: int
     seconds: list[float] = field(default_factory=list)
     exporter_cpu: float = 0.0
     server_cpu: float = 0.0
-    size: int = 0
-    series: int = 0
     peak: int = 0
+    body: bytes = b""
 
-    def scrape(self, server: int) -> None:
-        """Scrape once, with what it costs on both sides; `server` is the database's first process."""
-        before = cpu_seconds([self.pid]), cpu_seconds(tree(server))
+    def start(self) -> None:
+        """Begin to count."""
+        self.seconds.clear()
+        self.exporter_cpu, self.server_cpu = -cpu_seconds([self.pid]), -cpu_seconds(tree(self.postmaster))
+
+    def scrape(self) -> None:
+        """Scrape once, without compression."""
         started = time.perf_counter()
         with urllib.request.urlopen(self.url, timeout=120) as response:
-            body = response.read()
+            self.body = response.read()
         self.seconds.append(time.perf_counter() - started)
-        # A session that ends hands its time to the server's first process a moment later.
-        time.sleep(0.2)
-        self.exporter_cpu += cpu_seconds([self.pid]) - before[0]
-        self.server_cpu += cpu_seconds(tree(server)) - before[1]
-        self.size = len(body)
-        self.series = sum(1 for line in body.splitlines() if line and not line.startswith(b"#"))
+
+    def end(self) -> None:
+        """Count no further."""
+        self.exporter_cpu += cpu_seconds([self.pid])
+        self.server_cpu += cpu_seconds(tree(self.postmaster))
+        self.peak = peak_rss_bytes(self.pid)
 
     def quantile(self, q: float) -> float:
         """A quantile of the scrapes' times."""
         return statistics.quantiles(self.seconds, n=100, method="inclusive")[round(q * 100) - 1]
+
+    def per_scrape(self) -> dict[str, float]:
+        """What a reader compares, by the title of its column."""
+        scrapes = len(self.seconds)
+        return {
+            "p50, ms": self.quantile(0.5) * 1000,
+            "p99, ms": self.quantile(0.99) * 1000,
+            "exporter CPU, ms": self.exporter_cpu / scrapes * 1000,
+            "server CPU, ms": self.server_cpu / scrapes * 1000,
+            "peak RSS, MiB": self.peak / 2**20,
+            "page, KiB": len(self.body) / 1024,
+            "series": float(len(self.samples())),
+        }
+
+    def samples(self) -> list[bytes]:
+        """The lines of the last page that are samples."""
+        return [line for line in self.body.splitlines() if line and not line.startswith(b"#")]
+
+    def names(self) -> set[str]:
+        """The metrics on the last page, without those of the process itself."""
+        found = {line.partition(b" ")[0].partition(b"{")[0].decode() for line in self.samples()}
+        return {name for name in found if not name.startswith(_OF_THE_PROCESS)}
+
+    def left_out(self) -> float:
+        """Series that our page says it left out."""
+        prefix = b"database_exporter_series_dropped_total"
+        return sum(float(line.rpartition(b" ")[2]) for line in self.samples() if line.startswith(prefix))
+
+
+_OF_THE_PROCESS = ("go_", "process_", "promhttp_", "python_", "postgres_exporter_", "pg_exporter_", "pg_scrape_")

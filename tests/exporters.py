@@ -73,11 +73,17 @@ def free_port() -> int:
 class Exporter:
     """A running `database-exporter serve`."""
 
-    def __init__(self, directory: Path, config: Mapping[str, Any] | None, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        config: Mapping[str, Any] | None,
+        env: Mapping[str, str] | None = None,
+        module: str = "exporter",
+    ) -> None:
         self.port = free_port()
         self.log_path = directory / f"exporter-{self.port}.log"
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [sys.executable, "-m", "exporter", "serve", f"--web.listen-address=127.0.0.1:{self.port}"]
+        command = [sys.executable, "-m", module, "serve", f"--web.listen-address=127.0.0.1:{self.port}"]
         if config is not None:
             path = directory / f"exporter-{self.port}.yml"
             path.write_text(yaml.safe_dump(dict(config)))
