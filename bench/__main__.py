@@ -19,9 +19,10 @@ from pathlib import Path
 from bench import fresh, report, setup
 from bench.measure import Figures
 from exporter.registry import collectors_of
-from tests.exporters import Exporter, free_port, server_entry
+from tests.exporters import Exporter, server_entry
 from tests.providers.base import Account, DatabaseServer
 from tests.providers.fleet import Fleet
+from tests.providers.processes import free_port
 from tests.providers.tools import Program, tool
 
 # Longer than a second apart: a result younger than that is reused, which would be no scrape.

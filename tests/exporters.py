@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import httpx
 import yaml
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-Labels = Mapping[str, str]
+ROOT = Path(__file__).parents[1]
+_LISTENING = re.compile(r"listening on (http://[^/\"]+)")
 
 
 @dataclass
@@ -29,15 +34,17 @@ class Samples:
 
     text: str
     samples: list[tuple[str, dict[str, str], float]] = field(default_factory=list)
+    families: dict[str, Metric] = field(default_factory=dict)
 
     @staticmethod
     def of(text: str) -> Samples:
+        families = {family.name: family for family in text_string_to_metric_families(text)}
         found = [
             (sample.name, dict(sample.labels), float(sample.value))
-            for family in text_string_to_metric_families(text)
+            for family in families.values()
             for sample in family.samples
         ]
-        return Samples(text, found)
+        return Samples(text, found, families)
 
     def all(self, name: str, **labels: str) -> list[tuple[dict[str, str], float]]:
         return [
@@ -64,36 +71,49 @@ class Samples:
         }
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def environment(**more: str) -> dict[str, str]:
+    """This process' environment without anything that configures an exporter."""
+    ours = {
+        key: value for key, value in os.environ.items() if not key.startswith(("DATABASE_EXPORTER_", "DATA_SOURCE_"))
+    }
+    return {**ours, **more}
 
 
 class Exporter:
-    """A running `database-exporter serve`."""
+    """A running `database-exporter serve`; a `with` block begins when it is ready, and ends it."""
 
     def __init__(
         self,
         directory: Path,
-        config: Mapping[str, Any] | None,
+        config: Mapping[str, Any] | str | None,
         env: Mapping[str, str] | None = None,
         module: str = "exporter",
+        *,
+        flags: Sequence[str] = (),
+        listen: str | None = "127.0.0.1:0",
     ) -> None:
-        self.port = free_port()
-        self.log_path = directory / f"exporter-{self.port}.log"
-        self.url = f"http://127.0.0.1:{self.port}"
-        command = [sys.executable, "-m", module, "serve", f"--web.listen-address=127.0.0.1:{self.port}"]
+        """Start it.
+
+        Args:
+            directory: Its config and log go into a new folder there.
+            config: The config file as its text or as what stands in it; None for none.
+            env: Variables for it alone.
+            module: What is run as `python -m`.
+            flags: Flags beside the config file and the address.
+            listen: The address; None leaves it to the flags, variables and config.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="exporter-", dir=directory))
+        self._log = folder / "log"
+        command = [sys.executable, "-m", module, "serve", *flags]
+        if listen is not None:
+            command.append(f"--web.listen-address={listen}")
         if config is not None:
-            path = directory / f"exporter-{self.port}.yml"
-            path.write_text(yaml.safe_dump(dict(config)))
+            path = folder / "config.yml"
+            path.write_text(config if isinstance(config, str) else yaml.safe_dump(dict(config)))
             path.chmod(0o600)
             command.append(f"--config.file={path}")
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("DATA_SOURCE")}
-        with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env={**environment, **(env or {})}, cwd=Path(__file__).parents[1]
-            )
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(**(env or {})), cwd=ROOT)
 
     def __enter__(self) -> Exporter:
         try:
@@ -104,34 +124,57 @@ class Exporter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if "client" in vars(self):
+            self.client.close()
         self.stop()
 
-    def wait_until_ready(self, seconds: float = 30.0) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if self.process.poll() is not None:
-                raise AssertionError(f"the exporter ended with {self.process.returncode}:\n{self.log()}")
-            try:
-                with urllib.request.urlopen(f"{self.url}/-/ready", timeout=2) as response:
-                    if response.status == 200:
-                        return
-            except OSError:
-                time.sleep(0.05)
-        raise AssertionError(f"the exporter is not ready after {seconds} s:\n{self.log()}")
+    def wait_until_ready(self, seconds: float = 60.0) -> None:
+        """Wait until it listens and says that it is ready; a busy machine takes many seconds to start a Python."""
 
-    def get(self, path: str, headers: Mapping[str, str] | None = None, timeout: float = 60.0) -> tuple[int, str]:
-        request = urllib.request.Request(self.url + path, headers=dict(headers or {}))
+        def ready() -> bool:
+            assert self.process.poll() is None, f"the exporter ended with {self.process.returncode}:\n{self.log()}"
+            if not _LISTENING.search(self.log()):
+                return False
+            with contextlib.suppress(httpx.TransportError):
+                return self.client.get("/-/ready").status_code == 200
+            return False
+
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as response:
-                return response.status, response.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
+            wait_for(ready, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"the exporter is not ready: {error}\n{self.log()}") from None
+
+    def urls(self) -> list[str]:
+        """Everywhere it listens, without paths."""
+        return _LISTENING.findall(self.log())
+
+    @cached_property
+    def url(self) -> str:
+        """Where it listens, the first address, without a path."""
+        return self.urls()[0]
+
+    @cached_property
+    def client(self) -> httpx.Client:
+        """Asks it for what has more to tell than a status and a text."""
+        return httpx.Client(base_url=self.url, timeout=60)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        return host, int(port)
+
+    @property
+    def port(self) -> int:
+        return self.address[1]
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
+        answer = self.client.get(path, headers=dict(headers or {}))
+        return answer.status_code, answer.text
 
     def scrape(self, target: str | None = None, timeout: float | None = None) -> Samples:
         """One page; `timeout` is what Prometheus says in its header, in seconds."""
         headers = {} if timeout is None else {"X-Prometheus-Scrape-Timeout-Seconds": str(timeout)}
-        status, text = self.get("/metrics" if target is None else f"/probe?target={target}", headers)
+        status, text = self.get("/metrics" if target is None else f"/probe?target={quote(target, safe='')}", headers)
         assert status == 200, text
         return Samples.of(text)
 
@@ -147,13 +190,18 @@ class Exporter:
             time.sleep(0.3)
 
     def log(self) -> str:
-        return self.log_path.read_text(errors="replace")
+        return self._log.read_text(errors="replace")
+
+    def end(self, number: int = signal.SIGTERM, seconds: float = 30.0) -> int:
+        """Send a signal and wait; gives the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(seconds)
 
     def stop(self, seconds: float = 10.0) -> int:
+        """End it if it still runs, by force if it does not end; gives the exit status."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(seconds)
+                self.end(seconds=seconds)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(5)

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-from tests.serving import ROOT
+from tests.exporters import ROOT
 
 
 def test_a_small_bench_prints_its_tables() -> None:

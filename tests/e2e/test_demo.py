@@ -27,10 +27,9 @@ import pymysql
 import pytest
 import yaml
 
-from tests.exporters import Samples, free_port
-from tests.providers.processes import UNPRIVILEGED, is_root
+from tests.exporters import ROOT, Samples, environment
+from tests.providers.processes import UNPRIVILEGED, free_port, is_root
 from tests.providers.roots import root
-from tests.serving import ROOT, environment
 
 COLUMNS = 80
 UP = "The exporter is up"

@@ -14,11 +14,10 @@ import yaml
 from docker.models.containers import Container
 
 from exporter import __version__
-from tests.exporters import Samples, free_port
+from tests.exporters import ROOT, Samples
 from tests.providers.base import DatabaseServer
 from tests.providers.engine import Engine
-from tests.providers.processes import is_root
-from tests.serving import ROOT
+from tests.providers.processes import free_port, is_root
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 

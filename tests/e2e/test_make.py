@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.serving import ROOT
+from tests.exporters import ROOT
 
 # What fixtures give that start something.
 STARTED = {"Fleet", "DatabaseServer", "Live", "Prometheus", "Promtool", "PgBouncer", "Program", "Engine"}

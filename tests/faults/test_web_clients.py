@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import Exporter, serving
+from tests.exporters import Exporter
 
 CONFIG = "servers:\n  - {name: away, url: 'mysql://u@127.0.0.1:1'}\n"
 # What the exporter gives a client for the head of its request, and room for a busy machine.
@@ -20,7 +20,7 @@ HEAD_SECONDS, SLACK = 10, 5
 
 @pytest.fixture
 def exporter(tmp_path: Path) -> Iterator[Exporter]:
-    with serving(tmp_path, CONFIG) as running:
+    with Exporter(tmp_path, CONFIG) as running:
         yield running
 
 
@@ -61,14 +61,12 @@ def test_hundreds_of_silent_and_idle_sockets_block_nothing_and_are_let_go(export
         for connection in idle:
             _ask_for_health(connection)
         for _ in range(3):
-            answer = exporter.get("/metrics", {"x-prometheus-scrape-timeout-seconds": "5"})
+            answer = exporter.client.get("/metrics", headers={"x-prometheus-scrape-timeout-seconds": "5"})
             assert answer.status_code == 200
             assert answer.elapsed.total_seconds() < 5
         for connection in (silent[0], silent[-1], halves[0], halves[-1]):
             _closed_within(connection, HEAD_SECONDS + SLACK)
-        open_files = exporter.value("/metrics", "process_open_fds")
-        assert open_files is not None
-        assert open_files < 200
+        assert exporter.scrape().value("process_open_fds") < 200
         # An idle connection outlives them, so that Prometheus can keep its own.
         _ask_for_health(idle[0])
 
@@ -104,5 +102,5 @@ def test_a_client_that_never_reads_its_answers_costs_nobody_else(exporter: Expor
         connection.connect(exporter.address)
         # Many pages in one go, of which the client takes none.
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
-        assert exporter.get("/metrics").status_code == 200
-        assert exporter.get("/-/healthy").status_code == 200
+        assert exporter.client.get("/metrics").status_code == 200
+        assert exporter.client.get("/-/healthy").status_code == 200

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.serving import Exporter, serving
+from tests.exporters import Exporter
 
 SECONDS = 5.0
 
@@ -59,8 +59,8 @@ AWAY = "servers:\n  - {name: away, url: 'mysql://u@127.0.0.1:1'}\n"
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_with_nothing_to_do_it_ends_at_once(tmp_path: Path, number: int) -> None:
-    with serving(tmp_path, AWAY) as exporter:
-        assert exporter.get("/metrics").status_code == 200
+    with Exporter(tmp_path, AWAY) as exporter:
+        assert exporter.client.get("/metrics").status_code == 200
         assert exporter.end(number, SECONDS) == 0
         assert "Traceback" not in exporter.log()
         assert "level=error" not in exporter.log()
@@ -69,7 +69,7 @@ def test_with_nothing_to_do_it_ends_at_once(tmp_path: Path, number: int) -> None
 
 
 def test_with_idle_and_silent_clients(tmp_path: Path) -> None:
-    with serving(tmp_path, AWAY) as exporter:
+    with Exporter(tmp_path, AWAY) as exporter:
         clients = [socket.create_connection(exporter.address, 5) for _ in range(20)]
         try:
             for client in clients[:10]:
@@ -84,7 +84,7 @@ def test_with_idle_and_silent_clients(tmp_path: Path) -> None:
 
 
 def test_a_scrape_of_a_silent_database_is_answered_before_the_end(tmp_path: Path, silent_port: int) -> None:
-    with serving(tmp_path, _config(silent_port)) as exporter, ThreadPoolExecutor(1) as pool:
+    with Exporter(tmp_path, _config(silent_port)) as exporter, ThreadPoolExecutor(1) as pool:
         scrape = pool.submit(httpx.get, f"{exporter.url}/metrics", timeout=30)
         _wait_until_scraping(exporter, silent_port)
         assert not scrape.done()
@@ -100,7 +100,7 @@ def test_a_scrape_of_a_silent_database_is_answered_before_the_end(tmp_path: Path
 
 
 def test_a_second_signal_ends_at_once(tmp_path: Path, silent_port: int) -> None:
-    with serving(tmp_path, _config(silent_port)) as exporter, ThreadPoolExecutor(1) as pool:
+    with Exporter(tmp_path, _config(silent_port)) as exporter, ThreadPoolExecutor(1) as pool:
         scrape = pool.submit(httpx.get, f"{exporter.url}/metrics", timeout=30)
         _wait_until_scraping(exporter, silent_port)
         exporter.process.send_signal(signal.SIGTERM)
@@ -115,7 +115,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, silent_port: int) -> None:
 
 
 def test_a_silent_database_does_not_delay_health_or_other_pages(tmp_path: Path, silent_port: int) -> None:
-    with serving(tmp_path, _config(silent_port)) as exporter, ThreadPoolExecutor(30) as pool:
+    with Exporter(tmp_path, _config(silent_port)) as exporter, ThreadPoolExecutor(30) as pool:
         scrapes = [
             pool.submit(
                 httpx.get,
@@ -127,7 +127,7 @@ def test_a_silent_database_does_not_delay_health_or_other_pages(tmp_path: Path, 
         ]
         _wait_until_scraping(exporter, silent_port)
         for path in ("/-/healthy", "/-/ready", "/sd", "/", "/probe?target=none"):
-            answer = exporter.get(path)
+            answer = exporter.client.get(path)
             assert answer.elapsed.total_seconds() < 2, path
         assert not any(scrape.done() for scrape in scrapes)
         for scrape in scrapes:

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-import yaml
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.registry import collectors_of
+from tests.exporters import Exporter
 from tests.providers.base import Account, DatabaseServer, wait_for
-from tests.serving import Exporter, serving
 
 FORMATS = {
     "text/plain;version=0.0.4": "text/plain; version=0.0.4",
@@ -34,7 +33,7 @@ def account(server: DatabaseServer) -> Account:
 def exporter(server: DatabaseServer, account: Account, tmp_path: Path) -> Iterator[Exporter]:
     away = {"name": "away", "url": "postgresql://u@127.0.0.1:1"}
     config = {"servers": [{"name": "here", "url": server.url(account), "labels": {"env": "test"}}, away]}
-    with serving(tmp_path, yaml.safe_dump(config)) as running:
+    with Exporter(tmp_path, config) as running:
         yield running
 
 
@@ -48,17 +47,17 @@ def sessions(server: DatabaseServer, account: Account) -> int:
 
 
 def test_a_server_that_is_away_leaves_the_others_page_complete(exporter: Exporter, server: DatabaseServer) -> None:
-    assert exporter.value("/metrics", "db_up", server="here", env="test") == 1
-    assert exporter.value("/metrics", "db_up", server="away") == 0
-    assert exporter.value("/metrics", "db_info", server="here", flavor=server.flavor) == 1
-    alone = {name for name in exporter.families("/probe?target=here") if name.startswith("db_")}
+    page = exporter.scrape()
+    assert page.value("db_up", server="here", env="test") == 1
+    assert page.value("db_up", server="away") == 0
+    assert page.value("db_info", server="here", flavor=server.flavor) == 1
+    alone = {name for name in exporter.scrape("here").families if name.startswith("db_")}
     assert {"db_up", "db_info", "db_start_time_seconds", "db_connections"} <= alone
-    assert alone <= exporter.families("/metrics").keys()
+    assert alone <= page.families.keys()
 
 
 def _collectors_told(exporter: Exporter) -> int:
-    states = exporter.families("/probe?target=here")["database_exporter_collector_state"]
-    return len(states.samples)
+    return len(exporter.scrape("here").all("database_exporter_collector_state"))
 
 
 def test_every_format_says_the_same(exporter: Exporter, server: DatabaseServer) -> None:
@@ -67,7 +66,7 @@ def test_every_format_says_the_same(exporter: Exporter, server: DatabaseServer) 
     assert wait_for(lambda: _collectors_told(exporter) == everything, 30)
     found: dict[str, set[str]] = {}
     for accept, content_type in FORMATS.items():
-        answer = exporter.get("/metrics", {"accept": accept})
+        answer = exporter.client.get("/metrics", headers={"accept": accept})
         assert answer.headers["content-type"].startswith(content_type)
         if "openmetrics" in accept:
             families = list(openmetrics.text_string_to_metric_families(answer.text))  # type: ignore[no-untyped-call]
@@ -87,11 +86,11 @@ def test_many_scrapes_at_once_are_one(exporter: Exporter, server: DatabaseServer
         assert all(answer.status_code == 200 for answer in answers)
         assert sessions(server, account) <= 3
     scrapes = "pg_exporter_scrapes_total" if server.engine == "postgres" else "mysql_exporter_scrapes_total"
-    assert (exporter.value("/probe?target=here", scrapes) or 0) < 12
+    assert exporter.scrape("here").value(scrapes, server="here") < 12
 
 
 def test_the_end_leaves_no_session(exporter: Exporter, server: DatabaseServer, account: Account) -> None:
-    assert exporter.value("/metrics", "db_up", server="here") == 1
+    assert exporter.scrape().value("db_up", server="here") == 1
     assert sessions(server, account) >= 1
     assert exporter.end(seconds=5) == 0
     assert wait_for(lambda: sessions(server, account) == 0, 5)
@@ -99,7 +98,7 @@ def test_the_end_leaves_no_session(exporter: Exporter, server: DatabaseServer, a
 
 
 def test_the_end_does_not_wait_for_a_server_that_hangs(exporter: Exporter, server: DatabaseServer) -> None:
-    assert exporter.value("/metrics", "db_up", server="here") == 1
+    assert exporter.scrape().value("db_up", server="here") == 1
     server.pause()
     try:
         with ThreadPoolExecutor(1) as pool:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.exporters import Samples, free_port
+from tests.exporters import Samples
 from tests.providers.base import Account, DatabaseServer
+from tests.providers.processes import free_port
 from tests.providers.tools import Program, tool
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ import pytest
 
 from exporter import __version__
 from exporter.cli import main
-from tests.serving import ROOT, environment, serving
+from tests.exporters import ROOT, Exporter, environment
 
 CANARY = "canary-77x1"
 SOUND = f"servers:\n  - {{name: a, url: 'postgresql://u:{CANARY}@127.0.0.1:1/d'}}\n"
@@ -164,20 +164,20 @@ def test_wrong_variables_are_told_by_name(run: Run, sound: Path) -> None:
 def test_a_flag_wins_over_its_variable_and_that_over_the_file(tmp_path: Path) -> None:
     config = SOUND + "web: {telemetry_path: /from-file}\n"
     variable = {"DATABASE_EXPORTER_WEB_TELEMETRY_PATH": "/from-variable"}
-    with serving(tmp_path, config) as exporter:
-        assert exporter.get("/from-file").status_code == 200
-    with serving(tmp_path, config, variables=variable) as exporter:
-        assert exporter.get("/from-variable").status_code == 200
-    flags = ("--web.telemetry-path=/from-flag", "--log.format=json", "--web.listen-address=[::1]:0")
-    with serving(tmp_path, config, *flags, variables=variable) as exporter:
-        assert exporter.get("/from-flag").status_code == 200
-        assert exporter.get("/from-variable").status_code == 404
-        assert exporter.get("/from-file").status_code == 404
+    with Exporter(tmp_path, config) as exporter:
+        assert exporter.get("/from-file")[0] == 200
+    with Exporter(tmp_path, config, variable) as exporter:
+        assert exporter.get("/from-variable")[0] == 200
+    flags = ("--web.telemetry-path=/from-flag", "--log.format=json")
+    with Exporter(tmp_path, config, variable, flags=flags, listen="[::1]:0") as exporter:
+        assert exporter.get("/from-flag")[0] == 200
+        assert exporter.get("/from-variable")[0] == 404
+        assert exporter.get("/from-file")[0] == 404
         assert '"msg": "listening on http://[::1]:' in exporter.log()
 
 
 def test_a_taken_port_is_told(run: Run, tmp_path: Path, sound: Path) -> None:
-    with serving(tmp_path, SOUND) as exporter:
+    with Exporter(tmp_path, SOUND) as exporter:
         address = exporter.url.removeprefix("http://")
         done = run(f"--config.file={sound}", f"--web.listen-address={address}")
     assert done.returncode == 1

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from exporter.catalogue import entries
-from tests.serving import ROOT, environment
+from tests.exporters import ROOT, environment
 
 
 def test_the_reference_is_current_and_complete() -> None:

@@ -9,13 +9,12 @@ import socket
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 
-from tests.serving import Exporter, serving
+from tests.exporters import Exporter, Samples
 
 CANARY = "canary-9f3k2"
 HOSTILE = '<script>alert("1")</script>&\\'
@@ -35,34 +34,35 @@ servers:
 
 @pytest.fixture(scope="module")
 def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
-    with serving(tmp_path_factory.mktemp("web"), CONFIG) as running:
+    with Exporter(tmp_path_factory.mktemp("web"), CONFIG) as running:
         yield running
 
 
 def test_metrics_tells_who_is_away_and_who_is_paused(exporter: Exporter) -> None:
-    assert exporter.value("/metrics", "db_up", server="away") == 0
-    assert exporter.value("/metrics", "pg_up", server="away") == 0
-    assert exporter.value("/metrics", "db_up", server="held") is None
-    assert exporter.value("/metrics", "database_exporter_server_failure", server="away", reason="connect") == 1
-    states = exporter.families("/metrics")["database_exporter_collector_state"].samples
+    page = exporter.scrape()
+    assert page.value("db_up", server="away") == 0
+    assert page.value("pg_up", server="away") == 0
+    assert not page.has("db_up", server="held")
+    assert page.value("database_exporter_server_failure", server="away", reason="connect") == 1
+    states = page.families["database_exporter_collector_state"].samples
     assert {item.labels["state"] for item in states if item.labels["server"] == "held"} <= {"paused", "disabled"}
 
 
 def test_labels_of_the_config_are_on_metrics_and_never_on_probe(exporter: Exporter) -> None:
-    for family in exporter.families("/metrics").values():
+    for family in exporter.scrape().families.values():
         for sample in family.samples:
             if sample.labels.get("server") == "away":
                 assert sample.labels["env"] == "prod", sample
                 assert sample.labels["tier"] == "mine", sample
             else:
                 assert "env" not in sample.labels
-    assert "prod" not in exporter.get("/probe?target=away").text
+    assert "prod" not in exporter.client.get("/probe?target=away").text
 
 
 def test_probe_has_one_server_and_not_the_process(exporter: Exporter) -> None:
-    probed = exporter.families("/probe?target=away")
+    probed = exporter.scrape("away").families
     assert {sample.labels["server"] for family in probed.values() for sample in family.samples} == {"away"}
-    whole = exporter.families("/metrics")
+    whole = exporter.scrape().families
     alone = {"database_exporter_build_info", "process_cpu_seconds", "python_gc_objects_collected"}
     assert alone <= whole.keys()
     assert not alone & probed.keys()
@@ -72,7 +72,7 @@ def test_probe_has_one_server_and_not_the_process(exporter: Exporter) -> None:
 
 @pytest.mark.parametrize("query", ["", "?target=", "?target=away&target=held", "?target=nobody", "?target=away%00"])
 def test_a_probe_of_nobody_is_a_bad_request_that_lists_nothing(exporter: Exporter, query: str) -> None:
-    answer = exporter.get(f"/probe{query}")
+    answer = exporter.client.get(f"/probe{query}")
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert "/sd" in answer.text
@@ -81,13 +81,13 @@ def test_a_probe_of_nobody_is_a_bad_request_that_lists_nothing(exporter: Exporte
 
 
 def test_a_hostile_name_can_be_probed(exporter: Exporter) -> None:
-    answer = exporter.families(f"/probe?target={quote(HOSTILE, safe='')}")
+    answer = exporter.scrape(HOSTILE).families
     assert [sample.labels["server"] for sample in answer["db_up"].samples] == [HOSTILE]
 
 
 def test_openmetrics_where_it_is_asked_for(exporter: Exporter) -> None:
     accept = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3"
-    answer = exporter.get("/metrics", {"accept": accept})
+    answer = exporter.client.get("/metrics", headers={"accept": accept})
     assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     families = {family.name: family for family in _openmetrics(answer.text)}
     assert families["db_up"].type == "gauge"
@@ -102,14 +102,14 @@ def test_gzip_where_it_is_accepted(exporter: Exporter) -> None:
     assert answer.headers["content-encoding"] == "gzip"
     assert int(answer.headers["content-length"]) == len(raw)
     assert b"\ndb_up{" in gzip.decompress(raw)
-    plain = exporter.get("/metrics", {"accept-encoding": "gzip;q=0"})
+    plain = exporter.client.get("/metrics", headers={"accept-encoding": "gzip;q=0"})
     assert "content-encoding" not in plain.headers
     assert int(plain.headers["content-length"]) == len(plain.content)
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/probe?target=away", "/sd", "/-/healthy", "/-/ready", "/nothing"])
 def test_every_answer_is_safe_to_open(exporter: Exporter, path: str) -> None:
-    answer = exporter.get(path)
+    answer = exporter.client.get(path)
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-store"
     assert "server" not in answer.headers
@@ -121,7 +121,7 @@ def test_head_is_get_without_a_body(exporter: Exporter, path: str) -> None:
     answer = exporter.client.head(path)
     assert answer.status_code == 200
     assert answer.content == b""
-    assert answer.headers["content-type"] == exporter.get(path).headers["content-type"]
+    assert answer.headers["content-type"] == exporter.client.get(path).headers["content-type"]
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/probe?target=away", "/sd", "/-/healthy", "/-/ready"])
@@ -134,18 +134,18 @@ def test_other_methods_are_refused_with_those_that_work(exporter: Exporter, path
 
 @pytest.mark.parametrize("path", ["/metrics/", "/nothing", "/probe/x", "/-/reload/x", "/..%2fetc"])
 def test_what_is_not_there_is_404(exporter: Exporter, path: str) -> None:
-    answer = exporter.get(path)
+    answer = exporter.client.get(path)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
 def test_health_and_readiness(exporter: Exporter) -> None:
-    assert exporter.get("/-/healthy").text == "healthy\n"
-    assert exporter.get("/-/ready").text == "ready\n"
+    assert exporter.client.get("/-/healthy").text == "healthy\n"
+    assert exporter.client.get("/-/ready").text == "ready\n"
 
 
 def test_sd_names_every_server_in_order(exporter: Exporter) -> None:
-    first, second = exporter.get("/sd"), exporter.get("/sd")
+    first, second = exporter.client.get("/sd"), exporter.client.get("/sd")
     assert first.headers["content-type"] == "application/json"
     assert first.content == second.content
     groups = json.loads(first.text)
@@ -168,7 +168,7 @@ def test_sd_names_every_server_in_order(exporter: Exporter) -> None:
 
 def test_sd_calls_the_exporter_as_the_client_did(exporter: Exporter) -> None:
     def target(host: str) -> str:
-        return str(json.loads(exporter.get("/sd", {"host": host}).text)[0]["targets"][0])
+        return str(json.loads(exporter.client.get("/sd", headers={"host": host}).text)[0]["targets"][0])
 
     assert target("exporter.example:9187") == "exporter.example:9187"
     assert target("[2001:db8::1]:9187") == "[2001:db8::1]:9187"
@@ -176,8 +176,8 @@ def test_sd_calls_the_exporter_as_the_client_did(exporter: Exporter) -> None:
 
 
 def test_the_landing_page_shows_servers_and_escapes_them(exporter: Exporter) -> None:
-    exporter.get("/metrics")
-    answer = exporter.get("/")
+    exporter.client.get("/metrics")
+    answer = exporter.client.get("/")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     page = _Page()
@@ -195,7 +195,7 @@ def test_a_head_too_large_is_refused_and_others_are_served(exporter: Exporter) -
     with socket.create_connection(exporter.address, 5) as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 100_000)
         assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
-    assert exporter.get("/-/healthy").status_code == 200
+    assert exporter.client.get("/-/healthy").status_code == 200
 
 
 def test_nonsense_is_refused_and_not_logged(exporter: Exporter) -> None:
@@ -207,21 +207,21 @@ def test_nonsense_is_refused_and_not_logged(exporter: Exporter) -> None:
 
 
 def test_no_password_is_in_the_log(exporter: Exporter) -> None:
-    exporter.get("/metrics")
+    exporter.client.get("/metrics")
     assert "away is down" in exporter.log()
     assert CANARY not in exporter.log()
 
 
 def test_too_many_servers_for_one_page(tmp_path: Path) -> None:
     config = "web: {max_servers_on_metrics: 1}\n" + CONFIG
-    with serving(tmp_path, config) as exporter:
-        families = exporter.families("/metrics")
+    with Exporter(tmp_path, config) as exporter:
+        families = exporter.scrape().families
         assert families["database_exporter_metrics_page_complete"].samples[0].value == 0
         assert "/sd" in families["database_exporter_metrics_page_complete"].documentation
         # Nobody has asked the servers yet, so nothing is known of them.
         assert {name for name in families if name.startswith(("db_", "pg_", "mysql_"))} == set()
-        exporter.get("/probe?target=away")
-        families = exporter.families("/metrics")
+        exporter.client.get("/probe?target=away")
+        families = exporter.scrape().families
         assert {name for name in families if name.startswith(("db_", "pg_", "mysql_"))} == {"db_up"}
         [up] = families["db_up"].samples
         assert (up.labels, up.value) == (
@@ -232,12 +232,12 @@ def test_too_many_servers_for_one_page(tmp_path: Path) -> None:
 
 def test_all_servers_on_one_page_if_told_so(tmp_path: Path) -> None:
     config = "web: {max_servers_on_metrics: 1, metrics_for_all: true, telemetry_path: /other}\n" + CONFIG
-    with serving(tmp_path, config) as exporter:
-        families = exporter.families("/other")
+    with Exporter(tmp_path, config) as exporter:
+        families = Samples.of(exporter.get("/other")[1]).families
         assert families["database_exporter_metrics_page_complete"].samples[0].value == 1
         assert "database_exporter_collector_state" in families
-        assert exporter.get("/metrics").status_code == 404
-        assert 'href="/other"' in exporter.get("/").text
+        assert exporter.client.get("/metrics").status_code == 404
+        assert 'href="/other"' in exporter.client.get("/").text
 
 
 class _Page(HTMLParser):

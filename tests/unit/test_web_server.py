@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from exporter.web.server import ListenError, listen, url
-from tests.serving import serving
+from tests.exporters import Exporter
 
 
 @contextmanager
@@ -63,8 +63,8 @@ def test_one_that_does_not_work_leaves_none_open() -> None:
 def test_every_address_serves(tmp_path: Path) -> None:
     variables = {"DATABASE_EXPORTER_WEB_LISTEN_ADDRESS": "127.0.0.1:0, [::1]:0"}
     config = "servers:\n  - {name: away, url: 'mysql://u@127.0.0.1:1'}\nweb: {listen_addresses: ['192.0.2.1:1']}\n"
-    with serving(tmp_path, config, listen=None, variables=variables) as exporter:
-        urls = exporter.urls(2)
+    with Exporter(tmp_path, config, variables, listen=None) as exporter:
+        urls = exporter.urls()
         assert [found.rpartition(":")[0] for found in urls] == ["http://127.0.0.1", "http://[::1]"]
         for found in urls:
             assert httpx.get(f"{found}/-/healthy").text == "healthy\n"
