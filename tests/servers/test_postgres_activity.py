@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from exporter.engines.deadline import Deadline
 from tests.providers.base import Account, DatabaseServer, wait_for
+from tests.servers.background import running
 from tests.servers.collecting import Samples, Watch, watching
 
 pytestmark = pytest.mark.engine("postgres")
@@ -23,23 +23,6 @@ STATES = {"active", "idle", "idle_in_transaction", "other"}
 def watch(server: DatabaseServer) -> Iterator[Watch]:
     with watching(server) as watch:
         yield watch
-
-
-@contextlib.contextmanager
-def running(connection: Any, sql: str) -> Iterator[None]:
-    """Run a statement in the background; it may end with an error."""
-
-    def run() -> None:
-        with contextlib.suppress(psycopg.Error):
-            connection.execute(sql)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        connection.cancel()
-        thread.join(30)
 
 
 def ask(server: DatabaseServer, sql: str, *params: Any) -> Any:
@@ -175,8 +158,6 @@ def test_server_limits(server: DatabaseServer, watch: Watch) -> None:
     reserved = int(ask(server, "SHOW reserved_connections")) if server.version[0] >= 16 else 0
     assert got.one("db_connections_max") == show["max_connections"]
     assert got.one("db_connections_reserved") == show["superuser_reserved_connections"] + reserved
-    assert got.one("pg_settings_max_connections") == show["max_connections"]
-    assert got.values("pg_settings_reserved_connections") == ([reserved] if server.version[0] >= 16 else [])
 
 
 def test_reserved_connections_count(fresh_server: Any, server: DatabaseServer) -> None:

@@ -21,19 +21,28 @@ COLLECTORS = (
     "pg_connection_limits",
     "pg_database_sizes",
     "pg_databases",
+    "pg_locks",
+    "pg_long_running_transactions",
     "pg_replication",
     "pg_replication_slots",
     "pg_roles",
     "pg_server",
     "pg_settings",
+    "pg_stat_activity_autovacuum",
+    "pg_stat_archiver",
+    "pg_stat_bgwriter",
     "pg_stat_database",
     "pg_stat_database_conflicts",
+    "pg_stat_progress_vacuum",
     "pg_stat_replication",
     "pg_stat_wal_receiver",
     "pg_storage",
 )
+SWITCHED_ON = ("long_running_transactions", "stat_activity_autovacuum", "stat_checkpointer")
 SUBJECTS = ("pg_stat_activity_", "pg_stat_database_", "pg_database_", "pg_roles_", "pg_replication", "pg_wal_",
-            "pg_stat_replication_", "pg_stat_wal_receiver_", "pg_postmaster_", "pg_static", "pg_settings_")  # fmt: skip
+            "pg_stat_replication_", "pg_stat_wal_receiver_", "pg_postmaster_", "pg_static", "pg_settings_",
+            "pg_stat_archiver_", "pg_stat_bgwriter_", "pg_stat_checkpointer_", "pg_stat_progress_", "pg_locks_",
+            "pg_long_running_")  # fmt: skip
 # Families of ours that begin like theirs.
 OURS = tuple(entry.name for entry in catalogue.entries() if not entry.drop_in and entry.name.startswith("pg_"))
 # Theirs says 0 where nothing is known: on a server that never replayed a transaction, ...
@@ -92,7 +101,7 @@ def test_same_names_labels_and_values(
     program(
         "peer",
         [tool("postgres_exporter"), f"--web.listen-address=127.0.0.1:{port}", "--collector.stat_wal_receiver",
-         "--collector.postmaster"],
+         "--collector.postmaster", *(f"--collector.{name}" for name in SWITCHED_ON)],
         env={"DATA_SOURCE_NAME": server.url() + "?sslmode=disable"},
     )  # fmt: skip
 

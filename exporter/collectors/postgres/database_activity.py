@@ -2,7 +2,7 @@
 
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Measure, Query, block, counter, gauge
-from exporter.gates import pg
+from exporter.gates import Gate, pg
 
 _COUNTERS = {
     "xact_commit": "Transactions committed.",
@@ -20,6 +20,21 @@ _COUNTERS = {
     "deadlocks": "Deadlocks.",
     "blk_read_time": "Milliseconds spent reading blocks, if track_io_timing is on.",
     "blk_write_time": "Milliseconds spent writing blocks, if track_io_timing is on.",
+}
+# What the existing exporter leaves out: column or expression, where, what it says.
+_OURS: dict[str, tuple[str | None, Gate, str]] = {
+    "session_seconds": ("session_time / 1000", pg(14), "Time that sessions lasted."),
+    "idle_in_transaction_seconds": (
+        "idle_in_transaction_time / 1000",
+        pg(14),
+        "Time in which sessions idled in a transaction.",
+    ),
+    "sessions": (None, pg(14), "Sessions begun."),
+    "sessions_abandoned": (None, pg(14), "Sessions that ended because the client was lost."),
+    "sessions_fatal": (None, pg(14), "Sessions that ended with a fatal error."),
+    "sessions_killed": (None, pg(14), "Sessions that an operator ended."),
+    "parallel_workers_to_launch": (None, pg(18), "Parallel workers that plans asked for."),
+    "parallel_workers_launched": (None, pg(18), "Parallel workers that were started."),
 }
 
 
@@ -54,6 +69,10 @@ database_activity = Collector(
                 when=pg(14),
                 help="Seconds in which sessions ran statements.",
                 drop_in=True,
+            ),
+            *(
+                counter(f"pg_stat_database_{name}_total", name, sql=sql, when=when, help=sentence)
+                for name, (sql, when, sentence) in _OURS.items()
             ),
             gauge(
                 "pg_stat_database_stats_reset",

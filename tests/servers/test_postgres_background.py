@@ -1,0 +1,149 @@
+"""Checkpoints, the background writer and the archiver, against the views and what the test makes happen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.providers.base import DatabaseServer, wait_for
+from tests.servers.collecting import watching
+
+pytestmark = pytest.mark.engine("postgres")
+# Where the figures were before 17, and where they are now.
+_OLD = "SELECT checkpoints_req, checkpoint_write_time / 1000, buffers_checkpoint FROM pg_stat_bgwriter"
+_NEW = "SELECT num_requested, write_time / 1000, buffers_written FROM pg_stat_checkpointer"
+
+
+def test_a_checkpoint_under_one_name_on_every_version(server: DatabaseServer) -> None:
+    query = _NEW if server.version[0] >= 17 else _OLD
+    names = (
+        "pg_checkpoints_requested_total",
+        "pg_checkpoint_write_seconds_total",
+        "pg_checkpoint_buffers_written_total",
+    )
+    with watching(server) as watch:
+        before = watch.run("pg_stat_bgwriter")
+        server.execute("CREATE TABLE checkpointed AS SELECT generate_series(1, 50000) i")
+        server.execute("CHECKPOINT")
+        server.execute("DROP TABLE checkpointed")
+        # What is reported after the statement has returned comes a moment later.
+        assert wait_for(lambda: server.execute(query)[0][0] > before.one(names[0]), 15)
+
+        def settled() -> bool:
+            shown = watch.run("pg_stat_bgwriter")
+            return [shown.one(name) for name in names] == [pytest.approx(float(x)) for x in server.execute(query)[0]]
+
+        assert wait_for(settled, 15)
+        after = watch.run("pg_stat_bgwriter")
+    assert all(after.one(name) > before.one(name) for name in (names[0], names[2]))
+    if server.version[0] >= 18:
+        done = server.execute("SELECT num_done, slru_written FROM pg_stat_checkpointer")[0]
+        assert (after.one("pg_checkpoints_done_total"), after.one("pg_checkpoint_slru_written_total")) == done
+
+
+def test_buffers_that_backends_write_themselves(server: DatabaseServer) -> None:
+    """A session that makes a table larger writes every block of it once, whatever the version calls that."""
+    with watching(server) as watch:
+        before = watch.run("pg_stat_bgwriter").one("pg_backend_buffers_written_total")
+        with server.connect() as connection:
+            connection.execute("CREATE TABLE grown (i int, filler char(500)) WITH (autovacuum_enabled = off)")
+            connection.execute("INSERT INTO grown SELECT i, 'x' FROM generate_series(1, 30000) i")
+            [(blocks,)] = connection.execute("SELECT pg_relation_size('grown') / 8192").fetchall()
+            connection.execute("DROP TABLE grown")
+
+        def counted() -> float:
+            return watch.run("pg_stat_bgwriter").one("pg_backend_buffers_written_total") - before
+
+        assert wait_for(lambda: counted() >= blocks, 15)
+        # Some are written once more when their place is needed, and other sessions write too.
+        assert counted() <= 3 * blocks + 1000
+
+
+def test_the_archiver_and_what_waits_for_it(
+    fresh_server: Callable[..., DatabaseServer], server: DatabaseServer
+) -> None:
+    made = fresh_server(server.name, {"archive_mode": "on", "archive_command": "false"})
+    assert made.data is not None
+    with watching(made) as watch:
+        for _ in range(2):
+            made.execute("SELECT pg_switch_wal()")
+            made.execute("CREATE TABLE IF NOT EXISTS a (i int); INSERT INTO a VALUES (1)")
+        assert wait_for(lambda: made.execute("SELECT failed_count FROM pg_stat_archiver")[0][0] > 0, 30)
+        failing, backlog = watch.run("pg_stat_archiver"), watch.run("pg_archiver_backlog")
+        waiting = _ready(made.data)
+        made.execute("ALTER SYSTEM SET archive_command = 'true'")
+        made.execute("SELECT pg_reload_conf()")
+        made.execute("SELECT pg_switch_wal()")
+        assert wait_for(lambda: not _ready(made.data), 90)
+        assert wait_for(lambda: watch.run("pg_stat_archiver").one("pg_archiver_failing") == 0, 15)
+        mended, emptied = watch.run("pg_stat_archiver"), watch.run("pg_archiver_backlog")
+        [(archived, failed)] = made.execute("SELECT archived_count, failed_count FROM pg_stat_archiver")
+    assert failing.one("pg_archiver_failing") == 1
+    assert failing.one("pg_stat_archiver_failed_count") >= 1
+    assert not failing.values("pg_archiver_last_archived_timestamp_seconds")
+    assert not failing.values("pg_stat_archiver_last_archive_age")
+    assert backlog.one("pg_archiver_ready_files") == waiting >= 2
+    assert backlog.one("pg_archiver_ready_bytes") == waiting * 16 * 1024 * 1024
+    assert backlog.one("pg_archiver_ready_oldest_seconds") < 600
+    assert mended.one("pg_stat_archiver_archived_count") == archived >= waiting
+    assert mended.one("pg_stat_archiver_failed_count") == failed
+    assert mended.one("pg_archiver_last_archived_timestamp_seconds") >= mended.one(
+        "pg_archiver_last_failed_timestamp_seconds"
+    )
+    assert emptied.one("pg_archiver_ready_files") == emptied.one("pg_archiver_ready_bytes") == 0
+    assert not emptied.values("pg_archiver_ready_oldest_seconds")
+
+
+def _ready(data: Path | None) -> int:
+    assert data is not None
+    return len(list((data / "pg_wal/archive_status").glob("*.ready")))
+
+
+def test_a_block_with_a_wrong_checksum(fresh_server: Callable[..., DatabaseServer], server: DatabaseServer) -> None:
+    """Only clusters of 18 have checksums unless asked for."""
+    if server.version[0] < 18:
+        with watching(server) as watch:
+            assert not watch.run("pg_checksums").all
+        return
+    made = fresh_server(server.name)
+    assert made.data is not None
+    made.execute("CREATE TABLE broken AS SELECT generate_series(1, 100) i")
+    [(path,)] = made.execute("SELECT pg_relation_filepath('broken')")
+    made.execute("CHECKPOINT")
+    made.stop()
+    with (made.data / path).open("r+b") as file:
+        file.seek(4000)
+        file.write(b"not what was written")
+    made.start()
+    with watching(made) as watch:
+        whole = watch.run("pg_checksums")
+        with pytest.raises(psycopg.errors.DataCorrupted):
+            made.execute("SELECT * FROM broken")
+        counted = "SELECT checksum_failures FROM pg_stat_database WHERE datname = 'postgres'"
+        assert wait_for(lambda: made.execute(counted)[0][0] > 0, 15)
+        found = watch.run("pg_checksums")
+    failures = found.by("pg_stat_database_checksum_failures_total", "datname")
+    assert whole.by("pg_stat_database_checksum_failures_total", "datname") == dict.fromkeys(failures, 0)
+    assert failures == {"postgres": made.execute(counted)[0][0], "template0": 0, "template1": 0, "": 0}
+    assert set(found.by("pg_stat_database_checksum_last_failure_timestamp_seconds", "datname")) == {"postgres"}
+
+
+def test_what_the_buffer_cache_holds(server: DatabaseServer) -> None:
+    server.execute("CREATE EXTENSION IF NOT EXISTS pg_buffercache")
+    try:
+        with watching(server) as watch:
+            samples = watch.run("pg_buffercache_summary")
+        if server.version[0] < 16:
+            assert not samples.all
+            return
+        [(buffers,)] = server.execute("SELECT setting::int FROM pg_settings WHERE name = 'shared_buffers'")
+        used, unused = (samples.one(f"pg_buffercache_summary_buffers_{kind}") for kind in ("used", "unused"))
+        assert used + unused == buffers
+        assert 0 < samples.one("pg_buffercache_summary_usagecount_avg") <= 5
+        assert samples.one("pg_buffercache_summary_buffers_dirty") <= used
+        assert samples.one("pg_buffercache_summary_buffers_pinned") <= used
+    finally:
+        server.execute("DROP EXTENSION pg_buffercache")

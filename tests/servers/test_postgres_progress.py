@@ -1,0 +1,204 @@
+"""Commands that are under way, slowed down so that they can be looked at, against the server's own views."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.providers.base import ADMIN_PASSWORD, DatabaseServer, wait_for
+from tests.providers.tools import tool
+from tests.servers.background import running
+from tests.servers.collecting import Samples, Watch, watching
+
+pytestmark = pytest.mark.engine("postgres")
+SLOWLY = "SET vacuum_cost_delay = '100ms'; SET vacuum_cost_limit = 1"
+
+
+@pytest.fixture
+def watch(server: DatabaseServer) -> Iterator[Watch]:
+    with watching(server) as watch:
+        yield watch
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tables(server: DatabaseServer) -> Iterator[None]:
+    """Give tables that take long to work on, in the database of the exporter and in another."""
+    server.execute("DROP DATABASE IF EXISTS elsewhere")
+    server.execute("CREATE DATABASE elsewhere")
+    for database in ("postgres", "elsewhere"):
+        with server.connect(database) as connection:
+            connection.execute('DROP SCHEMA IF EXISTS "My Shop" CASCADE; DROP TABLE IF EXISTS worked')
+            connection.execute('CREATE SCHEMA "My Shop"')
+            for table in ("worked", '"My Shop".items'):
+                connection.execute(
+                    f"CREATE TABLE {table} WITH (autovacuum_enabled = off) AS"
+                    " SELECT i, repeat('x', 500) AS filler FROM generate_series(1, 20000) i"
+                )
+                # Without an index nobody has to remember dead rows.
+                connection.execute(f"CREATE INDEX ON {table} (i)")
+                connection.execute(f"DELETE FROM {table} WHERE i % 2 = 0")
+            connection.execute(
+                "CREATE OR REPLACE FUNCTION slow(int) RETURNS int LANGUAGE plpgsql IMMUTABLE"
+                " AS 'BEGIN PERFORM pg_sleep(0.05); RETURN $1; END'"
+            )
+    yield
+    server.execute('DROP SCHEMA "My Shop" CASCADE; DROP TABLE worked; DROP FUNCTION slow')
+    server.execute("DROP DATABASE elsewhere")
+
+
+@contextlib.contextmanager
+def at_work(
+    server: DatabaseServer, view: str, sql: str, database: str | None = None, first: str = ""
+) -> Iterator[None]:
+    """Run a statement until the end of the block, which begins when the server tells of its progress."""
+    with server.connect(database) as connection:
+        if first:
+            connection.execute(first)
+        pid = connection.info.backend_pid
+        with running(connection, sql):
+            seen = f"SELECT count(*) FROM {view} WHERE pid = {pid}"
+            assert wait_for(lambda: server.execute(seen)[0][0] == 1, 15)
+            yield
+
+
+def between(server: DatabaseServer, watch: Watch, collector: str, sql: str) -> tuple[tuple[Any, ...], Samples, Any]:
+    before = server.execute(sql)[0]
+    samples = watch.run(collector)
+    return before, samples, server.execute(sql)[0]
+
+
+def test_a_vacuum(server: DatabaseServer, watch: Watch) -> None:
+    new = server.version[0] >= 17
+    dead = "num_dead_item_ids" if new else "num_dead_tuples"
+    sql = f"SELECT heap_blks_scanned, {dead} FROM pg_stat_progress_vacuum"
+    with at_work(server, "pg_stat_progress_vacuum", "VACUUM worked", first=SLOWLY):
+        assert wait_for(lambda: min(server.execute(sql)[0]) > 3, 15)
+        before, samples, after = between(server, watch, "pg_stat_progress_vacuum", sql)
+        [(blocks, rounds)] = server.execute("SELECT heap_blks_total, index_vacuum_count FROM pg_stat_progress_vacuum")
+        if new:
+            [(most, taken)] = server.execute(
+                "SELECT max_dead_tuple_bytes, dead_tuple_bytes FROM pg_stat_progress_vacuum"
+            )
+            assert samples.one("pg_stat_progress_vacuum_max_dead_tuple_bytes") == most > 0
+            assert samples.one("pg_stat_progress_vacuum_dead_tuple_bytes") <= taken
+            assert not samples.values("pg_stat_progress_vacuum_max_dead_tuples")
+        else:
+            [(most,)] = server.execute("SELECT max_dead_tuples FROM pg_stat_progress_vacuum")
+            assert samples.one("pg_stat_progress_vacuum_max_dead_tuples") == most
+    place = {"datname": "postgres", "relname": "worked"}
+    assert before[0] <= samples.one("pg_stat_progress_vacuum_heap_blks_scanned", **place) <= after[0]
+    assert 0 < before[1] <= samples.one("pg_stat_progress_vacuum_num_dead_tuples", **place) <= after[1]
+    assert samples.one("pg_stat_progress_vacuum_heap_blks", **place) == blocks
+    assert samples.one("pg_stat_progress_vacuum_index_vacuums", **place) == rounds
+    phases = samples.by("pg_stat_progress_vacuum_phase", "phase")
+    assert {phase for phase, now in phases.items() if now} == {"scanning heap"}
+    assert len(phases) == 7
+
+
+def test_a_vacuum_elsewhere_is_told_by_number(server: DatabaseServer, watch: Watch) -> None:
+    with at_work(server, "pg_stat_progress_vacuum", 'VACUUM "My Shop".items', "elsewhere", SLOWLY):
+        with at_work(server, "pg_stat_progress_vacuum", 'VACUUM "My Shop".items', first=SLOWLY):
+            samples = watch.run("pg_stat_progress_vacuum")
+        [(number,)] = server.execute("SELECT '\"My Shop\".items'::regclass::oid", "elsewhere")
+    places = set(samples.by("pg_stat_progress_vacuum_heap_blks", "datname", "relname"))
+    assert places == {("elsewhere", str(number)), ("postgres", '"My Shop".items')}
+
+
+def test_time_that_a_vacuum_sleeps(server: DatabaseServer, watch: Watch) -> None:
+    timed = "SET track_cost_delay_timing = on; " + SLOWLY
+    with at_work(
+        server, "pg_stat_progress_vacuum", "VACUUM worked", first=timed if server.version[0] >= 18 else SLOWLY
+    ):
+        samples = watch.run("pg_stat_progress_vacuum")
+        if server.version[0] >= 18:
+            slept = "SELECT delay_time FROM pg_stat_progress_vacuum"
+            assert wait_for(lambda: server.execute(slept)[0][0] > 200, 15)
+            before, samples, after = between(server, watch, "pg_stat_progress_vacuum", slept)
+            assert before[0] <= 1000 * samples.one("pg_stat_progress_vacuum_delay_seconds") <= after[0]
+        else:
+            assert not samples.values("pg_stat_progress_vacuum_delay_seconds")
+
+
+def test_an_analyze(server: DatabaseServer, watch: Watch) -> None:
+    view = "pg_stat_progress_analyze"
+    with at_work(server, view, "ANALYZE worked", first=SLOWLY):
+        sql = f"SELECT sample_blks_scanned, sample_blks_total FROM {view}"
+        assert wait_for(lambda: server.execute(sql)[0][0] > 0, 15)
+        before, samples, after = between(server, watch, "pg_progress", sql)
+    labels = {"command": "ANALYZE", "datname": "postgres", "relname": "worked", "phase": "acquiring sample rows"}
+    assert before[0] <= samples.one("pg_progress_blocks_done", **labels) <= after[0]
+    assert samples.one("pg_progress_blocks", **labels) == before[1]
+    assert samples.one("pg_progress_running", **labels) == 1
+
+
+def test_an_index_under_construction(server: DatabaseServer, watch: Watch) -> None:
+    view = "pg_stat_progress_create_index"
+    with at_work(server, view, "CREATE INDEX ON worked (slow(i))"):
+        sql = f"SELECT blocks_done, blocks_total FROM {view}"
+        assert wait_for(lambda: server.execute(sql)[0][0] > 0, 30)
+        before, samples, after = between(server, watch, "pg_progress", sql)
+    labels = {"command": "CREATE INDEX", "datname": "postgres", "relname": "worked"}
+    assert before[0] <= samples.one("pg_progress_blocks_done", **labels) <= after[0]
+    assert samples.one("pg_progress_blocks", **labels) == before[1]
+
+
+def test_a_table_being_rewritten(server: DatabaseServer, watch: Watch) -> None:
+    server.execute("CREATE TABLE rewritten AS SELECT generate_series(1, 40) i")
+    server.execute("CREATE INDEX ON rewritten (slow(i))")
+    try:
+        # Its index is built anew, which takes its time.
+        with at_work(server, "pg_stat_progress_cluster", "VACUUM FULL rewritten"):
+            built = "SELECT heap_tuples_scanned FROM pg_stat_progress_cluster WHERE phase = 'rebuilding index'"
+            assert wait_for(lambda: bool(server.execute(built)), 15)
+            samples = watch.run("pg_progress")
+        assert samples.one("pg_progress_tuples_done", command="VACUUM FULL", phase="rebuilding index") == 40
+    finally:
+        server.execute("DROP TABLE rewritten")
+
+
+def test_copies_into_a_table(server: DatabaseServer, watch: Watch) -> None:
+    server.execute("CREATE TABLE copied (i int)")
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(2):
+                connection = stack.enter_context(server.connect())
+                copy = stack.enter_context(connection.cursor().copy("COPY copied FROM STDIN"))
+                for number in range(20_000):
+                    copy.write_row((number,))
+            if server.version[0] >= 14:
+                sql = "SELECT sum(bytes_processed), sum(tuples_processed) FROM pg_stat_progress_copy"
+                assert wait_for(lambda: (server.execute(sql)[0][1] or 0) > 10_000, 15)
+                before, samples, after = between(server, watch, "pg_progress", sql)
+                labels = {"command": "COPY FROM", "relname": "copied", "phase": ""}
+                assert samples.one("pg_progress_running", **labels) == 2
+                assert before[0] <= samples.one("pg_progress_bytes_done", **labels) <= after[0]
+                assert before[1] <= samples.one("pg_progress_tuples_done", **labels) <= after[1]
+                # Nobody knows how much the client will send.
+                assert not samples.values("pg_progress_bytes", **labels)
+            else:
+                assert not watch.run("pg_progress").all
+    finally:
+        server.execute("DROP TABLE copied")
+
+
+def test_a_base_backup(server: DatabaseServer, watch: Watch, tmp_path: Path) -> None:
+    backup = subprocess.Popen(
+        [tool("pg_basebackup"), "--pgdata", tmp_path / "backup", "--max-rate=100k", "--checkpoint=fast", "--no-sync",
+         "--wal-method=none", "-h", server.host, "-p", str(server.port), "-U", "postgres"],
+        env={"PGPASSWORD": ADMIN_PASSWORD}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        sql = "SELECT sum(backup_streamed), sum(backup_total) FROM pg_stat_progress_basebackup"
+        assert wait_for(lambda: (server.execute(sql)[0][0] or 0) > 0, 30)
+        before, samples, after = between(server, watch, "pg_progress", sql)
+    finally:
+        backup.terminate()
+        backup.wait(30)
+    labels = {"command": "BASE BACKUP", "datname": "", "relname": ""}
+    assert before[0] <= samples.one("pg_progress_bytes_done", **labels) <= after[0]
+    assert samples.one("pg_progress_bytes", **labels) == before[1]

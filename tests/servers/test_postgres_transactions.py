@@ -1,0 +1,86 @@
+"""Open transactions, idle sessions and locks, against what the administrator sees and what the test holds."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+
+from tests.providers.base import DatabaseServer, wait_for
+from tests.servers.background import running
+from tests.servers.collecting import watching
+
+pytestmark = pytest.mark.engine("postgres")
+
+
+def test_open_transactions_and_those_that_idle(server: DatabaseServer) -> None:
+    with watching(server) as watch, contextlib.ExitStack() as stack:
+        before = watch.run("pg_long_running_transactions")
+        busy, idle, failed, resting = (stack.enter_context(server.connect()) for _ in range(4))
+        stack.enter_context(running(busy, "SELECT pg_sleep(60)"))
+        # Reading assigns no number, and still holds old rows back.
+        idle.execute("BEGIN; SELECT 1")
+        started = time.monotonic()
+        failed.execute("BEGIN")
+        with contextlib.suppress(Exception):
+            failed.execute("SELECT 1/0")
+        resting.execute("SELECT 1")
+        active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(60)%'"
+        assert wait_for(lambda: server.execute(active)[0][0] == 2, 10)
+        elapsed = time.monotonic() - started
+        after = watch.run("pg_long_running_transactions")
+        passed = time.monotonic() - started
+
+    def grown(name: str) -> float:
+        return after.one(name) - before.one(name)
+
+    # One that failed has ended for others, but its session idles in it.
+    assert grown("pg_long_running_transactions") == 2
+    assert grown("pg_idle_in_transaction_sessions") == 2
+    assert elapsed - 0.1 <= after.one("pg_idle_in_transaction_longest_seconds") <= passed + 0.1
+    assert after.one("pg_long_running_transactions_oldest_timestamp_seconds") >= elapsed - 0.1
+    assert after.one("pg_idle_in_transaction_oldest_seconds") >= elapsed - 0.1
+
+
+def test_every_state_and_application_has_its_idle_times(server: DatabaseServer) -> None:
+    with watching(server) as watch, contextlib.ExitStack() as stack:
+        for name in ("one", "one", "two"):
+            stack.enter_context(server.connect(application_name=name)).execute("SELECT 1")
+        stack.enter_context(server.connect(application_name="two")).execute("BEGIN")
+        time.sleep(1.2)
+        samples = watch.run("pg_process_idle")
+    counts = samples.by("pg_process_idle_seconds_count", "application_name", "state")
+    assert counts["one", "idle"] == 2
+    assert counts["two", "idle"] == counts["two", "idle in transaction"] == 1
+    buckets = {
+        float(labels["le"]): value
+        for name, labels, value in samples.all
+        if name == "pg_process_idle_seconds_bucket" and labels["application_name"] == "one"
+    }
+    # Idle for more than a second, and hardly for five minutes.
+    assert buckets[1] == 0
+    assert buckets[300] == 2
+    assert sorted(buckets) == [1, 2, 5, 15, 30, 60, 90, 120, 300, float("inf")]
+    assert samples.one("pg_process_idle_seconds_sum", application_name="one") >= 2
+
+
+def test_locks_by_database_and_mode(server: DatabaseServer) -> None:
+    server.execute("DROP DATABASE IF EXISTS locked")
+    server.execute("CREATE DATABASE locked")
+    with watching(server) as watch, server.connect("locked") as holder, server.connect("locked") as waiter:
+        holder.execute("CREATE TABLE a (i int)")
+        holder.execute("BEGIN; LOCK TABLE a IN SHARE ROW EXCLUSIVE MODE")
+        samples = watch.run("pg_locks")
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        waiter.execute("BEGIN")
+        with running(waiter, "LOCK TABLE a IN ACCESS EXCLUSIVE MODE"):
+            assert wait_for(lambda: server.execute(waits)[0][0] == 1, 10)
+            contended = watch.run("pg_locks")
+    modes = samples.by("pg_locks_count", "datname", "mode")
+    assert modes["locked", "sharerowexclusivelock"] == 1
+    assert modes["locked", "accessexclusivelock"] == 0
+    assert contended.one("pg_locks_count", datname="locked", mode="accessexclusivelock") == 1
+    databases = {name for (name,) in server.execute("SELECT datname FROM pg_database")}
+    assert {database for database, _ in modes} == databases
+    assert len(modes) == 9 * len(databases)
