@@ -51,6 +51,7 @@ class Flight:
             self.deadline = deadline
 
     def land(self) -> None:
-        """Tell everybody who waits that it is over."""
-        self.duration = time.monotonic() - self.started
-        self.future.set_result(None)
+        """Tell everybody who waits that it is over; once is enough."""
+        if self.duration is None:
+            self.duration = time.monotonic() - self.started
+            self.future.set_result(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,14 @@ class Cost:
 
     queries: int = 0
     seconds: float = 0.0
+    # Scrapes and the background add to the same one, and a sum that loses a part would be a counter that falls.
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def add(self, queries: int, seconds: float) -> None:
+        """Account for statements and the time that they took."""
+        with self._lock:
+            self.queries += queries
+            self.seconds += seconds
 
     @contextmanager
     def of(self, session: Session) -> Iterator[None]:
@@ -45,8 +54,7 @@ class Cost:
         try:
             yield
         finally:
-            self.queries += session.statements - before
-            self.seconds += time.monotonic() - started
+            self.add(session.statements - before, time.monotonic() - started)
 
 
 @dataclass(frozen=True, slots=True)

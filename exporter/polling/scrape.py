@@ -53,7 +53,7 @@ class Scrapes:
         try:
             pool.submit(self._fly, watched, flight)
         except RuntimeError:
-            # The pools are shutting down; nobody will fly this.
+            # The pools are shutting down, or no thread can be had; whoever finds it in the queue later leaves it there.
             flight.land()
         return flight
 
@@ -66,7 +66,8 @@ class Scrapes:
         try:
             # Whoever had to wait for a thread or for an earlier flight until it was too late leaves the server alone:
             # it is not down because we are busy.
-            if flight.deadline.passed or not watched.lock.acquire(timeout=flight.deadline.remaining()):
+            late = flight.duration is not None or flight.deadline.passed
+            if late or not watched.lock.acquire(timeout=flight.deadline.remaining()):
                 return
             try:
                 flight.flown = True

@@ -17,7 +17,7 @@ from exporter.polling.backoff import Breaker
 from exporter.polling.flight import Flight
 from exporter.polling.rounds import read_each_database
 from exporter.polling.runs import SOFT, Reading, Task, finish, read
-from exporter.polling.sessions import Sessions
+from exporter.polling.sessions import Sessions, Side
 from exporter.polling.snapshot import Snapshot, State
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class Watched:
         # What is kept of a server, and whose it is, change together.
         self._keeping = threading.RLock()
         self._breakers = {name: Breaker() for name in self.tasks}
+        self._failed: dict[str, Snapshot] = {}
         self._facts: Facts | None = None
 
     @property
@@ -91,6 +92,8 @@ class Watched:
         try:
             session, facts = self._main(flight.deadline)
         except Failure as failure:
+            # It may be up and not have told what has to be known of it.
+            flight.answered = self.sessions.up is True
             self._record_all(tasks, Snapshot.failed("", failure, time.monotonic()), results)
             return
         flight.answered = True
@@ -109,13 +112,14 @@ class Watched:
                 continue
             started = time.monotonic()
             try:
-                self._run(task, session, facts, flight.deadline, results)
+                reading = read(task, session, facts, flight.deadline)
+                self._keep(task, reading, self.sessions.generation, facts, results)
             except Failure as failure:
                 self._record(task, task.fail(failure, started), results)
                 self.sessions.cut(failure)
                 try:
                     if reconnected:
-                        self.sessions.down(failure)
+                        # It answers every ping; but no scrape has the time for a third session.
                         raise
                     session, facts = self._main(flight.deadline)
                     reconnected = True
@@ -145,9 +149,9 @@ class Watched:
         while waiting:
             started = time.monotonic()
             try:
-                with self.sessions.side(Deadline.after(BACKGROUND_SECONDS)) as (session, facts):
-                    while waiting and not session.closed:
-                        self._run_slow(waiting.pop(0), session, facts)
+                with self.sessions.side(Deadline.after(BACKGROUND_SECONDS)) as side:
+                    while waiting and not side.session.closed:
+                        self._run_slow(waiting.pop(0), side)
             except Failure as failure:
                 # Nobody lets us in: to try again for every task would be to wait for each.
                 for task in waiting:
@@ -161,35 +165,23 @@ class Watched:
             self._reprobe()
         return session, facts
 
-    def _run(
-        self,
-        task: Task,
-        session: Session,
-        facts: Facts,
-        deadline: Deadline,
-        results: dict[str, Snapshot] | None = None,
-    ) -> None:
-        generation = self.sessions.generation
-        self._keep(task, read(task, session, facts, deadline), generation, facts, results)
-
-    def _run_slow(self, task: Task, session: Session, facts: Facts) -> None:
+    def _run_slow(self, task: Task, side: Side) -> None:
         # Each task has its own time: one that hangs does not use up the others'.
         deadline = Deadline.after(max(BACKGROUND_SECONDS, task.timeout))
         started = time.monotonic()
         try:
-            self._run(task, session, facts, deadline)
+            self._keep(task, read(task, side.session, side.facts, deadline), side.generation, side.facts)
         except Failure as failure:
             self._record(task, task.fail(failure, started))
-            session.close()
+            side.session.close()
             if failure.reason is Reason.TIMEOUT:
-                self.engine.cancel(self.config, session, Deadline.after(self.config.timeouts.connect))
+                self.sessions.end(side.session)
 
     def _round(self, tasks: Sequence[Task]) -> None:
         """Run tasks of one interval in every database."""
         started = time.monotonic()
-        generation = self.sessions.generation
         try:
-            with self.sessions.side(Deadline.after(BACKGROUND_SECONDS)) as (session, facts):
+            with self.sessions.side(Deadline.after(BACKGROUND_SECONDS)) as (session, facts, generation):
                 found = self.engine.databases(session, Deadline.after(BACKGROUND_SECONDS))
         except Failure as failure:
             for task in tasks:
@@ -242,13 +234,16 @@ class Watched:
 
     def _budget(self, task: Task) -> int:
         """Series that a task may have: what the others leave, and never so many that these get none."""
-        others = sum(last.series for name, last in list(self.latest.items()) if name != task.name)
+        others = sum(self._series_of(other) for other in self.tasks.values() if other is not task)
         return max(0, min(self.config.max_series // 2, self.config.max_series - others))
 
+    def _series_of(self, task: Task) -> int:
+        shown = self.latest.get(task.name) if task.every is None else self.served(task)
+        return shown.series if shown is not None else 0
+
     def _suspended(self, task: Task) -> Snapshot | None:
-        wait = self._breakers[task.name].remaining()
-        last = self.latest.get(task.name)
-        return last if wait > 0 else None
+        """Why a task is left alone for now; that the server was away meanwhile is not the reason."""
+        return self._failed.get(task.name) if self._breakers[task.name].remaining() > 0 else None
 
     def _record(self, task: Task, snapshot: Snapshot, results: dict[str, Snapshot] | None = None) -> None:
         self._tell(task, self.latest.get(task.name), snapshot)
@@ -257,6 +252,7 @@ class Watched:
         elif snapshot.reason is not None and not snapshot.families and self.sessions.up is not False:
             # What failed in one database of several is not left alone, since it would take the others with it.
             self._breakers[task.name].failed()
+            self._failed[task.name] = snapshot
         self.latest[task.name] = snapshot
         if task.every is not None and (snapshot.state is State.OK or snapshot.families):
             self.good[task.name] = snapshot

@@ -6,8 +6,10 @@ import logging
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from exporter.config.model import ServerConfig
 from exporter.engines.base import Engine, Session
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 FACTS_SECONDS = 300.0
 # A backend's caches only grow, so a session is not kept for ever.
 SESSION_SECONDS = (1800.0, 3600.0)
+# What can't be learnt anew just now is tried again after this long.
+_RELEARN_SECONDS = 30.0
 # How long background work trusts the scrapes to find out that a server is back.
 SCRAPED_SECONDS = 60.0
 # DROP DATABASE gives up after five seconds if somebody is still in the database, so nobody of ours stays that long.
@@ -39,6 +43,14 @@ class TooSoon(Failure):
     def after(failure: Failure) -> TooSoon:
         """The same words in an exception of its own: one that is raised again and again keeps every traceback."""
         return TooSoon(failure.reason, failure.message, fix=failure.fix, broken=True)
+
+
+class Side(NamedTuple):
+    """The second session, what is known of the server behind it, and of which generation that is."""
+
+    session: Session
+    facts: Facts
+    generation: int
 
 
 class Sessions:
@@ -70,10 +82,12 @@ class Sessions:
         self._main: Session | None = None
         self._main_until = 0.0
         self._learned = 0.0
+        self._answered = False
         self._asked = float("-inf")
         self._open: set[int] = set()
         self._backoff = Backoff(0.5, _CONNECT_BACKOFF_SECONDS)
         self._side_lock = threading.Lock()
+        self._doomed: deque[Session] = deque()
 
     @property
     def connections(self) -> int:
@@ -89,9 +103,11 @@ class Sessions:
         """The main session, after a ping that tells who answers.
 
         Raises:
-            Failure: Nobody does; the server counts as down from here on.
+            Failure: Nobody does, and the server counts as down from here on; or it answers and is up, but would not
+                tell what has to be known of it.
         """
         self._asked = time.monotonic()
+        self._answered = False
         try:
             return self._reach(deadline)
         except TooSoon:
@@ -99,7 +115,8 @@ class Sessions:
             raise
         except Failure as failure:
             self.close_main()
-            self.down(failure)
+            if not self._answered:
+                self.down(failure)
             raise
 
     def cut(self, failure: Failure) -> None:
@@ -107,7 +124,15 @@ class Sessions:
         session = self._main
         self.close_main()
         if session is not None and failure.reason is Reason.TIMEOUT:
-            self.engine.cancel(self.config, session, Deadline.after(self.config.timeouts.connect))
+            self.end(session)
+
+    def end(self, session: Session) -> None:
+        """End on the server what a session that was cut off may still be running there.
+
+        That takes the place of the second session: right now, or before whoever has it lets somebody else have it.
+        """
+        self._doomed.append(session)
+        self._end_doomed()
 
     def close_main(self) -> None:
         """Close the main session."""
@@ -124,16 +149,17 @@ class Sessions:
         self._backoff.failed(_AUTH_BACKOFF_SECONDS if failure.reason is Reason.AUTH else None)
 
     @contextmanager
-    def side(self, deadline: Deadline) -> Iterator[tuple[Session, Facts]]:
+    def side(self, deadline: Deadline) -> Iterator[Side]:
         """The second session, on the server that the scrapes know; nobody else has one meanwhile.
 
         Raises:
             Failure: It can't be had.
         """
-        with self._side_lock:
+        with self._alone(deadline):
+            generation = self.generation
             session, facts = self._connect_side(deadline)
             try:
-                yield session, facts
+                yield Side(session, facts, generation)
             finally:
                 self._disconnect(session)
 
@@ -144,12 +170,38 @@ class Sessions:
         Raises:
             Failure: It can't be had.
         """
-        with self._side_lock:
+        with self._alone(deadline):
             session = self._connect_patiently(deadline, database)
             try:
                 yield session
             finally:
                 self._disconnect(session)
+
+    @contextmanager
+    def _alone(self, deadline: Deadline) -> Iterator[None]:
+        if not self._side_lock.acquire(timeout=deadline.remaining()):
+            raise Failure(Reason.TIMEOUT, "other work in the background had the second session all the time")
+        try:
+            yield
+        finally:
+            self._side_lock.release()
+            self._end_doomed()
+
+    def _end_doomed(self) -> None:
+        # Whoever adds one, and whoever gives the second session back, looks here: one of them finds the lock free.
+        while self._doomed and self._side_lock.acquire(blocking=False):
+            try:
+                if self._doomed:
+                    self._kill(self._doomed.popleft())
+            finally:
+                self._side_lock.release()
+
+    def _kill(self, session: Session) -> None:
+        self._open.add(id(session))
+        try:
+            self.engine.cancel(self.config, session, Deadline.after(self.config.timeouts.connect))
+        finally:
+            self._open.discard(id(session))
 
     def _reach(self, deadline: Deadline) -> tuple[Session, Facts]:
         if self._main is not None and (self._main.closed or time.monotonic() > self._main_until):
@@ -163,7 +215,10 @@ class Sessions:
                 if failure.reason is Reason.TIMEOUT:
                     raise
             else:
-                return self._main, self._meet(self._main, identity, deadline)
+                facts = self._meet(self._main, identity, deadline)
+                if not self._main.closed:
+                    return self._main, facts
+                self.close_main()
         self._wait_for_turn(deadline)
         session = self._connect(deadline)
         self._main = session
@@ -218,6 +273,7 @@ class Sessions:
 
     def _connect(self, deadline: Deadline, database: str | None = None) -> Session:
         started = time.monotonic()
+        queries = 0
         try:
             session = self.engine.connect(
                 self.config if database is None else self._visiting,
@@ -225,9 +281,9 @@ class Sessions:
                 database=database,
                 facts=self.facts,
             )
+            queries = session.statements
         finally:
-            self.cost.seconds += time.monotonic() - started
-        self.cost.queries += session.statements
+            self.cost.add(queries, time.monotonic() - started)
         self._open.add(id(session))
         return session
 
@@ -246,20 +302,33 @@ class Sessions:
 
     def _meet(self, session: Session, identity: Identity, deadline: Deadline) -> Facts:
         """Compare who answers with whom we knew; learn the facts if they differ or are old."""
-        facts = self.facts
-        same = facts is not None and facts.identity.same_server(identity)
-        if facts is not None and not same:
-            self._another(facts.identity, identity)
-        if facts is None or not same or time.monotonic() - self._learned >= FACTS_SECONDS:
-            facts = self._learn(session, identity, deadline)
-            self.facts, self._learned = facts, time.monotonic()
-        if not same or self.up is False:
-            self.changed.set()
-        if self.up is not True:
-            log.info("%s is up: %s %s, %s", self.config.name, facts.flavor, facts.version_text, facts.role)
-        self.up = True
+        was_up = self.up
+        self.up, self._answered = True, True
         self.failure = None
         self._backoff.succeeded()
+        facts = self.facts
+        if facts is not None and not facts.identity.same_server(identity):
+            self._another(facts.identity, identity)
+            facts = None
+        if facts is None or was_up is False:
+            self.changed.set()
+        if facts is None:
+            facts = self.facts = self._learn(session, identity, deadline)
+            self._learned = time.monotonic()
+        elif time.monotonic() - self._learned >= FACTS_SECONDS:
+            facts = self._relearn(facts, session, identity, deadline)
+        if was_up is not True:
+            log.info("%s is up: %s %s, %s", self.config.name, facts.flavor, facts.version_text, facts.role)
+        return facts
+
+    def _relearn(self, facts: Facts, session: Session, identity: Identity, deadline: Deadline) -> Facts:
+        """The facts anew, or the old ones: a server is not down because it has no time to tell them just now."""
+        self._learned = time.monotonic() - FACTS_SECONDS + _RELEARN_SECONDS
+        try:
+            facts = self.facts = self._learn(session, identity, deadline)
+            self._learned = time.monotonic()
+        except Failure as failure:
+            log.warning("%s: what is known of it could not be learnt anew: %s", self.config.name, failure.message)
         return facts
 
     def _another(self, old: Identity, new: Identity) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from exporter.polling.runs import Task
@@ -14,22 +14,36 @@ from exporter.polling.server import Watched
 
 log = logging.getLogger(__name__)
 
-MAX_THREADS = 4
+# They wait for servers, so there may be many: one server that is slow must not keep others waiting.
+MAX_THREADS = 128
 # How fast the first runs follow each other when the exporter starts with many servers.
 FIRST_RUNS_PER_SECOND = 20.0
 TICK_SECONDS = 0.5
 
+# A server's name, and whether it is about rounds through its databases.
+_Lane = tuple[str, bool]
+
 
 class SlowTier:
-    """Runs slow tasks when they are due, those of one server never two at a time on its second session."""
+    """Runs slow tasks when they are due, those of one server never two at a time on its second session.
+
+    Rounds through databases may take long, so they have threads of their own: what is due every few seconds does not
+    wait for them, on that server or any other.
+    """
 
     def __init__(self, servers: Iterable[Watched]) -> None:
         self._servers = list(servers)
+        # When each task is due next on its grid, which what runs out of turn leaves alone.
         self._due: dict[tuple[str, str], float] = {}
-        self._busy: set[tuple[str, bool]] = set()
+        # The run that each lane is busy with, and the lanes whose server asks for what is missing.
+        self._busy: dict[_Lane, object] = {}
+        self._asked: set[_Lane] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._pool = ThreadPoolExecutor(MAX_THREADS, "slow")
+        threads = min(MAX_THREADS, max(1, len(self._servers)))
+        self._pools: Mapping[bool, ThreadPoolExecutor] = {
+            rounds: ThreadPoolExecutor(threads, "rounds" if rounds else "slow") for rounds in (False, True)
+        }
         self._thread = threading.Thread(target=self._loop, name="slow tier", daemon=True)
         now = time.monotonic()
         span = len(self._servers) / FIRST_RUNS_PER_SECOND
@@ -45,7 +59,8 @@ class SlowTier:
     def stop(self) -> None:
         """Start nothing more."""
         self._stop.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _loop(self) -> None:
         while not self._stop.wait(TICK_SECONDS):
@@ -58,31 +73,45 @@ class SlowTier:
 
     def _tick(self, now: float) -> None:
         for watched in self._servers:
+            lanes = [(watched.name, False), (watched.name, True)]
             if watched.sessions.changed.is_set():
                 # Another server answers, or it is back: don't let what is missing wait for its interval.
                 watched.sessions.changed.clear()
-                for task in watched.slow_tasks():
-                    if not watched.has_good(task):
-                        self._due[watched.name, task.name] = min(now, self._due[watched.name, task.name])
-            due = [task for task in watched.slow_tasks() if self._due[watched.name, task.name] <= now]
-            # A round of very many databases must not keep what is due every few seconds waiting.
-            for rounds in (False, True):
-                self._start(watched, rounds, [task for task in due if task.collector.each_database is rounds])
+                self._asked.update(lanes)
+            for lane in lanes:
+                with self._lock:
+                    # What a busy lane has in hand may be the old server's; it is asked again when that is over.
+                    if lane in self._busy:
+                        continue
+                due = [
+                    task
+                    for task in watched.slow_tasks()
+                    if task.collector.each_database is lane[1]
+                    and (
+                        self._due[watched.name, task.name] <= now
+                        or (lane in self._asked and not watched.has_good(task))
+                    )
+                ]
+                if due:
+                    self._start(watched, lane, due)
+                self._asked.discard(lane)
 
-    def _start(self, watched: Watched, rounds: bool, due: list[Task]) -> None:
-        lane = (watched.name, rounds)
+    def _start(self, watched: Watched, lane: _Lane, due: list[Task]) -> None:
+        token = object()
         with self._lock:
-            if not due or lane in self._busy:
-                return
-            self._busy.add(lane)
+            self._busy[lane] = token
         try:
-            self._pool.submit(self._run, watched, lane, due)
+            self._pools[lane[1]].submit(self._run, watched, lane, due, token)
         except RuntimeError:
+            # No thread can be had. It may be in the queue all the same; without its token it does nothing there.
             with self._lock:
-                self._busy.discard(lane)
+                del self._busy[lane]
             raise
 
-    def _run(self, watched: Watched, lane: tuple[str, bool], due: list[Task]) -> None:
+    def _run(self, watched: Watched, lane: _Lane, due: list[Task], token: object) -> None:
+        with self._lock:
+            if self._busy.get(lane) is not token:
+                return
         try:
             watched.background(due)
         except Exception:
@@ -92,11 +121,11 @@ class SlowTier:
             for task in due:
                 every = task.every or 60.0
                 key = (watched.name, task.name)
-                # Keep to the grid of the first run, so that the servers stay spread.
                 behind = now - self._due[key]
-                self._due[key] += every * (1 + behind // every)
+                if behind >= 0:
+                    self._due[key] += every * (1 + behind // every)
             with self._lock:
-                self._busy.discard(lane)
+                del self._busy[lane]
 
 
 def _spread(name: str) -> float:

@@ -321,6 +321,20 @@ def test_a_silent_server_is_tried_once_for_all_slow_collectors(server: DatabaseS
 # -- the server itself -----------------------------------------------------------------------------
 
 
+@pytest.mark.flavor("mysql")
+def test_collectors_that_hang_leave_the_server_up(server: DatabaseServer) -> None:
+    # MySQL's own limit knows SELECT only, so these last until the client gives up, and are killed then.
+    hang = [declared("mysql", f"hangs_{number}", "DO SLEEP(60)", timeout=0.5) for number in range(2)]
+    with watched(config_of(server, server.account()), *hang, declared("mysql", "fine")) as made:
+        for _ in range(4):
+            found = scrape(made)
+            assert made.sessions.up is True
+        assert {found[one.name].reason for one in hang} == {Reason.TIMEOUT}
+        assert found["fine"].state is State.OK
+        running = "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'"
+        assert wait_for(lambda: server.execute(running) == [(0,)], 10)
+
+
 def test_a_wrong_password_is_tried_ever_more_seldom_than_a_connect(
     server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

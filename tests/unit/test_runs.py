@@ -118,16 +118,20 @@ def test_names_and_values_become_one_row() -> None:
 
 def test_a_budget_is_what_the_others_leave_and_half_at_most() -> None:
     config = ServerConfig(name="s", engine="postgres", host="h", port=1, max_series=100)
-    watched = Watched(config, ENGINES["postgres"], [])
-    watched.latest = {name: Snapshot(name, State.OK, 0.0, series=series) for name, series in {"a": 30, "b": 50}.items()}
+    watched = Watched(config, ENGINES["postgres"], [replace(task().collector, name=name) for name in "abcd"])
+
+    def shows(name: str, series: int) -> None:
+        watched.latest[name] = Snapshot(name, State.OK, 0.0, series=series)
 
     def budget(name: str) -> int:
-        return watched._budget(Task.of(replace(task().collector, name=name), config))
+        return watched._budget(watched.tasks[name])
 
+    shows("a", 30)
+    shows("b", 50)
     assert budget("c") == 20
     # What it had itself it may have again.
     assert budget("a") == 50
     # One that floods leaves something for the others.
     assert budget("b") == 50
-    watched.latest["d"] = Snapshot("d", State.OK, 0.0, series=500)
+    shows("d", 500)
     assert budget("c") == 0

@@ -1,0 +1,278 @@
+"""A server under watch: when it counts as down, whose readings are kept, and who may have a session when."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from exporter.config.model import ServerConfig
+from exporter.declare import Collector, Query, Rows, block, gauge
+from exporter.engines.deadline import Deadline
+from exporter.facts import Facts, Identity, Role
+from exporter.failure import Failure, Reason
+from exporter.gates import ANY
+from exporter.polling import sessions as polling_sessions
+from exporter.polling.flight import Flight
+from exporter.polling.runs import Cost
+from exporter.polling.scrape import Scrapes
+from exporter.polling.server import Watched
+from exporter.polling.snapshot import Snapshot, State
+from tests.providers.base import wait_for
+
+HANGS, LOCKED = "HANGS", "LOCKED"
+
+
+class FakeSession:
+    """A session of FakeEngine: it answers for the server that was there when it was opened."""
+
+    tls = None
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self.engine = engine
+        self.system, self.value = engine.system, engine.value
+        self.closed = False
+        self.statements = 0
+
+    def run(self, sql: str, deadline: Deadline) -> Rows:
+        self.statements += 1
+        if sql == HANGS:
+            self.closed = True
+            raise Failure(Reason.TIMEOUT, "silent", broken=True)
+        if sql == LOCKED:
+            raise Failure(Reason.LOCK, "locked")
+        return Rows(("value",), [(self.value,)])
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeEngine:
+    """Whatever a server may do, at will."""
+
+    name = "mysql"
+
+    def __init__(self) -> None:
+        self.system, self.value = "one", 1
+        self.down = False
+        self.learning: Failure | None = None
+        self.learnt = 0
+        self.cancelled: list[FakeSession] = []
+        self.when_cancelling: Callable[[], None] = lambda: None
+
+    def connect(self, *_: Any, **__: Any) -> FakeSession:
+        if self.down:
+            raise Failure(Reason.CONNECT, "refused")
+        return FakeSession(self)
+
+    def identify(self, session: FakeSession, _: Deadline) -> Identity:
+        if self.down:
+            session.closed = True
+            raise Failure(Reason.CONNECT, "gone")
+        return Identity(session.system, 1.0, Role.PRIMARY)
+
+    def learn(self, session: FakeSession, identity: Identity, *_: Any) -> Facts:
+        if self.learning is not None:
+            session.closed = self.learning.broken
+            raise self.learning
+        self.learnt += 1
+        return Facts("mysql", "mysql", (9, 7), "9.7", identity)
+
+    def databases(self, *_: Any) -> list[str]:
+        return []
+
+    def cancel(self, _: Any, session: FakeSession, __: Deadline) -> None:
+        self.when_cancelling()
+        self.cancelled.append(session)
+
+
+def declared(name: str, sql: str = "SELECT", **more: Any) -> Collector:
+    blocks = (block(gauge(f"db_{name}", "value", help="A number.")),)
+    return Collector(name=name, about="A number.", engine="mysql", queries=(Query(ANY, sql),), blocks=blocks, **more)
+
+
+def watched(engine: FakeEngine, *collectors: Collector, **more: Any) -> Watched:
+    return Watched(ServerConfig(name="s", engine="mysql", host="h", port=1, **more), engine, collectors)  # type: ignore[arg-type]
+
+
+def scrape(server: Watched) -> Flight:
+    flight = Flight(Deadline.after(30))
+    server.scrape(flight)
+    flight.land()
+    return flight
+
+
+@pytest.fixture(autouse=True)
+def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is left alone be left alone for as long as it may be, and a server that was down be asked at once."""
+    monkeypatch.setattr("exporter.polling.backoff.random.uniform", lambda _, longest: longest if longest >= 30 else 0.0)
+
+
+def test_collectors_that_hang_do_not_make_a_server_down_that_answers() -> None:
+    server = watched(FakeEngine(), declared("one", HANGS), declared("two", HANGS), declared("fine"))
+    states = []
+    for _ in range(5):
+        flight = scrape(server)
+        assert flight.answered
+        assert server.sessions.up is True
+        states.append(flight.results["fine"].state)
+    # The slowest come last, and then they are left alone.
+    assert states[-1] is State.OK
+
+
+def test_a_server_that_does_not_tell_its_facts_anew_is_not_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine()
+    server = watched(engine, declared("fine"))
+    scrape(server)
+    facts = server.sessions.facts
+    for broken in (False, True):
+        monkeypatch.setattr(server.sessions, "_learned", float("-inf"))
+        engine.learning = Failure(Reason.TIMEOUT, "busy", broken=broken)
+        flight = scrape(server)
+        assert server.sessions.up is True
+        assert server.sessions.facts is facts
+        assert flight.results["fine"].state is State.OK
+    # It is asked again before long, and no sooner.
+    engine.learning = None
+    scrape(server)
+    assert engine.learnt == 1
+    monkeypatch.setattr(polling_sessions, "FACTS_SECONDS", polling_sessions._RELEARN_SECONDS - 1000)
+    scrape(server)
+    assert engine.learnt == 2
+
+
+def test_a_server_that_answers_and_tells_nothing_is_up_and_says_why() -> None:
+    engine = FakeEngine()
+    engine.learning = Failure(Reason.PERMISSION, "may not look")
+    server = watched(engine, declared("fine"))
+    flight = scrape(server)
+    assert flight.answered
+    assert server.sessions.up is True
+    assert flight.results["fine"].reason is Reason.PERMISSION
+    engine.down = True
+    assert not scrape(server).answered
+    assert server.sessions.up is False
+
+
+def test_a_reading_of_the_server_that_was_there_before_is_not_kept() -> None:
+    engine = FakeEngine()
+    server = watched(engine, declared("at_scrape"), declared("first", every=60), declared("second", every=60))
+    scrape(server)
+    kept = server._keep
+
+    def moved(task: Any, *rest: Any) -> None:
+        if task.name == "second":
+            # Between the two the address moves, and a scrape finds out; the background still has its old session.
+            engine.system, engine.value = "another", 2
+            server.sessions.close_main()
+            scrape(server)
+        kept(task, *rest)
+
+    server._keep = moved  # type: ignore[method-assign]
+    server.background(server.slow_tasks())
+    assert server.sessions.generation == 1
+    assert "second" not in server.good
+    server._keep = kept  # type: ignore[method-assign]
+    server.background(server.slow_tasks())
+    assert [family.text for family in server.good["second"].families] == ['db_second{server="s",engine="mysql"} 2\n']
+
+
+def test_why_a_collector_is_left_alone_outlives_an_outage() -> None:
+    engine = FakeEngine()
+    server = watched(engine, declared("locked", LOCKED))
+    for _ in range(3):
+        scrape(server)
+    engine.down = True
+    assert scrape(server).results["locked"].reason is Reason.CONNECT
+    engine.down = False
+    assert scrape(server).results["locked"].reason is Reason.LOCK
+
+
+def test_series_that_are_still_shown_count_in_the_budget() -> None:
+    server = watched(FakeEngine(), declared("at_scrape"), declared("slow", every=60), max_series=100)
+    scrape(server)
+    server.background(server.slow_tasks())
+    assert server._budget(server.tasks["at_scrape"]) == 50
+    good = server.good["slow"]
+    server.good["slow"] = Snapshot("slow", State.OK, good.at, families=good.families, series=80)
+    server.latest["slow"] = Snapshot.failed("slow", Failure(Reason.LOCK, "locked"), time.monotonic())
+    assert server._budget(server.tasks["at_scrape"]) == 20
+
+
+def test_a_kill_waits_for_the_second_session_and_goes_before_anybody_else() -> None:
+    engine = FakeEngine()
+    server = watched(engine, declared("fine"), declared("hangs", HANGS))
+    most = []
+    engine.when_cancelling = lambda: most.append(server.sessions.connections)
+    scrape(server)
+    first = engine.cancelled.pop()
+    assert first.closed
+    assert most == [1], "it takes a connection, and it counts"
+    with server.sessions.side(Deadline.after(5)) as side:
+        scrape(server)
+        assert engine.cancelled == [], "nobody has a third connection"
+        assert not side.session.closed
+    assert len(engine.cancelled) == 1
+    assert most[1] <= 2
+    # One of the background's own, which hangs while it has the second session.
+    server = watched(engine, declared("hangs", HANGS, every=60))
+    server.background(server.slow_tasks())
+    assert wait_for(lambda: len(engine.cancelled) == 2, 5)
+
+
+def test_the_second_session_is_not_waited_for_longer_than_the_deadline() -> None:
+    server = watched(FakeEngine())
+    entered, over = threading.Event(), threading.Event()
+
+    def keep() -> None:
+        with server.sessions.side(Deadline.after(5)):
+            entered.set()
+            over.wait(30)
+
+    thread = threading.Thread(target=keep)
+    thread.start()
+    try:
+        assert entered.wait(30)
+        with pytest.raises(Failure, match="other work in the background"), server.sessions.side(Deadline.after(0.05)):
+            pass
+    finally:
+        over.set()
+        thread.join(30)
+
+
+def test_a_flight_that_no_thread_could_be_had_for_is_not_flown_later() -> None:
+    engine = FakeEngine()
+    config = ServerConfig(name="s", engine="mysql", host="h", port=1)
+    scrapes = Scrapes([config], {"mysql": engine}, [declared("fine")])  # type: ignore[dict-item]
+    refused: list[Callable[[], None]] = []
+
+    def refuse(act: Callable[..., None], *args: Any) -> None:
+        # As the pool does: the work is queued before a thread is wanted.
+        refused.append(lambda: act(*args))
+        raise RuntimeError("can't start new thread")
+
+    scrapes._pool.submit = refuse  # type: ignore[assignment]
+    flight = scrapes.start("s", Deadline.after(30))
+    assert flight.future.done()
+    refused[0]()
+    assert not flight.flown
+    assert engine.learnt == 0
+    scrapes.close(0)
+
+
+def test_what_two_threads_account_for_is_all_there() -> None:
+    cost = Cost()
+
+    def spend() -> None:
+        for _ in range(20_000):
+            cost.add(1, 1.0)
+
+    threads = [threading.Thread(target=spend) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (cost.queries, cost.seconds) == (80_000, 80_000.0)
