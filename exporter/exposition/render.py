@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from exporter.declare import Block, Collector, Context, Kind, Measure, Parse, Rows
@@ -196,24 +197,25 @@ def _block(
 
 
 def _label_texts(rows: Sequence[tuple[Any, ...]], labels: Sequence[tuple[str, int]], prefix: str) -> list[str]:
-    if not labels:
+    if not labels or not rows:
         return [prefix + "}"] * len(rows)
-    if len(labels) == 1:
-        label, index = labels[0]
-        start = f'{prefix},{label}="'
-        return [f'{start}{_text(row[index])}"}}' for row in rows]
-    starts = [(f'{prefix if place == 0 else chr(34)},{label}="', index) for place, (label, index) in enumerate(labels)]
-    return ["".join([start + _text(row[index]) for start, index in starts]) + '"}' for row in rows]
+    # A row's parts: what stands before each value, the value, and the end; column by column, so that no row costs a call.
+    parts: list[Iterable[str]] = []
+    before = prefix
+    for label, index in labels:
+        parts += [repeat(f'{before},{label}="'), _texts([row[index] for row in rows])]
+        before = '"'
+    return list(map("".join, zip(*parts, repeat('"}'), strict=False)))
 
 
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if type(value) is not str:
-        value = str(value)
-    return escape(value)
+def _texts(values: Sequence[Any]) -> Sequence[str]:
+    texts = ["" if value is None else value if type(value) is str else str(value) for value in values]
+    together = "".join(texts)
+    return texts if escape(together) is together else [escape(text) for text in texts]
 
 
+_ABSENT = type(None)
+_PLAIN = {int, float, _ABSENT}
 _MERGES: dict[str, Callable[[Iterable[Any]], Any]] = {"sum": sum, "max": max, "min": min}
 
 
@@ -245,18 +247,19 @@ def _unique(
 def _lines(
     name: str, parse: Parse | None, labels: Sequence[str], values: Sequence[Any], dropped: Counter[str]
 ) -> list[str]:
+    kinds = set(map(type, values))
+    if _ABSENT in kinds:
+        labels = [label for label, value in zip(labels, values, strict=True) if value is not None]
+        values = [value for value in values if value is not None]
+    # What Python writes as we would, which nearly all columns are, needs no look at each value.
+    if parse is None and kinds <= _PLAIN and (float not in kinds or all(map(math.isfinite, values))):
+        return [f"{name}{label} {value}\n" for label, value in zip(labels, values, strict=True)]
     lines: list[str] = []
-    add = lines.append
     for label, raw in zip(labels, values, strict=True):
-        if raw is None:
-            continue
-        if type(raw) is int and parse is None:
-            add(f"{name}{label} {raw}\n")
-            continue
         try:
             value = parse(raw) if parse is not None else raw
             if value is not None:
-                add(f"{name}{label} {number(value)}\n")
+                lines.append(f"{name}{label} {number(value)}\n")
         except (ValueError, TypeError, OverflowError):
             dropped["value"] += 1
     return lines
