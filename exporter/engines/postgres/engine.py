@@ -74,8 +74,6 @@ def _settings(server: ServerConfig) -> dict[str, str]:
         "search_path": "pg_catalog",
         "jit": "off",
         "max_parallel_workers_per_gather": "0",
-        # Without conversion no byte can make the server fail; we decode with the database's own encoding.
-        "client_encoding": "SQL_ASCII",
     }
 
 

@@ -44,14 +44,18 @@ class PostgresSession:
         self.pooled = True
         self.knows_system = True
         self._pgconn = pgconn
-        self._settings = settings
+        # Without conversion no byte can make the server fail; we decode with the database's own encoding. UTF8 in a
+        # database that is UTF8 means that as well, and has psycopg decode.
+        encoding = _parameter(pgconn, b"server_encoding")
+        utf8 = encoding == "UTF8"
+        self._settings = {**settings, "client_encoding": "UTF8" if utf8 else "SQL_ASCII"}
         self._limit = 0
         self._statements = 0
-        self._codec = values.codec(_parameter(pgconn, b"server_encoding"))
+        self._codec = values.codec(encoding)
         self._connection = psycopg.Connection(pgconn)
         self._connection.autocommit = True
         self._connection.prepare_threshold = None
-        values.register(self._connection.adapters, self._codec)
+        values.register(self._connection.adapters, self._codec, plain=utf8)
         # Statements with columns of types we can't read, rewritten so that the server gives them as text.
         self._rewritten: dict[str, tuple[tuple[str, ...], str]] = {}
 
@@ -157,7 +161,12 @@ class PostgresSession:
             if not all(readable):
                 self._rewritten[sql] = columns, _as_text(sql, readable)
                 return self._fetch(sql)
-        return Rows(columns, cursor.fetchall())
+        try:
+            return Rows(columns, cursor.fetchall())
+        except UnicodeDecodeError:
+            # Names and texts of other databases come in their own encodings. From now on every value is read anyhow.
+            values.register(self._connection.adapters, self._codec)
+            return self._fetch(sql)
 
     def _execute(self, sql: str) -> None:
         self._statements += 1
