@@ -199,7 +199,7 @@ def _block(
 def _label_texts(rows: Sequence[tuple[Any, ...]], labels: Sequence[tuple[str, int]], prefix: str) -> list[str]:
     if not labels or not rows:
         return [prefix + "}"] * len(rows)
-    # A row's parts: what stands before each value, the value, and the end; column by column, so that no row costs a call.
+    # Column by column, so that no row costs a call: what stands before each value, the value, and the end.
     parts: list[Iterable[str]] = []
     before = prefix
     for label, index in labels:
