@@ -33,6 +33,10 @@ class Reading(NamedTuple):
     slow_at: float | None = None
 
 
+# A Reading without its names: thousands of them come every few seconds, and nearly all are only compared.
+Plain = tuple[Hashable, str, int, float, float | None, float | None, float | None]
+
+
 @dataclass(slots=True)
 class Total:
     """What one database has done since the exporter began to look: calls, time in the server's unit, slow calls."""
@@ -52,28 +56,32 @@ class Totals:
 
     def __init__(self, *, time_wraps: bool = False) -> None:
         self._time_wraps = time_wraps
-        self._last: dict[Hashable, Reading] | None = None
+        self._last: dict[Hashable, Plain] | None = None
         self._totals: dict[str, Total] = {}
 
-    def take(self, readings: Iterable[Reading], databases: Iterable[str] = ()) -> Mapping[str, Total]:
+    def take(self, readings: Iterable[Plain], databases: Iterable[str] = ()) -> Mapping[str, Total]:
         """Count what is new in a reading of all statements.
 
         Args:
-            readings: Every statement that the server has; those with one key are added up.
+            readings: Every statement that the server has, as a Reading or a tuple of the same values; those with one
+                key are added up.
             databases: Databases that exist, whether or not they have statements.
 
         Returns:
             The totals of `databases` and of those in `readings`; any other is forgotten.
         """
-        current: dict[Hashable, Reading] = {}
-        for reading in readings:
-            twin = current.get(reading.key)
-            current[reading.key] = reading if twin is None else _together(twin, reading)
-        names = {reading.database for reading in current.values()}.union(databases)
+        readings = list(readings)
+        current: dict[Hashable, Plain] = {reading[0]: reading for reading in readings}
+        if len(current) < len(readings):
+            current = _each_key_once(readings)
+        names = {reading[1] for reading in readings}.union(databases)
         self._totals = {name: self._totals.get(name) or Total() for name in names}
-        if self._last is not None:
-            for reading in current.values():
-                self._count(self._last.get(reading.key), reading)
+        last = self._last
+        if last is not None:
+            # Most statements are as they were; only the others are worth a closer look.
+            for reading in [reading for key, reading in current.items() if last.get(key) != reading]:
+                before = last.get(reading[0])
+                self._count(Reading(*before) if before is not None else None, Reading(*reading))
         self._last = current
         return self._totals
 
@@ -108,6 +116,14 @@ def _slow(calls: int, time: float, longest: float | None, slow_at: float | None)
     if time / calls >= slow_at:
         return calls
     return 1 if longest is not None and longest >= slow_at else 0
+
+
+def _each_key_once(readings: Iterable[Plain]) -> dict[Hashable, Plain]:
+    once: dict[Hashable, Plain] = {}
+    for reading in readings:
+        twin = once.get(reading[0])
+        once[reading[0]] = reading if twin is None else _together(Reading(*twin), Reading(*reading))
+    return once
 
 
 def _together(one: Reading, other: Reading) -> Reading:
