@@ -58,11 +58,14 @@ class Context:
         server: The server's configuration.
         facts: What is true of the server.
         now: Monotonic seconds at which the rows were read.
+        room: Rows that the series budget and the config's limit have room for; later ones are left out and counted.
+            None: all of them.
     """
 
     server: ServerConfig
     facts: Facts
     now: float
+    room: int | None = None
 
 
 Hook = Callable[[Rows, Context], Rows]
@@ -193,8 +196,9 @@ class Query:
     """SQL and where it applies; of a collector's queries the first whose gate is open is run.
 
     `{columns}` stands for the columns that the labels and the measures of this server need, `{limit}` for the
-    collector's limit, `{schema:NAME}` for the quoted schema of an extension that the gate asks for. With `pivot` the
-    result is name and value in two columns, and becomes one row whose columns are the names in lower case.
+    collector's limit (0 if the first try met a lock: then it is to show what it can without any), `{schema:NAME}` for
+    the quoted schema of an extension that the gate asks for. With `pivot` the result is name and value in two columns,
+    and becomes one row whose columns are the names in lower case.
     """
 
     when: Gate
@@ -223,6 +227,8 @@ class Collector:
         elsewhere: Seconds between runs in the databases that we are not connected to; None leaves them out. The
             registry makes a second collector of it, `<name>_elsewhere`, for the slow tier. PostgreSQL only.
         elsewhere_of: Of such a second collector, the name of the first.
+        share: The part of a server's series budget that it may have, for collectors of series per object; the others
+            may have half, and find it free.
         default: Whether it runs unless the config says otherwise.
         grants: Privileges it needs besides those of every account of ours, for `check --grants`.
     """
@@ -241,6 +247,7 @@ class Collector:
     each_database: bool = False
     elsewhere: float | None = None
     elsewhere_of: str | None = None
+    share: float | None = None
     default: bool = True
     grants: tuple[str, ...] = ()
 
@@ -265,6 +272,12 @@ class Collector:
     def measures(self) -> list[Measure]:
         """All measures of all blocks."""
         return [measure for part in self.blocks for measure in part.measures]
+
+    def width(self, facts: Facts) -> int:
+        """How many series a row makes on a server with these facts, at most."""
+        return sum(
+            part.when.passes(facts) and measure.when.passes(facts) for part in self.blocks for measure in part.measures
+        )
 
     def derived(self) -> Collector | None:
         """The collector for the databases that this one, which reads the connected one alone, doesn't see."""

@@ -190,8 +190,11 @@ def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: De
     with task.cost.of(session):
         try:
             rows = session.run(sql, deadline)
-        except Failure:
-            raise
+        except Failure as failure:
+            if failure.reason is not Reason.LOCK or failure.broken or "{limit}" not in query.sql:
+                raise
+            # Somebody locked what it looked at closely; without looking closely at anything it needs no lock.
+            rows = session.run(task.collector.sql(query, facts, 0), deadline)
         except Exception as error:
             # One value that the driver can't read must not take the rest of the scrape along.
             log.exception("reading what %s asked for", task.name)
@@ -220,7 +223,11 @@ def read(task: Task, session: Session, facts: Facts, deadline: Deadline) -> Read
 
 def finish(task: Task, reading: Reading, config: ServerConfig, facts: Facts, budget: int) -> Snapshot:
     """A reading to a snapshot: hook, accumulator, renderer. A bug in a hook fails this collector alone."""
-    rows, started, context = reading.rows, reading.started, Context(config, facts, reading.started)
+    rows, started, width = reading.rows, reading.started, max(1, task.collector.width(facts))
+    if task.settings.limit is not None and task.collector.limit is None:
+        # What its SQL doesn't limit is limited here.
+        budget = min(budget, task.settings.limit * width)
+    context = Context(config, facts, started, budget // width)
     try:
         if task.collector.rows is not None:
             rows = task.collector.rows(rows, context)

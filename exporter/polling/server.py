@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 # Background work is not under a scrape's deadline; its own keeps a dead path from holding a thread.
 BACKGROUND_SECONDS = 60.0
+# Of a server's series, what those of tables, indexes and other objects may be together.
+OBJECTS_SHARE = 0.95
 # Three intervals without a good run, and a slow collector's series are dropped.
 STALE_INTERVALS = 3.0
 
@@ -235,7 +237,10 @@ class Watched:
     def _budget(self, task: Task) -> int:
         """Series that a task may have: what the others leave, and never so many that these get none."""
         others = sum(self._series_of(other) for other in self.tasks.values() if other is not task)
-        return max(0, min(self.config.max_series // 2, self.config.max_series - others))
+        most, whole = self.config.max_series // 2, self.config.max_series
+        if task.collector.share is not None:
+            most, whole = int(whole * task.collector.share), int(whole * OBJECTS_SHARE)
+        return max(0, min(most, whole - others))
 
     def _series_of(self, task: Task) -> int:
         shown = self.latest.get(task.name) if task.every is None else self.served(task)

@@ -316,7 +316,7 @@ def test_many_databases_cost_no_more_connections(fresh_server: Any, server: Data
     for number in range(25):
         many.execute(f"CREATE DATABASE tenant_{number} TEMPLATE template0")
         many.execute("CREATE TABLE t AS SELECT generate_series(1, 100) AS id; ANALYZE t", f"tenant_{number}")
-    running = exporter(server_entry(many, many.account(), collectors={"pg_schema_sizes": {"every": "1s"}}))
+    running = exporter(server_entry(many, many.account(), collectors={"pg_table_sizes": {"every": "1s"}}))
     most = 0
     end = time.monotonic() + 60
     while time.monotonic() < end:

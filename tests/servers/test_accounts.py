@@ -126,7 +126,7 @@ def test_the_server_keeps_it_to_three_sessions(made: tuple[DatabaseServer, Accou
 def test_the_exporter_keeps_within_three_sessions(made: tuple[DatabaseServer, Account], tmp_path: Path) -> None:
     server, account = made
     slow = {
-        "postgres": ["pg_statements", "pg_storage", "pg_database_sizes", "pg_schema_sizes"],
+        "postgres": ["pg_statements", "pg_storage", "pg_database_sizes", "pg_table_sizes"],
         "mysql": ["mysql_statements", "mysql_schema_sizes", "mysql_binlog", "mysql_statement_histogram"],
     }[server.engine]
     entry = server_entry(server, account, collectors={name: {"every": "1s"} for name in slow})

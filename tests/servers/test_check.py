@@ -51,11 +51,13 @@ def test_a_sound_server_passes(server: DatabaseServer, fresh_server: Any, tmp_pa
     assert head.startswith(f"{sound.name}  {FLAVORS[sound.flavor]} {'.'.join(map(str, sound.version))}")
     assert ", primary, not encrypted" in head
     assert set(result.states) == {collector.name for collector in collectors_of(sound.engine)}
-    assert set(result.states.values()) <= {"ok", "unsupported"}
+    off = {collector.name for collector in collectors_of(sound.engine) if not collector.default}
+    assert {name for name, state in result.states.items() if state == "disabled"} == off
+    assert set(result.states.values()) <= {"ok", "unsupported", "disabled"}
     for name, state in result.states.items():
         if state == "ok":
             assert re.search(r"\d+\.\d ms +\d+ series  every (scrape|\d+ s)$", result.said[name]), result.out
-        else:
+        elif state == "unsupported":
             assert result.said[name].startswith(("needs ", "not for "))
     total = sum(int(found) for found in re.findall(r"ms +(\d+) series", result.out))
     assert f"  {len(result.states)} collectors, {total} series\n" in result.out
@@ -97,9 +99,9 @@ def test_printed_statements_mend_a_postgres(server: DatabaseServer, fresh_server
     second = check(tmp_path, server_entry(broken, account))
     assert second.code == 0, second.out
     assert second.fixes == {}
-    for name in ("pg_statements", "pg_storage", "pg_schema_sizes", "pg_activity"):
+    for name in ("pg_statements", "pg_storage", "pg_table_sizes", "pg_activity"):
         assert second.states[name] == "ok"
-    assert _series(second, "pg_schema_sizes") > _series(first, "pg_schema_sizes") > 0
+    assert _series(second, "pg_table_sizes") > _series(first, "pg_table_sizes") > 0
 
 
 @pytest.mark.engine("postgres")

@@ -34,7 +34,9 @@ def pair(server: DatabaseServer, replica: DatabaseServer) -> Iterator[dict[str, 
     with server.connect(DATABASE) as connection:
         connection.execute("CREATE SCHEMA project")
         connection.execute("CREATE TABLE project.items AS SELECT i AS id FROM generate_series(1, 5000) i")
-        connection.execute("UPDATE project.items SET id = id + 1 WHERE id < 100")
+        connection.execute("CREATE UNIQUE INDEX ON project.items (id)")
+        connection.execute("UPDATE project.items SET id = id + 10000 WHERE id < 100")
+        connection.execute("VACUUM ANALYZE project.items")
         with contextlib.suppress(psycopg.Error):
             connection.execute("SELECT 1/0")
     replica.wait_until_caught_up()

@@ -189,7 +189,7 @@ def tenants(server: DatabaseServer, database: str) -> str:
 def test_sizes_of_schemas_are_exact(server: DatabaseServer, watch: Watch, tenants: str) -> None:
     expected = sizes_by_schema(server, tenants)
     assert expected["beta"] > 500_000
-    got = watch.run("pg_schema_sizes")
+    got = watch.run("pg_table_sizes")
     assert {schema: got.one("db_schema_size_bytes", database=tenants, schema=schema) for schema in expected} == expected
     assert got.one("db_schema_size_bytes", database=tenants, schema="hollow") == 0
     schemas = {schema for _, schema in got.by("db_schema_size_bytes", "database", "schema")}
@@ -217,7 +217,7 @@ def test_a_locked_table_falls_back_to_its_last_vacuum(
             holder.execute("REINDEX INDEX alpha.texts_id_idx")
         else:
             holder.execute(f"LOCK TABLE {target}")
-        got = watch.run("pg_schema_sizes")
+        got = watch.run("pg_table_sizes")
         facts = watch.facts()
         others = {collector.name: watch.run(collector.name, facts) for collector in collectors_of("postgres")}
     expected = sizes_by_schema(server, tenants)
@@ -244,7 +244,7 @@ def test_what_the_config_says(server: DatabaseServer, tenants: str) -> None:
         got = watch.run("pg_databases")
         assert got.by("db_size_limit_bytes", "database") == {tenants: 5 * 2**30}
         assert got.by("db_project_info", "database", "project", "owner") == {("postgres", "platform", ""): 1}
-        schemas = watch.run("pg_schema_sizes").by("db_project_info", "database", "schema", "project", "owner")
+        schemas = watch.run("pg_table_sizes").by("db_project_info", "database", "schema", "project", "owner")
         assert schemas[tenants, "alpha", "blog", "ann"] == 1
         assert schemas["postgres", "public", "platform", ""] == 1
         assert not [key for key in schemas if key[1] in {"beta", "hollow"}]

@@ -35,14 +35,18 @@ COLLECTORS = (
     "pg_stat_database_conflicts",
     "pg_stat_progress_vacuum",
     "pg_stat_replication",
+    "pg_stat_user_tables",
     "pg_stat_wal_receiver",
+    "pg_statio_user_indexes",
+    "pg_statio_user_tables",
     "pg_storage",
+    "pg_table_sizes",
 )
 SWITCHED_ON = ("long_running_transactions", "stat_activity_autovacuum", "stat_checkpointer")
 SUBJECTS = ("pg_stat_activity_", "pg_stat_database_", "pg_database_", "pg_roles_", "pg_replication", "pg_wal_",
             "pg_stat_replication_", "pg_stat_wal_receiver_", "pg_postmaster_", "pg_static", "pg_settings_",
             "pg_stat_archiver_", "pg_stat_bgwriter_", "pg_stat_checkpointer_", "pg_stat_progress_", "pg_locks_",
-            "pg_long_running_")  # fmt: skip
+            "pg_long_running_", "pg_stat_user_tables_", "pg_statio_user_")  # fmt: skip
 # Families of ours that begin like theirs.
 OURS = tuple(entry.name for entry in catalogue.entries() if not entry.drop_in and entry.name.startswith("pg_"))
 # Theirs says 0 where nothing is known: on a server that never replayed a transaction, ...
@@ -50,10 +54,15 @@ UNKNOWN = {
     "pg_replication_last_replay_seconds",
     # ... whose statistics were never reset, ...
     "pg_stat_database_stats_reset",
-    # ... and on a physical slot, where nobody confirms.
+    # ... on a physical slot, where nobody confirms, ...
     "pg_replication_slot_slot_confirmed_flush_lsn",
     # NaN, where nothing was ever archived.
     "pg_stat_archiver_last_archive_age",
+    # ... and of a table that nobody ever vacuumed or analyzed.
+    "pg_stat_user_tables_last_vacuum",
+    "pg_stat_user_tables_last_autovacuum",
+    "pg_stat_user_tables_last_analyze",
+    "pg_stat_user_tables_last_autoanalyze",
 }
 # Their driver sets it for their own session.
 DRIVERS = {"pg_settings_extra_float_digits"}
@@ -70,6 +79,9 @@ def keyed(samples: Samples) -> dict[Key, float]:
     for name, labels, value in samples.all:
         if name.startswith(SUBJECTS) and name not in OURS:
             without = SENDER_LABELS if name.startswith("pg_stat_replication_") else set()
+            if name.startswith("pg_statio_user_indexes_"):
+                # Theirs is of one database and doesn't say which.
+                without = {"datname"}
             found[name, frozenset((k, v) for k, v in labels.items() if k not in without)] = value
     return found
 
@@ -83,6 +95,15 @@ def pair(server: DatabaseServer, fleet: Any) -> Iterator[dict[str, DatabaseServe
     made.execute("CREATE DATABASE shop CONNECTION LIMIT 7")
     made.execute("SELECT pg_create_physical_replication_slot('first', true)")
     made.execute("SELECT pg_create_logical_replication_slot('decoded', 'pgoutput')")
+    with made.connect("postgres") as connection:
+        connection.execute("CREATE TABLE orders (id serial PRIMARY KEY, note text)")
+        connection.execute("CREATE INDEX ON orders (note)")
+        connection.execute("CREATE TABLE plain (id int)")
+        connection.execute("INSERT INTO orders (note) SELECT repeat(md5(i::text), 3) FROM generate_series(1, 3000) i")
+        connection.execute("UPDATE orders SET note = 'x' WHERE id < 100")
+        connection.execute("DELETE FROM orders WHERE id > 2900")
+        connection.execute("VACUUM ANALYZE orders")
+        connection.execute("SELECT count(*) FROM orders WHERE id = 7")
     standby = made.replica(primary_slot_name="first")
     yield {"primary": made, "standby": standby}
     made.remove()
@@ -101,7 +122,8 @@ def test_same_names_labels_and_values(
     program(
         "peer",
         [tool("postgres_exporter"), f"--web.listen-address=127.0.0.1:{port}", "--collector.stat_wal_receiver",
-         "--collector.postmaster", *(f"--collector.{name}" for name in SWITCHED_ON)],
+         "--collector.postmaster", "--collector.statio_user_indexes",
+         *(f"--collector.{name}" for name in SWITCHED_ON)],
         env={"DATA_SOURCE_NAME": server.url() + "?sslmode=disable"},
     )  # fmt: skip
 

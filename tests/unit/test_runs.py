@@ -133,5 +133,11 @@ def test_a_budget_is_what_the_others_leave_and_half_at_most() -> None:
     assert budget("a") == 50
     # One that floods leaves something for the others.
     assert budget("b") == 50
+    # Those of objects have a share, and leave the last of it to all others.
+    objects = replace(task().collector, name="o", share=0.6)
+    assert watched._budget(Task.of(objects, config)) == 15
+    shows("b", 1)
+    assert watched._budget(Task.of(objects, config)) == 60
     shows("d", 500)
     assert budget("c") == 0
+    assert watched._budget(Task.of(objects, config)) == 0

@@ -1,0 +1,69 @@
+"""Which objects are shown where not all fit: the busiest of late, without a change at every whim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any
+
+from exporter.declare import Accumulator, Context, Rows
+
+# What an object did this long ago counts half of what it does now.
+HALF_LIFE_SECONDS = 600.0
+# Who is not shown has to be that much busier than one who is.
+STICKY = 2.0
+
+Key = tuple[Any, ...]
+
+
+class Busiest:
+    """Puts the rows that are to be shown first, if there is no room for all; the renderer leaves out the rest.
+
+    Until there are two readings to compare, it goes by what the objects have done since their statistics began.
+    """
+
+    def __init__(self, key: tuple[str, ...], activity: tuple[str, ...]) -> None:
+        """`key` names the columns that tell objects apart, `activity` the counters that say how busy one is."""
+        self._key = key
+        self._activity = activity
+        self._shown: frozenset[Key] = frozenset()
+        self._totals: dict[Key, float] = {}
+        self._scores: dict[Key, float] = {}
+        self._at = 0.0
+
+    def feed(self, rows: Rows, context: Context) -> Rows:
+        """The same rows, in the order of their right to be shown if that matters."""
+        room = context.room
+        if room is None or len(rows.rows) <= room:
+            self.rebase()
+            self._shown = frozenset()
+            return rows
+        key_of = itemgetter(*(rows.columns.index(column) for column in self._key))
+        counters = [rows.columns.index(column) for column in self._activity]
+        by_key = {key_of(row): row for row in rows.rows}
+        totals = {key: float(sum(row[index] or 0 for index in counters)) for key, row in by_key.items()}
+        fading = 0.5 ** ((context.now - self._at) / HALF_LIFE_SECONDS)
+        self._scores = {key: self._scores.get(key, 0.0) * fading + self._moved(key, totals[key]) for key in totals}
+        self._totals, self._at = totals, context.now
+        order = sorted(by_key, key=self._right, reverse=True)
+        self._shown = frozenset(order[:room])
+        return Rows(rows.columns, [by_key[key] for key in order])
+
+    def rebase(self) -> None:
+        """Other statistics from here on; who is shown stays."""
+        self._totals, self._scores = {}, {}
+
+    def _moved(self, key: Key, total: float) -> float:
+        if not self._totals:
+            return 0.0
+        # All that a new object did it did lately.
+        return max(0.0, total - self._totals.get(key, 0.0))
+
+    def _right(self, key: Key) -> tuple[float, bool, float]:
+        shown = key in self._shown
+        return self._scores[key] * (STICKY if shown else 1.0), shown, self._totals[key]
+
+
+def busiest(*key: str, by: tuple[str, ...]) -> Callable[[], Accumulator]:
+    """What `state=` of a collector takes; see `Busiest`."""
+    return lambda: Busiest(key, by)

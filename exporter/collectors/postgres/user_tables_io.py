@@ -1,0 +1,79 @@
+"""Blocks of each user table and index that were found in the buffer cache, and that were not."""
+
+from exporter.collectors.busiest import busiest
+from exporter.collectors.postgres.user_tables import LABELS
+from exporter.declare import Collector, Query, block, counter
+from exporter.gates import pg
+
+_PARTS = {
+    "heap": "of this table",
+    "idx": "of this table's indexes",
+    "toast": "of this table's TOAST",
+    "tidx": "of the index of this table's TOAST",
+}
+_KINDS = {"read": "that were not in the buffer cache", "hit": "found in the buffer cache"}
+# In the view NULL where a table has no index or no TOAST, of which no block was read.
+_COLUMNS = [f"{part}_blks_{kind}" for part in _PARTS for kind in _KINDS]
+
+user_tables_io = Collector(
+    name="pg_statio_user_tables",
+    about="Buffer cache hits and misses of each user table; the busiest where there are very many.",
+    engine="postgres",
+    elsewhere=60,
+    share=0.17,
+    queries=(
+        Query(
+            pg(13),
+            "SELECT {columns} FROM (SELECT current_database() AS datname, * FROM pg_statio_user_tables) t"
+            " WHERE schemaname !~ '^pg_temp_'",
+        ),
+    ),
+    state=busiest(*LABELS, by=tuple(_COLUMNS)),
+    blocks=(
+        block(
+            *(
+                counter(
+                    f"pg_statio_user_tables_{part}_blocks_{kind}",
+                    f"{part}_blks_{kind}",
+                    sql=f"coalesce({part}_blks_{kind}, 0)",
+                    help=f"Blocks {of} {what}.",
+                    drop_in=True,
+                )
+                for part, of in _PARTS.items()
+                for kind, what in _KINDS.items()
+            ),
+            labels=LABELS,
+        ),
+    ),
+)
+
+user_indexes_io = Collector(
+    name="pg_statio_user_indexes",
+    about="Buffer cache hits and misses of each user index; the busiest where there are very many.",
+    engine="postgres",
+    elsewhere=60,
+    share=0.2,
+    default=False,
+    queries=(
+        Query(
+            pg(13),
+            "SELECT {columns} FROM (SELECT current_database() AS datname, * FROM pg_statio_user_indexes) i"
+            " WHERE schemaname !~ '^pg_temp_'",
+        ),
+    ),
+    state=busiest(*LABELS, "indexrelname", by=("idx_blks_read", "idx_blks_hit")),
+    blocks=(
+        block(
+            *(
+                counter(
+                    f"pg_statio_user_indexes_idx_blks_{kind}_total",
+                    f"idx_blks_{kind}",
+                    help=f"Blocks of this index {what}.",
+                    drop_in=True,
+                )
+                for kind, what in _KINDS.items()
+            ),
+            labels=(*LABELS, "indexrelname"),
+        ),
+    ),
+)
