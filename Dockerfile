@@ -5,7 +5,7 @@ FROM ${BASE}
 COPY pyproject.toml constraints.txt README.md LICENSE /src/
 COPY exporter /src/exporter
 RUN python3 -m venv /opt/database-exporter \
-    && /opt/database-exporter/bin/pip install --no-cache-dir -c /src/constraints.txt /src \
+    && /opt/database-exporter/bin/pip install --no-cache-dir -c /src/constraints.txt '/src[compare]' \
     && rm -rf /src
 
 ENV PATH=/opt/database-exporter/bin:$PATH PYTHONUNBUFFERED=1

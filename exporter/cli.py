@@ -1,4 +1,4 @@
-"""The command line: database-exporter serve | check | demo | metrics."""
+"""The command line: database-exporter serve | check | compare | demo | metrics."""
 
 from __future__ import annotations
 
@@ -21,15 +21,25 @@ PREFIX = "DATABASE_EXPORTER_"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command, by the name of its module, and whether it works on the servers of a config."""
+    """A command, by the name of its module.
+
+    Attributes:
+        help: What it does.
+        configured: Whether it works on the servers of a config.
+        may_be_configured: Whether it reads a config itself, if there is one.
+    """
 
     help: str
     configured: bool
+    may_be_configured: bool = False
 
 
 COMMANDS: Mapping[str, Command] = {
     "serve": Command("serve metrics over HTTP (the default)", configured=True),
     "check": Command("tell for each server and collector what works and what mends the rest", configured=True),
+    "compare": Command(
+        "tell what would change if this exporter took another one's place", configured=False, may_be_configured=True
+    ),
     "demo": Command("start a database with a lively workload and the exporter beside it", configured=False),
     "metrics": Command("print the reference of all metrics as Markdown", configured=False),
 }
@@ -146,7 +156,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(name: str, command: Command, arguments: list[str]) -> int:
     module = importlib.import_module(f"exporter.commands.{name}")
-    flags = (*(CONFIG if command.configured else ()), *(SERVE if name == "serve" else ()), *LOG)
+    with_config = command.configured or command.may_be_configured
+    flags = (*(CONFIG if with_config else ()), *(SERVE if name == "serve" else ()), *LOG)
     parser = _parser(name, command, flags)
     module.add_arguments(parser)
     args, unknown = parser.parse_known_args(arguments)

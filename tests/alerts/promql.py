@@ -8,9 +8,9 @@ from datetime import timedelta
 import promql_parser as promql
 
 from exporter.catalogue import labels_of, metric_names
+from exporter.compare.promql import TARGET_LABELS, parse, selector, walk
 
-# Prometheus adds these to every series, and makes these series itself.
-TARGET_LABELS = {"job", "instance"}
+# Prometheus makes these series itself.
 PROMETHEUS_METRICS = {
     "up": set[str](),
     "scrape_duration_seconds": set[str](),
@@ -31,31 +31,24 @@ class Asked:
 def ask(expr: str) -> Asked:
     """Parse an expression; ValueError if it is not PromQL."""
     asked = Asked()
-
-    def visit(node: object) -> bool:
+    for node in walk(parse(expr)):
         if isinstance(node, promql.Call) and node.func.name in {"rate", "irate", "increase"}:
-            selector = node.args[0]
-            assert isinstance(selector, promql.MatrixSelector), expr
-            asked.counters_in_rate.add(selector.vector_selector.name or "")
+            (argument,) = node.args
+            assert isinstance(argument, promql.MatrixSelector), expr
+            asked.counters_in_rate.add(argument.vector_selector.name or "")
         if isinstance(node, promql.AggregateExpr) and node.modifier is not None:
             asked.grouped_by |= set(node.modifier.labels)
         if isinstance(node, promql.BinaryExpr) and node.modifier is not None:
             asked.grouped_by |= set(node.modifier.matching.labels if node.modifier.matching else [])
             asked.grouped_by |= set(node.modifier.group_labels or [])
-        if isinstance(node, promql.MatrixSelector):
-            assert node.range is not None
-            asked.ranges.append(node.range)
-            visit(node.vector_selector)
-        if isinstance(node, promql.SubqueryExpr):
+        if isinstance(node, promql.MatrixSelector | promql.SubqueryExpr):
             assert node.range is not None
             asked.ranges.append(node.range)
         if isinstance(node, promql.VectorSelector):
-            assert node.name, f"a selector without a metric name: {expr}"
-            used = asked.metrics.setdefault(node.name, set())
-            used |= {matcher.name for matcher in node.matchers.matchers} - TARGET_LABELS
-        return True
-
-    promql.walk(promql.parse(expr), visit)
+            selected = selector(node)
+            assert selected.metric, f"a selector without a metric name: {expr}"
+            used = asked.metrics.setdefault(selected.metric, set())
+            used |= {matcher.label for matcher in selected.matchers} - TARGET_LABELS
     return asked
 
 

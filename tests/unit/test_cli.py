@@ -123,7 +123,7 @@ def test_all_mistakes_of_a_config_are_told_at_once(run: Run, tmp_path: Path) -> 
         (["--no-collector.wal"], "collectors:"),
         (["--mysqld.address=h:3306"], "servers"),
         (["chekc"], "did you mean check?"),
-        (["nothing-like-it"], "serve, check, demo, metrics"),
+        (["nothing-like-it"], "serve, check, compare, demo, metrics"),
         (["--log.level=info", "check"], "a command comes first"),
         (["check", "--web.listen-address=:1"], "unknown flag --web.listen-address"),
         (["--config"], "unknown flag --config;"),

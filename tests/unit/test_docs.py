@@ -18,7 +18,7 @@ from exporter.failure import Reason
 from exporter.registry import collectors_by_name
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("", "serve", "check", "demo", "metrics")
+COMMANDS = ("", "serve", "check", "compare", "demo", "metrics")
 
 
 PRODUCTS = {".venv", ".git", "__pycache__", "build", "dist", "node_modules"}

@@ -1,0 +1,172 @@
+"""Compares two exporters' series: those of one page have to be on the other, with the same value or between two."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from exporter.compare.deviations import Aspect, Deviation, find, ignored_labels
+from exporter.compare.pages import Labels, Page
+
+# What ours has on every series about a server; some of theirs have `server`, with another name in it.
+OURS = frozenset({"server", "engine"})
+
+Values = dict[Labels, list[float]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One page of theirs, and ours from before and after it."""
+
+    before: Page
+    theirs: Page
+    after: Page
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something of theirs that is not here, or is shown differently.
+
+    Attributes:
+        aspect: See exporter.compare.deviations.
+        metric: Its name.
+        labels: Of the series; empty if it is about the metric as a whole.
+        theirs: What theirs shows, in words or as a number; None if it shows nothing.
+        ours: What is shown here.
+        deviation: Why it is meant to be so; None if it is not.
+    """
+
+    aspect: Aspect
+    metric: str
+    labels: Mapping[str, str]
+    theirs: str | float | None
+    ours: str | float | None
+    deviation: Deviation | None = None
+
+
+@dataclass
+class Comparison:
+    """What came out.
+
+    Attributes:
+        differences: All of them, deliberate ones too.
+        metrics: Metrics of theirs that were compared.
+        series: Series of theirs that were compared.
+        passing: Series of theirs that came and went meanwhile and were not.
+        absent: Metrics of theirs of which ours has nothing at all.
+    """
+
+    differences: list[Difference] = field(default_factory=list)
+    metrics: int = 0
+    series: int = 0
+    passing: int = 0
+    absent: set[str] = field(default_factory=set)
+
+    def unexplained(self) -> list[Difference]:
+        """Those that nobody has said a reason for."""
+        return [item for item in self.differences if item.deviation is None]
+
+    def deliberate(self) -> list[Difference]:
+        """Those with a reason."""
+        return [item for item in self.differences if item.deviation is not None]
+
+
+def compare(readings: Sequence[Reading], deviations: Sequence[Deviation]) -> Comparison:
+    """Compare series by series; what differs has to do so in every reading, since servers are at work."""
+    result = Comparison()
+    for metric in sorted({name for reading in readings for name in reading.theirs.metrics}):
+        _Metric(metric, readings, deviations, result).compare()
+        result.metrics += 1
+    return result
+
+
+class _Metric:
+    """One metric of theirs over all readings."""
+
+    def __init__(
+        self, metric: str, readings: Sequence[Reading], deviations: Sequence[Deviation], result: Comparison
+    ) -> None:
+        self.metric = metric
+        self.readings = readings
+        self.deviations = deviations
+        self.result = result
+        self.pages = [page for reading in readings for page in (reading.before, reading.after)]
+        self.theirs = set[str]().union(*(reading.theirs.labels(metric) for reading in readings))
+        self.ours = set[str]().union(*(page.labels(metric) for page in self.pages))
+        self.ignored = ignored_labels(deviations, metric) & (self.theirs | self.ours)
+        present = any(metric in page.metrics for page in self.pages)
+        # A label that only one of them has does not make two series of one.
+        self.shared = (self.theirs & self.ours if present else self.theirs) - self.ignored - OURS
+        self.values = [
+            (self._values(reading.before), self._values(reading.theirs), self._values(reading.after))
+            for reading in readings
+        ]
+
+    def compare(self) -> None:
+        shown = [set(theirs) for _, theirs, _ in self.values]
+        steady, every = set.intersection(*shown), set.union(*shown)
+        self.result.series += len(steady)
+        self.result.passing += len(every - steady)
+        if any(self.metric in page.metrics for page in self.pages):
+            self._metric()
+        elif steady:
+            self.result.absent.add(self.metric)
+        for labels in sorted(steady, key=sorted):
+            self._series(labels)
+        ours = [set(before) & set(after) for before, _, after in self.values]
+        for labels in sorted(set.intersection(*ours) - every, key=sorted):
+            self._add("more", dict(labels), None, self.values[-1][2][labels][0])
+
+    def _metric(self) -> None:
+        theirs = self.readings[-1].theirs.kind(self.metric)
+        ours = next(page.kind(self.metric) for page in reversed(self.pages) if self.metric in page.metrics)
+        if theirs != ours:
+            self._add("type", {}, theirs, ours)
+        for label in sorted(self.theirs - self.ours - self.ignored - OURS):
+            self._add("label", {}, f"has the label {label}", "has not")
+        for label in sorted(self.ours - self.theirs - self.ignored - OURS):
+            self._add("label", {}, f"has no label {label}", "has it besides")
+        for label in sorted(self.ignored):
+            self._add("label", {}, f"label {label}", "is not comparable")
+
+    def _series(self, labels: Labels) -> None:
+        found = [(before.get(labels), theirs[labels], after.get(labels)) for before, theirs, after in self.values]
+        before, theirs, after = found[-1]
+        if all(one is None and other is None for one, _, other in found):
+            self._add("missing", dict(labels), theirs[0], None)
+        elif not any(_agree(*values) for values in found):
+            ours = after or before or []
+            if len(theirs) != len(ours):
+                self._add("label", dict(labels), f"{len(theirs)} series", f"{len(ours)} series")
+            else:
+                self._add("value", dict(labels), theirs[0], ours[0])
+
+    def _add(
+        self, aspect: Aspect, labels: Mapping[str, str], theirs: str | float | None, ours: str | float | None
+    ) -> None:
+        deviation = find(self.deviations, aspect, self.metric, labels.items(), theirs)
+        self.result.differences.append(Difference(aspect, self.metric, labels, theirs, ours, deviation))
+
+    def _values(self, page: Page) -> Values:
+        found: Values = {}
+        for labels, value in page.metrics.get(self.metric, {}).items():
+            found.setdefault(frozenset(pair for pair in labels if pair[0] in self.shared), []).append(value)
+        return {labels: sorted(values) for labels, values in found.items()}
+
+
+def _agree(before: list[float] | None, theirs: list[float], after: list[float] | None) -> bool:
+    """Whether theirs lies between ours from before and after; what came or went meanwhile has only one of them."""
+    before, after = before or after or [], after or before or []
+    if not len(before) == len(theirs) == len(after):
+        return False
+    return all(_between(*values) for values in zip(before, theirs, after, strict=True))
+
+
+def _between(one: float, value: float, other: float) -> bool:
+    if math.isnan(value):
+        return math.isnan(one) and math.isnan(other)
+    low, high = min(one, other), max(one, other)
+    # Numbers are written with more or fewer digits.
+    rounding = 1e-9 * max(abs(low), abs(high)) + 1e-6
+    return low <= value <= high or low - rounding <= value <= high + rounding

@@ -1,0 +1,119 @@
+"""The existing exporters and ours at work on the same servers, and readings of both."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from exporter.compare.pages import Page, fetch, parse
+from exporter.compare.series import Reading
+from exporter.registry import collectors_of
+from tests.contract.scene import DATABASE, Scene
+from tests.exporters import Exporter
+from tests.providers.base import Account, DatabaseServer, wait_for
+from tests.providers.fleet import Fleet
+from tests.providers.processes import free_port
+from tests.providers.tools import Program, tool
+
+ROUNDS = 3
+# A page younger than this is the last one once more.
+PAUSE_SECONDS = 1.1
+BACKGROUND = "2s"
+
+
+@contextlib.contextmanager
+def postgres_exporter(
+    fleet: Fleet, server: DatabaseServer, account: Account, *flags: str, database: str = DATABASE
+) -> Iterator[str]:
+    """Run the real one, with all its collectors on, until the end; gives the address of its page."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/metrics"
+    program = Program(
+        fleet.workspace,
+        "postgres_exporter",
+        [tool("postgres_exporter"), f"--web.listen-address=127.0.0.1:{port}", *all_collectors(), *flags],
+        env={"DATA_SOURCE_NAME": server.url(account, database) + "?sslmode=disable"},
+    )
+    program.start(url)
+    try:
+        assert wait_for(lambda: fetch(url).value("pg_up") == 1, 30), program.log_text()
+        yield url
+    finally:
+        program.stop()
+
+
+def all_collectors() -> list[str]:
+    """The flags that switch every collector on, from the program's own help."""
+    said = subprocess.run([tool("postgres_exporter"), "--help"], capture_output=True, text=True, check=True)
+    found = sorted(set(re.findall(r"(--collector\.\w+)\s", said.stdout + said.stderr)))
+    assert len(found) > 20
+    return found
+
+
+def config_of(name: str, server: DatabaseServer, account: Account, database: str = DATABASE) -> dict[str, Any]:
+    """The entry of a server in our config, with everything on and the background hurried."""
+    return {
+        "name": name,
+        "url": server.url(account, database),
+        "collectors": {
+            item.name: ({} if item.default else {"enabled": True})
+            | ({"every": BACKGROUND} if item.every is not None else {})
+            for item in collectors_of("postgres")
+        },
+    }
+
+
+@contextlib.contextmanager
+def ours(
+    directory: Path, servers: Mapping[str, tuple[DatabaseServer, Account]], database: str = DATABASE
+) -> Iterator[Exporter]:
+    """Run ours as its users do, and wait until everything in the background has been read."""
+    entries = [config_of(name, server, account, database) for name, (server, account) in servers.items()]
+    every = {item.name for item in collectors_of("postgres")}
+    with Exporter(directory, {"servers": entries}) as exporter:
+        for name in servers:
+            exporter.scrape_until(
+                lambda page: (
+                    {labels["collector"] for labels, _ in page.all("database_exporter_collector_state")} >= every
+                ),
+                name,
+                60,
+            )
+        yield exporter
+
+
+def page_of(exporter: Exporter, name: str) -> Page:
+    """Our page of one server."""
+    status, text = exporter.get(f"/probe?target={name}")
+    assert status == 200, text
+    return parse(text)
+
+
+def readings(exporter: Exporter, name: str, peer: str) -> list[Reading]:
+    """Both pages by turns."""
+    before = page_of(exporter, name)
+    found = []
+    for _ in range(ROUNDS):
+        theirs = fetch(peer)
+        time.sleep(PAUSE_SECONDS)
+        after = page_of(exporter, name)
+        found.append(Reading(before, theirs, after))
+        before = after
+    return found
+
+
+def scene_exporters(
+    fleet: Fleet, made: Scene, directory: Path, stack: contextlib.ExitStack
+) -> tuple[Exporter, dict[str, str]]:
+    """Ours over both servers of a scene, and theirs by role."""
+    peers = {
+        role: stack.enter_context(postgres_exporter(fleet, made.server(role), made.peer))
+        for role in ("primary", "standby")
+    }
+    servers = {role: (made.server(role), made.account) for role in peers}
+    return stack.enter_context(ours(directory, servers)), peers
