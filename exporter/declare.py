@@ -14,15 +14,28 @@ if TYPE_CHECKING:
     from exporter.config.model import ServerConfig
     from exporter.facts import Facts
 
-Kind = Literal["counter", "gauge", "histogram"]
+Kind = Literal["counter", "gauge", "histogram", "untyped"]
 Parse = Callable[[Any], "float | int | None"]
 Merge = Literal["drop", "sum", "max", "min"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _LABEL = re.compile(r"[a-z_][a-z0-9_]*\Z")
+# What Prometheus allows; for names that come from elsewhere.
+NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
+_ANY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 _SCHEMA = re.compile(r"\{schema:([a-z0-9_-]+)\}")
 # Every series of ours carries these; a collector can't have its own.
 RESERVED_LABELS = frozenset({"server", "engine", "instance", "job", "le"})
+
+
+_RELATION = re.compile(r"(?:SELECT|WITH)\b", re.IGNORECASE)
+
+
+def _bounded(sql: str, limit: int | None) -> str:
+    """The statement with one row more than the limit at most, which tells that there are more; SHOW stays as it is."""
+    if limit is None or not _RELATION.match(sql):
+        return sql
+    return f"SELECT * FROM (\n{sql}\n) AS result LIMIT {limit + 1}"
 
 
 def _quoted(identifier: str) -> str:
@@ -87,8 +100,8 @@ class Measure:
 
     Attributes:
         name: The metric's full name.
-        kind: counter, gauge or histogram. A histogram's column holds `(buckets, sum, count)`: buckets a sequence of
-            (upper bound, cumulative count) without +Inf, sum or None where the server doesn't know it.
+        kind: counter, gauge, histogram or untyped. A histogram's column holds `(buckets, sum, count)`: buckets a
+            sequence of (upper bound, cumulative count) without +Inf, sum or None where the server doesn't know it.
         columns: Where the value is; the first of these that the result has (SHOW statements rename theirs).
         help: A sentence.
         when: On which servers the column exists.
@@ -107,7 +120,7 @@ class Measure:
     drop_in: bool = False
 
     def __post_init__(self) -> None:
-        if not _NAME.match(self.name):
+        if not (NAME if self.drop_in else _NAME).match(self.name):
             raise DeclarationError(f"{self.name}: a metric's name is snake_case")
         if not self.columns:
             raise DeclarationError(f"{self.name}: name the column that feeds it")
@@ -143,6 +156,21 @@ def gauge(
     return Measure(name, "gauge", columns, help, when, sql, parse, drop_in)
 
 
+def untyped(name: str, column: str) -> Measure:
+    """A value of which nobody says what it is; absent if it is no number."""
+    return Measure(name, "untyped", (column,), "Unknown metric.", parse=number_or_none, drop_in=True)
+
+
+def number_or_none(value: Any) -> float | int | None:
+    """A value as a number, None if it is none."""
+    if isinstance(value, int | float):
+        return value
+    try:
+        return float(value)
+    except (ValueError, TypeError):
+        return None
+
+
 def histogram(name: str, column: str, *, help: str, when: Gate = ANY) -> Measure:  # noqa: A002
     """A distribution; see Measure.kind for what its column holds."""
     return Measure(name, "histogram", (column,), help, when)
@@ -160,6 +188,9 @@ class Block:
         when: On which servers the block applies.
         named_by: Column whose text completes the names of the measures, which end with `_`: one metric for each text
             that it has, as pg_settings_work_mem_bytes of the measure pg_settings_. NULL leaves the row out.
+        others: What the name of a metric begins with that each further column of numbers becomes, without a type;
+            empty leaves such columns alone.
+        ignored: Columns that are neither labels nor metrics.
     """
 
     measures: tuple[Measure, ...]
@@ -167,13 +198,19 @@ class Block:
     merge: Merge = "drop"
     when: Gate = ANY
     named_by: str | None = None
+    others: str = ""
+    ignored: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "measures", tuple(self.measures))
         object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
+        # An existing exporter's labels are what they are, but for the two that would break the page.
+        copied = all(measure.drop_in for measure in self.measures)
+        pattern, reserved = (_ANY_LABEL, frozenset({"server", "le"})) if copied else (_LABEL, RESERVED_LABELS)
         for label in self.labels:
-            if not _LABEL.match(label) or label.startswith("__") or label in RESERVED_LABELS:
-                raise DeclarationError(f"{self.measures[0].name}: {label!r} can't be a label of a collector")
+            if not pattern.match(label) or label.startswith("__") or label in reserved:
+                name = self.measures[0].name if self.measures else self.others
+                raise DeclarationError(f"{name}: {label!r} can't be a label of a collector")
         for measure in self.measures:
             if measure.name.endswith("_") != (self.named_by is not None):
                 raise DeclarationError(f"{measure.name}: the name ends with _ if a column completes it, and only then")
@@ -199,11 +236,15 @@ class Query:
     collector's limit (0 if the first try met a lock: then it is to show what it can without any), `{schema:NAME}` for
     the quoted schema of an extension that the gate asks for. With `pivot` the result is name and value in two columns,
     and becomes one row whose columns are the names in lower case.
+
+    With `user_defined` the SQL is a user's: it is sent as it stands, with the account's own search_path, read-only, and
+    nothing that it sets stays. No more than the collector's limit of rows is fetched.
     """
 
     when: Gate
     sql: str
     pivot: bool = False
+    user_defined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +271,7 @@ class Collector:
         share: The part of a server's series budget that it may have, for collectors of series per object; the others
             may have half, and find it free.
         default: Whether it runs unless the config says otherwise.
+        database: Run in this database, on the second session, instead of the one that we are connected to.
         grants: Privileges it needs besides those of every account of ours, for `check --grants`.
     """
 
@@ -249,6 +291,7 @@ class Collector:
     elsewhere_of: str | None = None
     share: float | None = None
     default: bool = True
+    database: str | None = None
     grants: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -260,11 +303,11 @@ class Collector:
             raise DeclarationError(f"collector {self.name}: its description is a sentence and ends with a full stop")
         if not self.queries or not self.blocks:
             raise DeclarationError(f"collector {self.name}: it needs at least one query and one block")
-        if self.each_database and self.every is None:
+        if self.rounds and self.every is None:
             raise DeclarationError(
-                f"collector {self.name}: work in every database belongs to the slow tier: give every="
+                f"collector {self.name}: work in another database belongs to the slow tier: give every="
             )
-        if self.elsewhere is not None and self.each_database:
+        if self.elsewhere is not None and self.rounds:
             raise DeclarationError(f"collector {self.name}: each_database= goes everywhere already: no elsewhere=")
         if any("{limit}" in query.sql for query in self.queries) and self.limit is None:
             raise DeclarationError(f"collector {self.name}: its SQL says {{limit}}, so give limit=")
@@ -294,6 +337,21 @@ class Collector:
         )
 
     @property
+    def rounds(self) -> bool:
+        """Whether it needs sessions of its own, in other databases."""
+        return self.each_database or self.database is not None
+
+    @property
+    def label_columns(self) -> frozenset[str]:
+        """The columns that become labels."""
+        return frozenset(column for part in self.blocks for column in part.labels.values())
+
+    @property
+    def user_defined(self) -> bool:
+        """Whether its SQL comes from the config."""
+        return self.queries[0].user_defined
+
+    @property
     def note(self) -> str:
         """What HELP adds where the numbers are not of the moment of the scrape."""
         seconds = self.every if self.elsewhere_of else self.elsewhere
@@ -311,6 +369,8 @@ class Collector:
     def sql(self, query: Query, facts: Facts, limit: int | None = None) -> str:
         """The statement to send to a server with these facts."""
         text = query.sql
+        if query.user_defined:
+            return _bounded(text, limit if limit is not None else self.limit)
         if "{columns}" in text:
             text = text.replace("{columns}", ", ".join(self._columns(facts)))
         if "{limit}" in text:

@@ -118,9 +118,9 @@ def _versioned(flavors: tuple[str, ...], at_least: tuple[int, ...], below: tuple
     return _Leaf(text, test)
 
 
-def pg(*at_least: int, below: int | None = None) -> Gate:
+def pg(*at_least: int, below: int | tuple[int, ...] | None = None) -> Gate:
     """PostgreSQL, from a major version on, optionally below another."""
-    return _versioned(("postgres",), at_least, (below,) if below else None)
+    return _versioned(("postgres",), at_least, (below,) if isinstance(below, int) else below)
 
 
 def mysql(*at_least: int, below: tuple[int, ...] | None = None) -> Gate:
@@ -131,6 +131,11 @@ def mysql(*at_least: int, below: tuple[int, ...] | None = None) -> Gate:
 def mariadb(*at_least: int, below: tuple[int, ...] | None = None) -> Gate:
     """MariaDB, from a version on, optionally below another."""
     return _versioned(("mariadb",), at_least, below)
+
+
+def condition(text: str, test: Callable[[Facts], bool]) -> Gate:
+    """A condition of its own, which `text` says in words."""
+    return _Leaf(text, test)
 
 
 def _role(role: Role, text: str) -> Gate:

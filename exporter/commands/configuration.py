@@ -7,7 +7,8 @@ import contextlib
 
 from pydantic import ValidationError
 
-from exporter.config import Config, ConfigError, Problem, SecretError, Web, from_environment, load
+from exporter.catalogue import metric_names
+from exporter.config import Config, ConfigError, Known, Problem, SecretError, Web, from_environment, load
 from exporter.registry import collectors_by_name
 
 _NOTHING = (
@@ -23,12 +24,20 @@ def configuration(args: argparse.Namespace) -> Config:
         ConfigError: With everything that is wrong.
     """
     if args.config_file:
-        config: Config | None = load(args.config_file, collectors=collectors_by_name())
+        config: Config | None = load(args.config_file, known=known())
     else:
         config = from_environment()
     if config is None:
         raise ConfigError([Problem("database-exporter", _NOTHING)])
     return config.model_copy(update={"web": _web(args, config.web)})
+
+
+def known() -> Known:
+    """What user-defined queries may not be called like."""
+    declared = {name for collector in collectors_by_name().values() for name in (m.name for m in collector.measures())}
+    metrics = frozenset(metric_names())
+    replaceable = {name for name in declared if not name.startswith("db_")}
+    return Known(frozenset(collectors_by_name()), metrics, metrics - replaceable)
 
 
 def passwords(config: Config) -> set[str]:

@@ -1,5 +1,6 @@
 """The configuration: its shape, how it is read from a file or the environment, and how secrets are kept."""
 
+from exporter.config.basics import Engine
 from exporter.config.errors import ConfigError, Problem
 from exporter.config.loading import load, load_text
 from exporter.config.model import (
@@ -8,12 +9,12 @@ from exporter.config.model import (
     CollectorSettings,
     Config,
     DatabaseFilter,
-    Engine,
     Project,
     ServerConfig,
     Timeouts,
     Web,
 )
+from exporter.config.own import Known
 from exporter.config.resolve import server_from_dsn
 from exporter.config.secrets import Secret, SecretError
 from exporter.config.sources import from_environment
@@ -26,6 +27,7 @@ __all__ = [
     "ConfigError",
     "DatabaseFilter",
     "Engine",
+    "Known",
     "Problem",
     "Project",
     "Secret",

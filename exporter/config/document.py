@@ -66,7 +66,9 @@ class Document:
             self.unsound.add(path)
 
 
-def read_document(text: str, source: str, directory: Path, env: Mapping[str, str]) -> Document:
+def read_document(
+    text: str, source: str, directory: Path, env: Mapping[str, str], secrets: frozenset[str] = SECRET_KEYS
+) -> Document:
     """Read YAML with the tags `!env NAME` and `!file path` (relative to `directory`); all problems are collected."""
     document = Document(source)
     try:
@@ -88,7 +90,7 @@ def read_document(text: str, source: str, directory: Path, env: Mapping[str, str
         document.report((), "this is nested too deeply to be a configuration")
     else:
         if node is not None:
-            builder = _Builder(document, directory, env)
+            builder = _Builder(document, directory, env, secrets)
             document.data = builder.build(node, ())
     return document
 
@@ -96,10 +98,11 @@ def read_document(text: str, source: str, directory: Path, env: Mapping[str, str
 class _Builder:
     """Turns YAML nodes into data, noting places and problems on the way."""
 
-    def __init__(self, document: Document, directory: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, document: Document, directory: Path, env: Mapping[str, str], secrets: frozenset[str]) -> None:
         self.document = document
         self.directory = directory
         self.env = env
+        self.secrets = secrets
         self.count = 0
         self.open: set[int] = set()
 
@@ -110,7 +113,8 @@ class _Builder:
             self.document.report(path, "anchors (&, *) make this contain itself or grow too large; write it out")
         if self.count >= _MOST_VALUES or id(node) in self.open:
             return None
-        is_secret = bool(path) and path[-1] in SECRET_KEYS
+        # Below `queries` these are names of labels.
+        is_secret = bool(path) and path[-1] in self.secrets and "queries" not in path
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path, is_secret)
         if is_secret:

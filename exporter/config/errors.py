@@ -47,7 +47,9 @@ class ConfigError(Exception):
     """The configuration cannot be used; `problems` lists everything that is wrong with it, in file order."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda p: (p.line or 0, p.column or 0)))
+        sources = list(dict.fromkeys(problem.source for problem in problems))
+        order = sorted(problems, key=lambda p: (sources.index(p.source), p.line or 0, p.column or 0))
+        self.problems = tuple(order)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

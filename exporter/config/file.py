@@ -5,8 +5,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from exporter.config.basics import Engine, Model, Text
 from exporter.config.dsn import parse_url
-from exporter.config.model import DEFAULT_THRESHOLDS, Common, Engine, LabelName, Model, Port, Text, Thresholds, Web
+from exporter.config.model import DEFAULT_THRESHOLDS, Common, LabelName, Port, Thresholds, Web
+from exporter.config.queries import Name, QueriesFile, UserQuery
 from exporter.config.secrets import Secret
 
 
@@ -56,5 +58,9 @@ class File(Model):
     """What holds for every server that says nothing else."""
     thresholds: Thresholds = DEFAULT_THRESHOLDS
     """When alerts fire, for every server that says nothing else."""
+    queries: Mapping[Name, UserQuery] = {}
+    """Queries of your own for every server of their engine, by name; each becomes a collector."""
+    queries_files: tuple[QueriesFile, ...] = ()
+    """Files of postgres_exporter's user-defined queries (queries.yaml), for every PostgreSQL."""
     web: Web = Web()
     """Where pages are served."""

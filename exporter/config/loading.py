@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -13,15 +13,16 @@ from exporter.config.document import Document, Location, read_document
 from exporter.config.errors import ConfigError, Problem, read_failure
 from exporter.config.file import File
 from exporter.config.model import Config, ServerConfig, Thresholds, Web
+from exporter.config.own import Known, check_names_of_queries, names_of_queries, own_collectors
 from exporter.config.resolve import Data, check_password, check_thresholds, resolve
 from exporter.config.sentences import sentence, unknown
-from exporter.config.sound import Unsound
+from exporter.config.sound import BY_KEY, Unsound
 
 _THRESHOLDS: TypeAdapter[Thresholds] = TypeAdapter(Thresholds)
 
 
-def load(path: Path | str, *, collectors: Iterable[str] | None = None, env: Mapping[str, str] | None = None) -> Config:
-    """Load a config file. `collectors` are the names that exist (None: any name goes). Raises ConfigError."""
+def load(path: Path | str, *, known: Known | None = None, env: Mapping[str, str] | None = None) -> Config:
+    """Load a config file. `known` are the collectors and metrics that exist (None: any goes). Raises ConfigError."""
     path = Path(path)
     failure = ""
     text = ""
@@ -32,7 +33,7 @@ def load(path: Path | str, *, collectors: Iterable[str] | None = None, env: Mapp
         failure = read_failure(error, path)
     if failure:
         raise ConfigError([Problem(str(path), failure)])
-    config = load_text(text, source=str(path), directory=path.parent, collectors=collectors, env=env)
+    config = load_text(text, source=str(path), directory=path.parent, known=known, env=env)
     if readable_by_all and any(s.password is not None and s.password.is_text for s in config.servers):
         warning = f"{path} holds a password and everybody on this machine may read it; run chmod o-r {path}"
         return config.model_copy(update={"warnings": (*config.warnings, warning)})
@@ -44,7 +45,7 @@ def load_text(
     *,
     source: str = "config.yml",
     directory: Path | None = None,
-    collectors: Iterable[str] | None = None,
+    known: Known | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Config:
     """Load the text of a config file; `directory` is where its relative paths start. Raises ConfigError."""
@@ -58,10 +59,10 @@ def load_text(
         raise ConfigError(document.problems)
     data = cast("Data", document.data)
     _check_shape(document, data)
-    if collectors is not None:
-        _check_collectors(document, frozenset(collectors))
     warnings: list[str] = []
-    servers = _servers(document, data, directory, warnings)
+    servers = _servers(document, data, directory, known or Known(), warnings)
+    if known is not None:
+        _check_collectors(document, known.collectors | names_of_queries(document, servers))
     if document.problems:
         raise ConfigError(document.problems)
     return Config(
@@ -113,35 +114,51 @@ def _value_at(data: object, path: Location) -> object:
     return data
 
 
-def _servers(document: Document, data: Data, directory: Path, warnings: list[str]) -> list[ServerConfig]:
+def _servers(document: Document, data: Data, directory: Path, known: Known, warnings: list[str]) -> list[ServerConfig]:
     """Complete the servers and report what is wrong with them and between them; only what is sound is looked at."""
     top = _section(document, data, ())
     defaults = _section(document, data.get("defaults"), ("defaults",))
     found: list[ServerConfig] = []
     named: dict[str, int] = {}
     listed = data.get("servers")
-    for index, given in enumerate(listed if isinstance(listed, list) else []):
+    servers = listed if isinstance(listed, list) else []
+    check_names_of_queries(document, len(servers))
+    for index, given in enumerate(servers):
         here: Location = ("servers", index)
         if not isinstance(given, dict) or here in document.unsound:
             continue
         server = _section(document, given, here)
         unsound = Unsound(document, here, ("defaults",))
         name = given.get("name")
+        report = _reporter(document, index, has_url=server.get("url") is not None)
         resolved = resolve(
             server,
-            _reporter(document, index, has_url=server.get("url") is not None),
+            report,
             defaults=defaults,
-            thresholds=cast("Data", top.get("thresholds") or {}),
+            top=top,
             directory=directory,
         )
         if resolved is not None and not unsound.address:
             config, target = resolved
             name = config.name
-            found.append(config)
+            own = own_collectors(config, known, report, lambda *said: _report_file(document, *said), directory)
+            found.append(config.model_copy(update={"own": own}))
             warnings += [f"{name}: the url's parameter {key} means nothing here" for key in target.ignored]
         if isinstance(name, str):
             _check_name(document, index, name, named)
     return found
+
+
+def _report_file(document: Document, file: str, said: str | Problem) -> None:
+    """Note a problem of a file that the config names, or with it where it is named."""
+    if isinstance(said, Problem):
+        if said not in document.problems:
+            document.problems.append(said)
+        return
+    for path in document.values:
+        if "queries_files" in path and _value_at(document.data, path) == file:
+            document.report(path, said)
+            return
 
 
 def _section(document: Document, section: object, at: Location) -> Data:
@@ -176,7 +193,7 @@ def _reporter(document: Document, index: int, *, has_url: bool) -> Callable[[Loc
     """Reports a server's problems where the value stands: at the server, or in the section it was taken from."""
     here: Location = ("servers", index)
     unsound = Unsound(document, here, ("defaults",))
-    unsound.blocks |= {block for block in Unsound(document, ()).blocks if block[:1] == ("thresholds",)}
+    unsound.blocks |= {block for block in Unsound(document, ()).blocks if block[:1] in BY_KEY}
 
     def report(at: Location, message: str) -> None:
         if unsound.hides(at, has_url=has_url):

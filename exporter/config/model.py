@@ -7,20 +7,22 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Discriminator,
     Field,
+    InstanceOf,
     Tag,
     field_validator,
     model_validator,
 )
 from pydantic.config import JsonDict
 
+from exporter.config.basics import Engine, Model, Text, at_least
+from exporter.config.queries import Name, QueriesFile, UserQuery
 from exporter.config.secrets import Secret
 from exporter.config.units import Bytes, Seconds, SecondsOrZero, ThresholdValue
+from exporter.declare import Collector
 
-Engine = Literal["postgres", "mysql"]
 TLSMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 Severity = Literal["warning", "critical"]
 Signal = Literal["connections", "slow_statements", "size_growth", "replication_lag"]
@@ -52,12 +54,6 @@ def _label_name(name: str) -> str:
     return name
 
 
-def _printable(text: str) -> str:
-    if not text.strip() or not text.isprintable() or len(text) > 200:
-        raise ValueError("must be 1 to 200 printable characters")
-    return text
-
-
 def _regex(pattern: str) -> str:
     try:
         re.compile(pattern)
@@ -71,37 +67,13 @@ def _or_switch(schema: JsonDict) -> None:
     schema["anyOf"] = [{"type": "boolean"}, settings]
 
 
-def _at_least(least: float, text: str) -> AfterValidator:
-    def check(seconds: float) -> float:
-        if seconds < least:
-            raise ValueError(f"must be at least {text}")
-        return seconds
-
-    return AfterValidator(check)
-
-
 LabelName = Annotated[str, AfterValidator(_label_name)]
-Text = Annotated[str, AfterValidator(_printable)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 SizeLimit = Annotated[
     Annotated[Bytes, Tag("size")] | Annotated[Mapping[str, Bytes], Tag("per-database")],
     Discriminator(lambda value: "per-database" if isinstance(value, Mapping) else "size"),
 ]
 """Bytes for every database, or bytes by the name of the database."""
-
-
-class Model(BaseModel):
-    """Frozen, refuses unknown keys, and never repeats an input in an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_means_default(cls, data: Any) -> Any:
-        """`key:` with nothing behind it is the key's default."""
-        if not isinstance(data, dict):
-            return data
-        return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
 
 
 class TLS(Model):
@@ -161,9 +133,9 @@ class CollectorSettings(Model):
 
     enabled: bool | None = None
     """On or off; without it the collector decides."""
-    every: Annotated[Seconds, _at_least(1.0, "1s")] | None = None
+    every: Annotated[Seconds, at_least(1.0, "1s")] | None = None
     """Run in the background at this interval, 1s or more, instead of at each scrape."""
-    timeout: Annotated[Seconds, _at_least(0.01, "10ms")] | None = None
+    timeout: Annotated[Seconds, at_least(0.01, "10ms")] | None = None
     """The longest that one run may take, 10ms or more."""
     limit: Annotated[int, Field(gt=0)] | None = None
     """How many objects to show; the rest is counted."""
@@ -262,6 +234,10 @@ class Common(Model):
     """What the server may add to a page; the rest is dropped and counted."""
     thresholds: Thresholds = DEFAULT_THRESHOLDS
     """When alerts fire; exported as `db_threshold`."""
+    queries: Mapping[Name, UserQuery] = {}
+    """Queries of your own, by name; each becomes a collector."""
+    queries_files: tuple[QueriesFile, ...] = ()
+    """Files of postgres_exporter's user-defined queries (queries.yaml)."""
 
 
 class ServerConfig(Common):
@@ -276,6 +252,8 @@ class ServerConfig(Common):
     port: Port
     socket: Text | None = None
     labels: Mapping[LabelName, str] = {}
+    own: tuple[InstanceOf[Collector], ...] = ()
+    """What the user-defined queries became."""
 
     def size_limit_for(self, database: str) -> int | None:
         """The size in bytes that the config allows a database (MySQL: a schema), or None."""

@@ -7,10 +7,11 @@ from typing import cast
 
 from pydantic import ValidationError
 
+from exporter.config.basics import Engine
 from exporter.config.document import Location, secret_from_file
 from exporter.config.dsn import DSNError, Target, parse_dsn, parse_url, password_of
 from exporter.config.errors import read_failure
-from exporter.config.model import DEFAULT_PORTS, DEFAULT_THRESHOLDS, Engine, ServerConfig, Thresholds
+from exporter.config.model import DEFAULT_PORTS, DEFAULT_THRESHOLDS, ServerConfig, Thresholds
 from exporter.config.secrets import Secret, SecretError
 from exporter.config.sentences import sentence
 
@@ -38,11 +39,15 @@ def resolve(
     report: Report,
     *,
     defaults: Data | None = None,
-    thresholds: Data | None = None,
+    top: Data | None = None,
     directory: Path | None = None,
 ) -> tuple[ServerConfig, Target] | None:
-    """Complete a server, or report why it cannot be and return None. The target is what its `url` said."""
+    """Complete a server, or report why it cannot be and return None. The target is what its `url` said.
+
+    `top` is what the file says for all servers outside `defaults`.
+    """
     defaults = defaults or {}
+    for_all: Data = {key: (top or {}).get(key) or {} for key in ("thresholds", "queries")}
     target = _target(server, report)
     password = _password(server, target, defaults, directory or Path(), report)
     if target is None:
@@ -52,8 +57,9 @@ def resolve(
     for key in contradicted:
         report((key,), f"contradicts url; remove {key} or take it out of the url")
     built_in = {signal: dict(levels) for signal, levels in DEFAULT_THRESHOLDS.items()}
-    layers: list[Data] = [{"thresholds": built_in}, {"thresholds": thresholds or {}}, defaults, target.keys, server]
+    layers: list[Data] = [{"thresholds": built_in}, for_all, defaults, target.keys, server]
     merged = merge(*(_switches_spelt_out(layer) for layer in layers))
+    merged["queries_files"] = [item for layer in (top or {}, defaults, server) for item in _listed(layer)]
     for key in ("url", "password_file"):
         merged.pop(key, None)
     merged["password"] = password
@@ -62,6 +68,11 @@ def resolve(
     _tls(merged, engine, directory or Path(), report)
     config = _validated(merged, report)
     return (config, target) if config is not None and complete else None
+
+
+def _listed(layer: Mapping[str, object]) -> list[object]:
+    files = layer.get("queries_files")
+    return files if isinstance(files, list) else []
 
 
 def _validated(merged: Data, report: Report) -> ServerConfig | None:

@@ -5,6 +5,8 @@ from exporter.config.model import Common
 
 _NOT_WHERE = {*Common.model_fields, "labels", "password_file"}
 """Keys that say nothing of where the server is."""
+# Sections of parts that can be wrong one by one.
+BY_KEY = {("thresholds",), ("queries",)}
 
 
 class Unsound:
@@ -12,7 +14,7 @@ class Unsound:
 
     def __init__(self, document: Document, *sections: Location) -> None:
         found = [path[len(s) :] for s in sections for path in document.unsound if path[: len(s)] == s]
-        self.blocks = {path[:2] if path[:1] == ("thresholds",) else path[:1] for path in found}
+        self.blocks = {path[:2] if path[:1] in BY_KEY else path[:1] for path in found}
         strays = {block for block in self.blocks if not block or block[0] not in _NOT_WHERE}
         self.address = bool(strays)
         """Whether the mistakes leave open where the server is and what it is called."""

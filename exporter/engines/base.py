@@ -35,6 +35,18 @@ class Session(Protocol):
             Failure: It did not work; `broken` tells whether the session is lost.
         """
 
+    def run_user_defined(self, sql: str, deadline: Deadline, labels: frozenset[str]) -> Rows:
+        """Run one statement that a user wrote: with the account's own search_path, and so that nothing it sets stays.
+
+        Args:
+            sql: The statement.
+            deadline: As of `run`.
+            labels: Columns that become labels; what is no plain number, text or moment comes as the server writes it.
+
+        Raises:
+            Failure: As of `run`.
+        """
+
     def close(self) -> None:
         """Close the connection without waiting for the server."""
 

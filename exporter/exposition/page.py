@@ -59,7 +59,7 @@ def _text_head(name: str, group: _Group) -> str:
 
 
 def _openmetrics_head(name: str, group: _Group) -> str:
-    kind = group.kind
+    kind = "unknown" if group.kind == "untyped" else group.kind
     if kind == "counter":
         # A counter there is called without _total; a drop-in counter that never had it can only be `unknown`.
         if name.endswith("_total"):

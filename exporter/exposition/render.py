@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
-from exporter.declare import Block, Collector, Context, Kind, Measure, Parse, Rows
+from exporter.declare import NAME, Block, Collector, Context, Kind, Measure, Parse, Rows, untyped
 from exporter.facts import Facts
 from exporter.failure import Failure, Reason
 
@@ -28,7 +28,7 @@ class Family:
 
     Attributes:
         name: The metric's full name.
-        kind: counter, gauge or histogram.
+        kind: counter, gauge, histogram or untyped.
         help: One line.
         text: The lines, each ended by a newline.
         series: How many series they are.
@@ -168,6 +168,7 @@ def _block(
         if (facts is None or measure.when.passes(facts))
         and (index := next((position[column] for column in measure.columns if column in position), None)) is not None
     ]
+    measures += _others(part, position)
     if not measures:
         return
     labels = [(label, position[column]) for label, column in part.labels.items()]
@@ -182,7 +183,7 @@ def _block(
     shared: list[str] | None = None
     for measure, index in measures:
         texts = native
-        if measure.name.startswith("db_"):
+        if measure.name.startswith("db_") and not measure.drop_in:
             if shared is None:
                 shared = _label_texts(values, labels, f'{server_label(server)},engine="{escape(engine)}"')
             texts = shared
@@ -194,6 +195,18 @@ def _block(
             lines = _lines(name, measure.parse, texts, column, dropped)
         if lines:
             yield Family(name, measure.kind, measure.help + note, "".join(lines), len(lines))
+
+
+def _others(part: Block, position: Mapping[str, int]) -> list[tuple[Measure, int]]:
+    """Metrics out of the columns that nobody has declared, where the block wants them."""
+    if not part.others:
+        return []
+    known = {*part.labels.values(), *part.ignored, *(column for item in part.measures for column in item.columns)}
+    return [
+        (untyped(part.others + column, column), index)
+        for column, index in position.items()
+        if column not in known and NAME.match(part.others + column)
+    ]
 
 
 def _label_texts(rows: Sequence[tuple[Any, ...]], labels: Sequence[tuple[str, int]], prefix: str) -> list[str]:

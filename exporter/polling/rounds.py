@@ -13,7 +13,7 @@ from exporter.engines.deadline import Deadline
 from exporter.facts import Facts
 from exporter.failure import Failure, NoDatabase, Reason
 from exporter.gates import Miss
-from exporter.polling.runs import Reading, Task, fetch
+from exporter.polling.runs import Reading, Task, cut, fetch
 from exporter.polling.sessions import VISIT_STATEMENT_SECONDS
 from exporter.polling.snapshot import Snapshot, State
 
@@ -38,7 +38,9 @@ class _Gathered:
 
     def read(self, database: str, session: Session, facts: Facts, deadline: Deadline) -> None:
         time_left = deadline.within(min(self.task.timeout, VISIT_STATEMENT_SECONDS))
-        found = fetch(self.task, self.query, session, facts, time_left)
+        found, problem = cut(self.task, fetch(self.task, self.query, session, facts, time_left))
+        if problem is not None:
+            self.failed(database, problem)
         self.columns = ("database", *found.columns)
         self.rows.extend((database, *row) for row in found.rows)
 
@@ -48,7 +50,7 @@ class _Gathered:
 
     def outcome(self, started: float) -> Reading | Snapshot:
         if self.columns is not None:
-            return Reading(Rows(self.columns, self.rows), started, self.problem)
+            return Reading(Rows(self.columns, self.rows), self.problem, started)
         if self.problem is not None:
             return self.task.fail(self.problem, started)
         return Snapshot(self.task.name, State.OK, started, time.monotonic() - started)
@@ -93,7 +95,11 @@ def _visit(database: str, waiting: list[_Gathered], session_in: SessionIn, facts
                         one.read(database, session, facts, deadline)
                     except Failure as failure:
                         one.failed(database, failure)
-        except NoDatabase:
+        except NoDatabase as failure:
+            for one in waiting:
+                # One that is named has to be there.
+                if one.task.collector.database is not None:
+                    one.failed(database, failure)
             return True
         except Failure as failure:
             gone = failure.reason in _GONE

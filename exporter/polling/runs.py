@@ -63,13 +63,13 @@ class Reading:
 
     Attributes:
         rows: The result.
+        problem: What went wrong in a part of its databases, or with a part of the rows.
         started: Monotonic seconds at which it was asked.
-        problem: What went wrong in a part of its databases.
     """
 
     rows: Rows
+    problem: Failure | None
     started: float
-    problem: Failure | None = None
 
 
 @dataclass(slots=True)
@@ -114,6 +114,11 @@ class Task:
         return self.settings.timeout if self.settings.timeout is not None else self.collector.timeout
 
     @property
+    def limit(self) -> int | None:
+        """Rows that it may give."""
+        return self.settings.limit if self.settings.limit is not None else self.collector.limit
+
+    @property
     def enabled(self) -> bool:
         """Whether the config wants it to run."""
         return self.collector.default if self.settings.enabled is None else self.settings.enabled
@@ -145,7 +150,8 @@ class Task:
     def fail(self, failure: Failure, started: float) -> Snapshot:
         """The outcome of a failure."""
         duration = time.monotonic() - started
-        if failure.reason in SOFT and not self.by_name:
+        # What the config defines, it asks for.
+        if failure.reason in SOFT and not self.by_name and not self.collector.user_defined:
             return Snapshot(
                 self.name,
                 State.UNSUPPORTED,
@@ -189,9 +195,13 @@ def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: De
     sql = task.collector.sql(query, facts, task.settings.limit)
     with task.cost.of(session):
         try:
-            rows = session.run(sql, deadline)
+            if query.user_defined:
+                rows = session.run_user_defined(sql, deadline, task.collector.label_columns)
+            else:
+                rows = session.run(sql, deadline)
         except Failure as failure:
-            if failure.reason is not Reason.LOCK or failure.broken or "{limit}" not in query.sql:
+            lockless = "{limit}" in query.sql and not query.user_defined
+            if failure.reason is not Reason.LOCK or failure.broken or not lockless:
                 raise
             # Somebody locked what it looked at closely; without looking closely at anything it needs no lock.
             rows = session.run(task.collector.sql(query, facts, 0), deadline)
@@ -214,11 +224,21 @@ def read(task: Task, session: Session, facts: Facts, deadline: Deadline) -> Read
     if miss is not None or query is None:
         return task.unsupported(miss or Miss("needs another server"))
     try:
-        return Reading(fetch(task, query, session, facts, deadline.within(task.timeout)), started)
+        rows = fetch(task, query, session, facts, deadline.within(task.timeout))
+        return Reading(*cut(task, rows), started)
     except Failure as failure:
         if failure.broken:
             raise
         return task.fail(failure, started)
+
+
+def cut(task: Task, rows: Rows) -> tuple[Rows, Failure | None]:
+    """No more rows of a user's query than it may have; that some were left out is a failure, with the others shown."""
+    limit = task.limit
+    if not task.collector.user_defined or limit is None or len(rows.rows) <= limit:
+        return rows, None
+    failure = Failure(Reason.ERROR, f"it gives more than {limit} rows, and the rest is left out", fix="raise its limit")
+    return Rows(rows.columns, rows.rows[:limit]), failure
 
 
 def finish(task: Task, reading: Reading, config: ServerConfig, facts: Facts, budget: int) -> Snapshot:

@@ -19,6 +19,7 @@ from exporter.polling.rounds import read_each_database
 from exporter.polling.runs import SOFT, Reading, Task, finish, read
 from exporter.polling.sessions import Sessions, Side
 from exporter.polling.snapshot import Snapshot, State
+from exporter.tailor import without
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,13 @@ BACKGROUND_SECONDS = 60.0
 OBJECTS_SHARE = 0.95
 # Three intervals without a good run, and a slow collector's series are dropped.
 STALE_INTERVALS = 3.0
+
+
+def _all(collectors: Iterable[Collector], config: ServerConfig) -> list[Collector]:
+    """Those of its engine and those of its own queries, before which a metric of the same name steps aside."""
+    replaced = frozenset(measure.name for own in config.own for measure in own.measures())
+    declared = without((item for item in collectors if item.engine == config.engine), replaced)
+    return [*declared, *config.own]
 
 
 class Watched:
@@ -48,7 +56,7 @@ class Watched:
         self.config = config
         self.engine = engine
         self.sessions = Sessions(config, engine, self._forget)
-        self.tasks = {item.name: Task.of(item, config) for item in collectors if item.engine == engine.name}
+        self.tasks = {item.name: Task.of(item, config) for item in _all(collectors, config)}
         self.scrapes = 0
         self.latest: dict[str, Snapshot] = {}
         self.good: dict[str, Snapshot] = {}
@@ -136,18 +144,18 @@ class Watched:
             self._record_all(tasks, Snapshot("", State.PAUSED, time.monotonic()))
             return
         waiting: list[Task] = []
-        rounds: dict[float, list[Task]] = {}
+        rounds: dict[tuple[float, str], list[Task]] = {}
         for task in tasks:
             if not task.enabled:
                 self._record(task, Snapshot(task.name, State.DISABLED, time.monotonic()))
             elif self._suspended(task) is not None:
                 continue
-            elif task.collector.each_database:
-                rounds.setdefault(task.every or 0.0, []).append(task)
+            elif task.collector.rounds:
+                rounds.setdefault((task.every or 0.0, task.collector.database or ""), []).append(task)
             else:
                 waiting.append(task)
-        for every in sorted(rounds):
-            self._round(rounds[every])
+        for kind in sorted(rounds):
+            self._round(rounds[kind])
         while waiting:
             started = time.monotonic()
             try:
@@ -180,16 +188,15 @@ class Watched:
                 self.sessions.end(side.session)
 
     def _round(self, tasks: Sequence[Task]) -> None:
-        """Run tasks of one interval in every database."""
+        """Run tasks of one interval in every database, or in the one that all of them name."""
         started = time.monotonic()
         try:
             with self.sessions.side(Deadline.after(BACKGROUND_SECONDS)) as (session, facts, generation):
-                found = self.engine.databases(session, Deadline.after(BACKGROUND_SECONDS))
+                databases = self._databases(tasks[0], session)
         except Failure as failure:
             for task in tasks:
                 self._record(task, task.fail(failure, started))
             return
-        databases = [name for name in found if self.config.databases.matches(name)]
         whole = Deadline.after(max(BACKGROUND_SECONDS, (tasks[0].every or 0.0) / 2))
         readings = read_each_database(tasks, databases, lambda name: self.sessions.side_in(name, whole), facts, whole)
         for task in tasks:
@@ -197,6 +204,13 @@ class Watched:
                 self._keep(task, readings[task.name], generation, facts)
             except Failure as failure:
                 self._record(task, task.fail(failure, started))
+
+    def _databases(self, task: Task, session: Session) -> list[str]:
+        """Where a task runs: where its collector says, or in all databases that the config lets us look into."""
+        if task.collector.database is not None:
+            return [task.collector.database]
+        found = self.engine.databases(session, Deadline.after(BACKGROUND_SECONDS))
+        return [name for name in found if self.config.databases.matches(name)]
 
     def _keep(
         self,

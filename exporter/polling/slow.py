@@ -86,7 +86,7 @@ class SlowTier:
                 due = [
                     task
                     for task in watched.slow_tasks()
-                    if task.collector.each_database is lane[1]
+                    if task.collector.rounds is lane[1]
                     and (
                         self._due[watched.name, task.name] <= now
                         or (lane in self._asked and not watched.has_good(task))

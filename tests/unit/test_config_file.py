@@ -9,20 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.commands import serve
-from exporter.config import Config, ConfigError, load, load_text
+from exporter.config import Config, ConfigError, Known, load, load_text
 
 CANARY = "canary-7Q!x"
-COLLECTORS = frozenset({"connections", "statements", "replication"})
+KNOWN = Known(frozenset({"connections", "statements", "replication"}))
 
 
 def problems(text: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        load_text(text, source="c.yml", collectors=COLLECTORS, env={"SET": "value"})
+        load_text(text, source="c.yml", known=KNOWN, env={"SET": "value"})
     return [str(problem) for problem in caught.value.problems]
 
 
 def one(server: str, rest: str = "") -> Config:
-    return load_text(f"servers:\n  - {server}\n{rest}", collectors=COLLECTORS, env={"PORT": "6000", "USER": "ann"})
+    return load_text(f"servers:\n  - {server}\n{rest}", known=KNOWN, env={"PORT": "6000", "USER": "ann"})
 
 
 PG = "servers:\n  - url: postgresql://mon@db\n"
@@ -74,8 +74,8 @@ WRONG = {
     ],
     PG + "defaults:\n  url: postgresql://x\n": [
         ("c.yml:4:3: defaults.url: unknown key; known are application_name, cluster, collectors, database, databases, "
-        "engine, max_series, password, password_file, paused, pooler, port, projects, size_limit, thresholds, "
-        "timeouts, tls, user")
+        "engine, max_series, password, password_file, paused, pooler, port, projects, queries, queries_files, "
+        "size_limit, thresholds, timeouts, tls, user")
     ],
     PG + "    name: a\n    name: b\n": [
         "c.yml:4:5: servers[0].name: the key 'name' is there twice, first on line 3; remove one"

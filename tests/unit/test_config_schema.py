@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from exporter.config import load, load_text, schema
 from exporter.config.file import Defaults, File, FileServer
 from exporter.config.model import TLS, CollectorSettings, DatabaseFilter, Project, Timeouts, Web
+from exporter.config.queries import QueriesFile, UserMeasure, UserQuery
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.example.yml"
@@ -56,7 +57,8 @@ def test_what_is_commented_out_in_the_example_loads_too() -> None:
 
 
 MODELS: list[type[BaseModel]] = [
-    File, Defaults, FileServer, TLS, DatabaseFilter, Project, CollectorSettings, Timeouts, Web,
+    File, Defaults, FileServer, TLS, DatabaseFilter, Project, CollectorSettings, Timeouts, Web, UserQuery, UserMeasure,
+    QueriesFile,
 ]  # fmt: skip
 
 
@@ -94,6 +96,13 @@ def test_every_key_is_described_in_the_schema() -> None:
         ("servers: [{url: mysql://a, thresholds: {connection: {warning: 1}}}]", False),
         ("servers: [{url: mysql://a, collectors: {a: {evry: 5m}}}]", False),
         ("servers: [{url: mysql://a, labels: {a: 1}}]", False),
+        ("servers: [{url: mysql://a, queries: {a: {sql: SELECT 1, measures: [{name: b, help: c}]}}}]", True),
+        ("queries: {a: {sql: S, labels: [d], since: 14, measures: [{name: b, help: c}]}}\nservers: [{url: x}]", True),
+        ("queries: {a: {sql: S, labels: {d: e}, measures: [{name: b, help: c}]}}\nservers: [{url: x}]", True),
+        ("queries: {a: {sql: S, measures: []}}\nservers: [{url: x}]", False),
+        ("queries: {a: {sql: S, measure: [{name: b, help: c}]}}\nservers: [{url: x}]", False),
+        ("queries_files: [a.yaml, {file: b.yaml, each_database: true}]\nservers: [{url: x}]", True),
+        ("queries_files: [{path: b.yaml}]\nservers: [{url: x}]", False),
     ],
 )
 def test_the_schema_accepts_what_the_loader_does(text: str, fits: bool) -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from exporter import __version__, accounts
+from exporter.commands.configuration import known
 from exporter.config import load_text
 from exporter.facts import Facts, Identity, Role
 from exporter.failure import Reason
@@ -83,7 +84,7 @@ def test_yaml_is_a_config_that_loads_or_one_of_prometheus(document: Path, text: 
     config = load_text(
         text.replace("/run/secrets", str(tmp_path)),
         source=_name(document),
-        collectors=collectors_by_name(),
+        known=known(),
         env={"USERS_PASSWORD": "secret"},
     )
     assert config.servers

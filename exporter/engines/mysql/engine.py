@@ -39,11 +39,14 @@ class MySQLEngine:
         server: ServerConfig,
         deadline: Deadline,
         *,
-        database: str | None = None,  # noqa: ARG002 - no default schema: it might be dropped, and nothing needs it
+        database: str | None = None,
         facts: Facts | None = None,  # noqa: ARG002 - the version is asked anew, an upgrade may have changed it
     ) -> MySQLSession:
-        """Open a session; see exporter.engines.base.Engine."""
-        session = self._open(server, deadline)
+        """Open a session; see exporter.engines.base.Engine.
+
+        Without a `database` it has no default schema: one might be dropped, and no collector of ours needs it.
+        """
+        session = self._open(server, deadline, database)
         try:
             session.prepare(deadline)
         except BaseException:
@@ -78,8 +81,8 @@ class MySQLEngine:
         except Failure as failed:
             log.debug("%s: a session that was cut off could not be ended: %s", server.name, failed.message)
 
-    def _open(self, server: ServerConfig, deadline: Deadline) -> MySQLSession:
-        connection = self._driver(server)
+    def _open(self, server: ServerConfig, deadline: Deadline, database: str | None = None) -> MySQLSession:
+        connection = self._driver(server, database)
         sock = _dial(server, deadline)
         try:
             with WATCHDOG.guard(sock.fileno(), deadline) as guard:
@@ -96,7 +99,7 @@ class MySQLEngine:
                 self._with_tls.add((server.host, server.port))
         return MySQLSession(connection, sock)
 
-    def _driver(self, server: ServerConfig) -> ServerConnection:
+    def _driver(self, server: ServerConfig, database: str | None) -> ServerConnection:
         context = None if server.socket else tls.context(server.tls)
         try:
             password = server.password.reveal() if server.password else ""
@@ -107,6 +110,7 @@ class MySQLEngine:
             password=password.encode(),
             host=server.tls.server_name or server.host,
             port=server.port,
+            database=database,
             charset="utf8mb4",
             use_unicode=False,
             conv=DECODERS,  # type: ignore[arg-type]  # with use_unicode=False they get bytes

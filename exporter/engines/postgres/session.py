@@ -57,7 +57,7 @@ class PostgresSession:
         self._connection.prepare_threshold = None
         values.register(self._connection.adapters, self._codec, plain=utf8)
         # Statements with columns of types we can't read, rewritten so that the server gives them as text.
-        self._rewritten: dict[str, tuple[tuple[str, ...], str]] = {}
+        self._rewritten: dict[tuple[str, frozenset[str]], tuple[tuple[str, ...], str]] = {}
 
     @property
     def closed(self) -> bool:
@@ -86,8 +86,25 @@ class PostgresSession:
         if limit is None:
             raise Failure(Reason.TIMEOUT, "no time was left to ask")
         if self.pooled:
-            return self._guarded(lambda: self._in_transaction(sql, limit), deadline)
+            local = {name: literal(value) for name, value in self._settings.items()} | {"statement_timeout": str(limit)}
+            return self._guarded(lambda: self._in_transaction(sql, local, "COMMIT"), deadline)
         return self._guarded(lambda: self._within(limit, sql), deadline)
+
+    def run_user_defined(self, sql: str, deadline: Deadline, labels: frozenset[str]) -> Rows:
+        """Run a user's statement in a transaction that is rolled back, and its settings with it.
+
+        DEFAULT is the search_path that the role, the database or the server has; behind a pooler, where a session may
+        have been left with another one, too.
+
+        Raises:
+            Failure: As of `run`.
+        """
+        limit = server_limit(deadline.remaining())
+        if limit is None:
+            raise Failure(Reason.TIMEOUT, "no time was left to ask")
+        kept = {name: literal(value) for name, value in self._settings.items()} if self.pooled else {}
+        local = {**kept, "statement_timeout": str(limit), "search_path": "DEFAULT"}
+        return self._guarded(lambda: self._in_transaction(sql, local, "ROLLBACK", labels), deadline)
 
     def settle(self, deadline: Deadline, more: Mapping[str, str], *, anyway: bool = False) -> None:
         """Make the settings, and `more` (SQL expressions), for the whole session, unless a pooler stands in between.
@@ -134,39 +151,43 @@ class PostgresSession:
             self._limit = limit
         return self._fetch(sql)
 
-    def _in_transaction(self, sql: str, limit: int) -> Rows:
-        local = {**self._settings, "statement_timeout": str(limit)}
-        begin = ["BEGIN READ ONLY", *(f"SET LOCAL {name} = {literal(value)}" for name, value in local.items())]
+    def _in_transaction(
+        self, sql: str, local: Mapping[str, str], end: str, labels: frozenset[str] = frozenset()
+    ) -> Rows:
+        begin = ["BEGIN READ ONLY", *(f"SET LOCAL {name} = {value}" for name, value in local.items())]
         try:
             self._execute("; ".join(begin))
-            rows = self._fetch(sql)
+            rows = self._fetch(sql, labels)
         except psycopg.Error:
             # A connection that is lost has taken its transaction along.
             with contextlib.suppress(psycopg.Error):
                 self._execute("ROLLBACK")
             raise
-        self._execute("COMMIT")
+        self._execute(end)
         return rows
 
-    def _fetch(self, sql: str) -> Rows:
+    def _fetch(self, sql: str, labels: frozenset[str] = frozenset()) -> Rows:
         self._statements += 1
-        columns, statement = self._rewritten.get(sql, (None, sql))
+        columns, statement = self._rewritten.get((sql, labels), (None, sql))
         cursor = self._connection.execute(statement.encode(self._codec, "replace"), binary=True)
         result = cursor.pgresult
         if result is None or not result.nfields:
             return Rows((), [])
         if columns is None:
             columns = tuple((result.fname(i) or b"").decode(self._codec, "replace") for i in range(result.nfields))
-            readable = [result.ftype(i) in values.KNOWN for i in range(result.nfields)]
+            readable = [
+                result.ftype(i) in (values.PLAIN if column in labels else values.KNOWN)
+                for i, column in enumerate(columns)
+            ]
             if not all(readable):
-                self._rewritten[sql] = columns, _as_text(sql, readable)
-                return self._fetch(sql)
+                self._rewritten[sql, labels] = columns, _as_text(sql, readable)
+                return self._fetch(sql, labels)
         try:
             return Rows(columns, cursor.fetchall())
         except UnicodeDecodeError:
             # Names and texts of other databases come in their own encodings. From now on every value is read anyhow.
             values.register(self._connection.adapters, self._codec)
-            return self._fetch(sql)
+            return self._fetch(sql, labels)
 
     def _execute(self, sql: str) -> None:
         self._statements += 1

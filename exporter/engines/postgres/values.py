@@ -29,7 +29,7 @@ _TEXT = (*_PLAIN, "json", "xml", "refcursor")
 # Of a bare literal, and of a function that returns nothing.
 _UNKNOWN, _VOID = 705, 2278
 _NATIVE = ("bool", "int2", "int4", "int8", "oid", "float4", "float8")
-_ARRAYS = (*_NATIVE, "text", "varchar", "name")
+_ARRAYS = (*_NATIVE, "numeric", "text", "varchar", "name")
 
 
 def codec(server_encoding: str | None) -> str:
@@ -142,6 +142,10 @@ _READERS: dict[str, Callable[[Buffer], Any]] = {
 }
 
 _types = adapters.types
+# What reads the same as the server writes it; of other types a label asks for the server's text.
+PLAIN = frozenset(
+    {_UNKNOWN, _VOID} | {_types[name].oid for name in (*_TEXT, *_NATIVE, "timestamptz", "timestamp", "date", "pg_lsn")}
+)
 # What can be read as it comes; all other types are asked for as text.
 KNOWN = frozenset(
     {_UNKNOWN, _VOID}

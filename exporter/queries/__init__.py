@@ -1,0 +1,1 @@
+"""User-defined queries, from the config and from files of postgres_exporter, as collectors like any other."""
