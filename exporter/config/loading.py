@@ -14,10 +14,12 @@ from exporter.config.errors import ConfigError, Problem, read_failure
 from exporter.config.file import File
 from exporter.config.model import Config, ServerConfig, Thresholds, Web
 from exporter.config.own import Known, check_names_of_queries, names_of_queries, own_collectors
+from exporter.config.queries import UserQuery, check_query
 from exporter.config.resolve import Data, check_password, check_thresholds, resolve
 from exporter.config.sentences import sentence, unknown
 from exporter.config.sound import BY_KEY, Unsound
 
+_QUERIES: TypeAdapter[Mapping[str, UserQuery]] = TypeAdapter(Mapping[str, UserQuery])
 _THRESHOLDS: TypeAdapter[Thresholds] = TypeAdapter(Thresholds)
 
 
@@ -172,6 +174,8 @@ def _section(document: Document, section: object, at: Location) -> Data:
 
     check_thresholds(_THRESHOLDS.validate_python(sound.get("thresholds") or {}), report)
     check_password(sound, report)
+    for name, query in _QUERIES.validate_python(sound.get("queries") or {}).items():
+        check_query(query, lambda place, message, name=name: report(("queries", name, *place), message))  # type: ignore[misc]
     # Anew, without what has just been reported: a server would report it again.
     return Unsound(document, at).without(section)
 

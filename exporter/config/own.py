@@ -10,7 +10,7 @@ from pathlib import Path
 from exporter.config.document import Document, Location
 from exporter.config.errors import Problem
 from exporter.config.model import ServerConfig
-from exporter.config.queries import UserQuery, check_query, version
+from exporter.config.queries import UserQuery, version
 from exporter.declare import Collector, DeclarationError
 from exporter.queries.build import collector
 from exporter.queries.peer_file import read_queries_file
@@ -44,7 +44,7 @@ def own_collectors(
     """The collectors of a server's queries.
 
     Args:
-        server: With its queries.
+        server: With its queries, each of which is sound in itself.
         known: What is ours.
         report: Notes a problem at a key of the server.
         report_file: Notes a problem of a file, or with it.
@@ -73,12 +73,11 @@ def _of_queries(server: ServerConfig, known: Known, report: Callable[[Location, 
     sound: list[tuple[str, UserQuery]] = []
     for name, query in server.queries.items():
         here: Location = ("queries", name)
-        if query.engine not in (None, server.engine):
+        if server.engine not in _engines(query):
             continue
         problems: list[tuple[Location, str]] = []
         if name in known.collectors | _TAKEN:
             problems.append((here, "is the name of a collector of the exporter; choose another"))
-        check_query(query, lambda at, message, here=here, noted=problems: noted.append(((*here, *at), message)))  # type: ignore[misc]
         for index, measure in enumerate(query.measures):
             if measure.name in known.metrics:
                 message = "is a metric of the exporter; choose another name"
@@ -94,6 +93,13 @@ def _of_queries(server: ServerConfig, known: Known, report: Callable[[Location, 
         sound.append((name, query))
     _check_between(sound, report)
     return made
+
+
+def _engines(query: UserQuery) -> tuple[str, ...]:
+    """Where a query can run at all."""
+    if query.engine or query.flavor:
+        return (query.engine or "mysql",)
+    return ("postgres",) if query.each_database or query.extension else ("postgres", "mysql")
 
 
 def _check_between(queries: Iterable[tuple[str, UserQuery]], report: Callable[[Location, str], None]) -> None:

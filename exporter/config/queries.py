@@ -81,7 +81,7 @@ def _number_or_text(schema: JsonDict) -> None:
 def _label(name: str) -> str:
     _snake(name)
     if name in RESERVED_LABELS or name == "quantile":
-        raise ValueError("is a label that the exporter or Prometheus sets itself; write `other_name: column`")
+        raise ValueError(f"{name} is a label that the exporter or Prometheus sets itself; write `other_name: column`")
     return name
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exporter.config.model import CollectorSettings, ServerConfig
@@ -161,7 +161,11 @@ class Task:
                 message=failure.message,
                 fix=failure.fix,
             )
-        return Snapshot.failed(self.name, failure, started, duration)
+        snapshot = Snapshot.failed(self.name, failure, started, duration)
+        if self.collector.user_defined and self.collector.engine == "mysql" and failure.reason is Reason.PERMISSION:
+            # What MySQL's own tables need is no help here.
+            return replace(snapshot, fix="let the exporter's account read what the query reads")
+        return snapshot
 
 
 def pivoted(rows: Rows) -> Rows:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from html import escape
 from urllib.parse import quote
 
 from exporter import __version__
+from exporter.declare import Collector
 from exporter.gates import FLAVOR_NAMES
 from exporter.polling.server import Watched
 
@@ -26,10 +27,12 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
 )
+# Of the servers that a query runs on.
+_NAMES = 5
 _HEADS = "".join(f'<th scope="col">{head}</th>' for head in ("Server", "State", "Role", "Version", "Last failure"))
 
 
-def landing(servers: Iterable[Watched], telemetry_path: str) -> str:
+def landing(servers: Collection[Watched], telemetry_path: str) -> str:
     """The page as HTML; nothing on it is asked of a database."""
     rows = "".join(_row(watched) for watched in servers)
     return f"""<!DOCTYPE html>
@@ -54,10 +57,31 @@ def landing(servers: Iterable[Watched], telemetry_path: str) -> str:
 <thead><tr>{_HEADS}</tr></thead>
 <tbody>{rows}</tbody>
 </table>
-</main>
+{_queries(servers)}</main>
 </body>
 </html>
 """
+
+
+def _queries(servers: Iterable[Watched]) -> str:
+    """What user-defined queries there are, and where each runs; nothing if there are none."""
+    found: dict[str, tuple[Collector, list[str]]] = {}
+    for watched in servers:
+        for own in watched.config.own:
+            found.setdefault(own.name, (own, []))[1].append(watched.name)
+    if not found:
+        return ""
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("Query", "About", "Metrics", "Servers"))
+    rows = []
+    for name, (own, names) in sorted(found.items()):
+        metrics = ", ".join(measure.name for measure in own.measures())
+        shown = ", ".join(names[:_NAMES]) + (f" and {len(names) - _NAMES} more" if len(names) > _NAMES else "")
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in (own.about, metrics, shown))
+        rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
+    return (
+        f"<table>\n<caption>User-defined queries</caption>\n<thead><tr>{heads}</tr></thead>\n"
+        f"<tbody>{''.join(rows)}</tbody>\n</table>\n"
+    )
 
 
 def _row(watched: Watched) -> str:

@@ -42,6 +42,10 @@ SETTINGS = (
 )
 
 
+# What a user's query might do to the session that it runs in.
+SETS = "SELECT set_config('search_path', 'pg_toast', false), set_config('TimeZone', 'Asia/Tokyo', false)"
+
+
 def deadline() -> Deadline:
     return Deadline.after(10)
 
@@ -158,8 +162,11 @@ def test_an_application_on_the_pool_sees_nothing_of_ours(
             assert pid == backend(app), "they share one server connection, or this proves nothing"
             assert state(app) == expected, f"after {turn} scrapes"
             session.run("SELECT count(*) FROM pg_stat_activity", deadline())
+            session.run_user_defined(SETS, deadline(), frozenset())
             with pytest.raises(Failure):
                 session.run("SELECT 1 / 0", deadline())
+            with pytest.raises(Failure):
+                session.run_user_defined("SELECT 1 / 0", deadline(), frozenset())
             if turn % 5 == 4:
                 session.close()
                 session = connect(server)
@@ -168,6 +175,25 @@ def test_an_application_on_the_pool_sees_nothing_of_ours(
     # A client that comes later, and one that came while nobody else was there.
     with application(pool, account, **app_options) as late:
         assert state(late) == expected
+
+
+def test_a_users_query_has_the_roles_search_path_whatever_an_application_has_set(
+    bouncer: Bouncers, connect: Connect, account: Account, postgres: DatabaseServer
+) -> None:
+    postgres.execute(f"ALTER ROLE {account.user} SET search_path = of_the_role")
+    try:
+        pool = bouncer()
+        with application(pool, account) as app:
+            app.execute("SET search_path = of_the_application")
+            session = connect(config(pool, account))
+            users = session.run_user_defined("SHOW search_path", deadline(), frozenset()).rows
+            shown = "SELECT current_setting('transaction_read_only') AS read_only"
+            assert session.run_user_defined(shown, deadline(), frozenset()).rows == [("on",)]
+            ours = session.run("SHOW search_path", deadline()).rows
+            assert (users, ours) == ([("of_the_role",)], [("pg_catalog",)])
+            assert app.execute("SHOW search_path").fetchall() == [("of_the_application",)]
+    finally:
+        postgres.execute(f"ALTER ROLE {account.user} RESET search_path")
 
 
 def test_our_transactions_are_held_to_our_limits(

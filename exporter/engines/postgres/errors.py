@@ -11,6 +11,9 @@ _LONGEST = 300
 # Every message of a connection attempt starts with where it went; the name is in our own sentence already.
 _WHERE = re.compile(r"connection to server (?:at|on socket) .*? failed: ")
 _CODE = re.compile(r"(?:^|: |\n)[^\n:]{1,20}:\s+([0-9A-Z]{5}): ([^\n]*)")
+# A table of an application, which pg_monitor does not open.
+_DENIED = re.compile(r"permission denied for (schema|function|table|view|materialized view|foreign table) (?!pg_)(.+)")
+_GRANTS = {"schema": "USAGE ON SCHEMA", "function": "EXECUTE ON FUNCTION"}
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_$]*\Z")
 
 _REASONS = {
@@ -133,5 +136,8 @@ def _fix(code: str | None, reason: Reason, text: str, login: Login, *, connectin
     names = {"user": identifier(login.user), "database": identifier(login.database)}
     if reason is Reason.PERMISSION and connecting:
         return "GRANT CONNECT ON DATABASE {database} TO {user};".format(**names)
+    if denied := _DENIED.match(text):
+        kind = _GRANTS.get(denied[1], "SELECT ON")
+        return f"in database {login.database}: GRANT {kind} {identifier(denied[2])} TO {names['user']};"
     fix = next((fix for key, word, fix in _FIXES if key in {reason, code} and word in text), None)
     return fix.format(**names) if fix else None
