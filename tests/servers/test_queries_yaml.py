@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.exporters import Exporter, free_port
+from tests.exporters import Exporter
 from tests.providers.base import Account, DatabaseServer, wait_for
+from tests.providers.processes import free_port
 from tests.providers.tools import Program, tool
 
 pytestmark = pytest.mark.engine("postgres")
