@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Callable
+import zlib
+from collections.abc import Iterable
+
+try:
+    # Optional: not every platform has a wheel. Level 1 costs about a thirtieth of zlib's default for 14 % more bytes.
+    from isal.isal_zlib import compressobj
+except ImportError:
+    from zlib import compressobj  # type: ignore[assignment]
 
 # Below this the header costs more than it saves.
 MINIMUM_BYTES = 1024
+# zlib's way to ask for gzip's header.
+_GZIP = 31
 
 
-def _fastest() -> Callable[[bytes], bytes]:
-    try:
-        from isal import igzip  # noqa: PLC0415 - optional: not every platform has a wheel
-    except ImportError:
-        return lambda body: gzip.compress(body, compresslevel=1, mtime=0)
-    # Level 1 of igzip costs about a thirtieth of zlib's default for 14 % more bytes.
-    return lambda body: bytes(igzip.compress(body, compresslevel=1, mtime=0))
-
-
-compress: Callable[[bytes], bytes] = _fastest()
+def compress(pieces: Iterable[bytes]) -> bytes:
+    """The pieces, one after the other, in one gzip file."""
+    compressor = compressobj(1, zlib.DEFLATED, _GZIP)
+    packed = [compressor.compress(piece) for piece in pieces]
+    return b"".join([*packed, compressor.flush()])

@@ -23,6 +23,10 @@ class Dialect(Enum):
         return self in (Dialect.OPENMETRICS_0_0_1, Dialect.OPENMETRICS_1_0_0)
 
 
+# Characters from which on a piece is worth a write of its own.
+_PIECE = 65_536
+
+
 @dataclass(slots=True)
 class _Group:
     kind: str
@@ -31,7 +35,19 @@ class _Group:
 
 
 def page(families: Iterable[Family], dialect: Dialect) -> bytes:
+    """A page as a whole; see `pieces`."""
+    return b"".join(map(encoded, pieces(families, dialect)))
+
+
+def encoded(piece: str) -> bytes:
+    """A piece as it goes over the wire; what a driver could not decode must not break the page either."""
+    return piece.encode("utf-8", "replace")
+
+
+def pieces(families: Iterable[Family], dialect: Dialect) -> list[str]:
     """A page: one group per family, HELP and TYPE once; OpenMetrics ends with its mark.
+
+    In pieces, since a page in one piece would be in memory twice or more often until it has been sent.
 
     Two families of one name and different types can't stand on one page: the first one's type is told, since
     a page that Prometheus refuses would lose everything.
@@ -43,14 +59,21 @@ def page(families: Iterable[Family], dialect: Dialect) -> bytes:
             groups[family.name] = _Group(family.kind, family.help, [family.text])
         else:
             group.texts.append(family.text)
-    parts: list[str] = []
+    done: list[str] = []
+    small: list[str] = []
+    size = 0
     for name, group in groups.items():
-        parts.append(_openmetrics_head(name, group) if dialect.openmetrics else _text_head(name, group))
-        parts.extend(group.texts)
+        small.append(_openmetrics_head(name, group) if dialect.openmetrics else _text_head(name, group))
+        for text in group.texts:
+            small.append(text)
+            size += len(text)
+            if size >= _PIECE:
+                # A long text is not copied: it stays the piece that it is.
+                done += ["".join(small[:-1]), text] if len(text) >= _PIECE else ["".join(small)]
+                small, size = [], 0
     if dialect.openmetrics:
-        parts.append("# EOF\n")
-    # What a driver could not decode must not break the page either.
-    return "".join(parts).encode("utf-8", "replace")
+        small.append("# EOF\n")
+    return [piece for piece in (*done, "".join(small)) if piece]
 
 
 def _text_head(name: str, group: _Group) -> str:

@@ -55,7 +55,7 @@ class Web:
         self._pages.close()
 
     async def _metrics(self, request: Request) -> Response:
-        return _response(await self._pages.metrics(_wishes(request)))
+        return _Pieces(await self._pages.metrics(_wishes(request)))
 
     async def _probe(self, request: Request) -> Response:
         targets = request.query_params.getlist("target")
@@ -63,7 +63,7 @@ class Web:
             return PlainTextResponse("name one server: /probe?target=NAME; /sd lists them\n", 400)
         if targets[0] not in self._scrapes.servers:
             return PlainTextResponse("unknown target; see /sd\n", 400)
-        return _response(await self._pages.probe(targets[0], _wishes(request)))
+        return _Pieces(await self._pages.probe(targets[0], _wishes(request)))
 
     async def _sd(self, request: Request) -> Response:
         address = own_address(request.headers.get("host"), request.scope.get("server"))
@@ -90,8 +90,18 @@ def _wishes(request: Request) -> Wishes:
     )
 
 
-def _response(page: Page) -> Response:
-    return Response(page.body, headers=dict(page.headers))
+class _Pieces(Response):
+    """A page that is written piece by piece, as fast as the client reads."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(headers=dict(page.headers))
+        self._pieces = page.body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the protocol's
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for piece in self._pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 class _Headers:

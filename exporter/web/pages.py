@@ -15,7 +15,7 @@ from exporter.config.model import Config, ServerConfig, Timeouts
 from exporter.engines.deadline import Deadline
 from exporter.exposition.compress import MINIMUM_BYTES, compress
 from exporter.exposition.negotiate import accepts_gzip, negotiate
-from exporter.exposition.page import page
+from exporter.exposition.page import encoded, pieces
 from exporter.exposition.process import Process
 from exporter.exposition.render import Family, escape, server_label
 from exporter.exposition.selfmetrics import about, up_alone
@@ -49,9 +49,9 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page as it goes over the wire."""
+    """A page as it goes over the wire; its body can be had once."""
 
-    body: bytes
+    body: Iterable[bytes]
     headers: Mapping[str, str]
 
 
@@ -179,9 +179,11 @@ def labelled(family: Family, server: ServerConfig) -> Family:
 
 def _answer(families: Iterable[Family], wishes: Wishes) -> Page:
     dialect, content_type = negotiate(wishes.accept)
-    body = page(families, dialect)
-    headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"}
-    if len(body) >= MINIMUM_BYTES and accepts_gzip(wishes.accept_encoding):
-        body = compress(body)
-        headers["content-encoding"] = "gzip"
-    return Page(body, headers)
+    parts = pieces(families, dialect)
+    # Nearly always every character is a byte; then no piece is encoded before it is sent.
+    size = sum(len(part) if part.isascii() else len(encoded(part)) for part in parts)
+    headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding", "content-length": str(size)}
+    if size < MINIMUM_BYTES or not accepts_gzip(wishes.accept_encoding):
+        return Page(map(encoded, parts), headers)
+    packed = compress(map(encoded, parts))
+    return Page([packed], {**headers, "content-length": str(len(packed)), "content-encoding": "gzip"})

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.exposition.compress import compress
-from exporter.exposition.page import Dialect, page
+from exporter.exposition.page import Dialect, page, pieces
 from exporter.exposition.process import DECLARED, Process
 from exporter.exposition.render import Family
 
@@ -72,14 +72,25 @@ def test_the_process_is_readable_in_every_format(dialect: Dialect) -> None:
     assert {"process_cpu_seconds", "process_resident_memory_bytes", "python_gc_collections"} <= found
 
 
-@given(st.binary(max_size=5000))
-def test_gzip_gives_back_what_went_in(body: bytes) -> None:
-    assert gzip.decompress(compress(body)) == body
+@given(st.lists(st.binary(max_size=5000), max_size=5))
+def test_gzip_gives_back_what_went_in(parts: list[bytes]) -> None:
+    assert gzip.decompress(compress(parts)) == b"".join(parts)
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_a_page_in_pieces_is_the_page(dialect: Dialect) -> None:
+    sizes = (1, 70_000, 2, 30_000, 30_000, 30_000, 200_000, 1)
+    families = [family(f"metric_{n}", "x" * size, n) for n, size in enumerate(sizes)]
+    found = pieces(families, dialect)
+    assert "".join(found).encode() == page(families, dialect)
+    # Long texts are not copied; what is between them is put together.
+    assert [found.index(item.text) for item in families if item.text in found] == [1, 4]
+    assert len(found) == 6
 
 
 def test_gzip_makes_pages_small() -> None:
     body = page([family("one", f"server number {n}", n) for n in range(2000)], Dialect.TEXT_0_0_4)
-    assert len(compress(body)) < len(body) / 5
+    assert len(compress([body])) < len(body) / 5
 
 
 def _openmetrics(text: str) -> list[Metric]:

@@ -88,7 +88,7 @@ def _page(text: Config, announced: str | None = None) -> tuple[str, float]:
     made = Pages(text, scrapes, Process())
     started = time.monotonic()
     try:
-        body = asyncio.run(made.metrics(Wishes(timeout=announced))).body.decode()
+        body = b"".join(asyncio.run(made.metrics(Wishes(timeout=announced))).body).decode()
     finally:
         made.close()
         scrapes.close(1)
