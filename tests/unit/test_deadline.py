@@ -128,13 +128,15 @@ from exporter.engines.deadline import Deadline
 from exporter.engines.known import ENGINES
 from exporter.failure import Failure
 
+# Imported when first asked for, which is before anything is connected to.
+engines = dict(ENGINES)
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 try:
     while True:
         os.dup(0)
 except OSError:
     pass
-for name, engine in ENGINES.items():
+for name, engine in engines.items():
     try:
         there = ServerConfig(name=name, engine=name, host="127.0.0.1", port=1, user="x", tls={"mode": "disable"})
         engine.connect(there, Deadline.after(5))
