@@ -1,7 +1,7 @@
 """Databases and project schemas that grow faster than they should."""
 
 from alerts.source.model import SERVER, Alert, Recording, above, ask, threshold
-from alerts.source.settings import Settings
+from alerts.source.settings import Settings, Severity
 
 # Level -> (metric, labels that name one object). A schema needs its database: names repeat between databases.
 LEVELS = {
@@ -38,11 +38,12 @@ def recordings(settings: Settings) -> list[Recording]:
 
 
 def alerts(settings: Settings) -> list[Alert]:
-    """Growth over the threshold that also is enough bytes to matter."""
-    return [_alert(level, settings) for level in LEVELS]
+    """Growth over either threshold that also is enough bytes to matter."""
+    severities: tuple[Severity, ...] = ("warning", "critical")
+    return [_alert(level, severity, settings) for level in LEVELS for severity in severities]
 
 
-def _alert(level: str, settings: Settings) -> Alert:
+def _alert(level: str, severity: Severity, settings: Settings) -> Alert:
     metric, one = LEVELS[level]
     enough = f"({_growth(level, settings)} > {settings.minimums.growth_bytes})"
     which, names, matchers = "database {{ $labels.database }}", ["database"], "%s,database=%q"
@@ -55,12 +56,12 @@ def _alert(level: str, settings: Settings) -> Alert:
     size = ask(f"{metric}{{{matchers}}}", "humanize1024", *names)
     return Alert(
         name="DatabaseGrowthHigh" + ("ForSchema" if level == "schema" else ""),
-        severity="warning",
-        expr=above(_ratio(level, settings), "size_growth", "warning") + f"\n  and on ({one})\n{enough}",
+        severity=severity,
+        expr=above(_ratio(level, settings), "size_growth", severity) + f"\n  and on ({one})\n{enough}",
         summary=f"A {level} grows fast.",
         description=(
             f"The {which} on {{{{ $labels.server }}}} ({{{{ $labels.engine }}}}) grew by "
             f"{{{{ $value | humanizePercentage }}}} within {settings.windows.growth}, to {size}B "
-            f"(threshold {threshold('size_growth', 'warning', 'humanizePercentage')})."
+            f"(threshold {threshold('size_growth', severity, 'humanizePercentage')})."
         ),
     )

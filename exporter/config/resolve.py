@@ -231,6 +231,11 @@ def check_thresholds(thresholds: Thresholds, report: Report) -> None:
         warning, critical = levels.get("warning"), levels.get("critical")
         if signal == "connections" and max(levels.values(), default=0) > 1:
             report(("thresholds", signal), "is a share of the limit; write 0.8 or 80%")
+        elif signal == "slow_statements" and critical is not None:
+            report(
+                ("thresholds", signal, "critical"),
+                "can't be: statements are counted over one threshold; remove it, and set warning",
+            )
         elif warning is not None and critical is not None and warning > critical:
             report(("thresholds", signal), "has a warning above its critical; swap them or change one")
 

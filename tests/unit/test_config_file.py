@@ -183,6 +183,10 @@ WRONG = {
         "c.yml:3:38: servers[0].collectors.statements.every: must be at least 1s",
         "c.yml:3:54: servers[0].collectors.statements.timeout: must be at least 10ms",
     ],
+    PG + "    thresholds: {slow_statements: {warning: 1s, critical: 5s}}\n": [
+        ("c.yml:3:59: servers[0].thresholds.slow_statements.critical: can't be: "
+        "statements are counted over one threshold; remove it, and set warning")
+    ],
     PG + "    password: a\n    password_file: b\n": [
         "c.yml:4:20: servers[0].password_file: stands beside password; remove one of them"
     ],
