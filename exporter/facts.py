@@ -8,7 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-_SLACK = 2.5
+# Starts are told exactly, some in whole seconds; this is for what arithmetic does to them.
+_SLACK = 0.5
 
 
 class Role(StrEnum):
@@ -26,30 +27,26 @@ class Identity:
 
     Attributes:
         system: PostgreSQL's system identifier, MySQL's server_uuid, or what stands in for them on MariaDB.
-        start_time: When the server started, in Unix seconds on the server's clock.
+        start_time: When the server started, in Unix seconds on the clock that it had then: it stays the same however
+            slowly we are answered, and when a clock is set.
         role: Its part in replication right now.
-        boot: When it started on our own monotonic clock, where the server tells no more than its uptime: its clock may
-            be set, ours can't. None where `start_time` itself never moves.
     """
 
     system: str
     start_time: float
     role: Role
-    boot: float | None = None
 
     def same_server(self, other: Identity) -> bool:
-        """Whether both were read from one server process in one role.
+        """Whether both were read from one server process in one role."""
+        return self.role == other.role and self.same_process(other)
 
-        MySQL tells whole seconds of uptime, so two readings may be a second or two apart.
-        """
-        return self.system == other.system and self.role == other.role and abs(self._life() - other._life()) < _SLACK
+    def same_process(self, other: Identity) -> bool:
+        """Whether both were read from one server process."""
+        return self.system == other.system and abs(self.start_time - other.start_time) < _SLACK
 
     def older_than(self, other: Identity) -> bool:
         """Whether it started before the other, which a restart of the other can't have done."""
-        return self._life() < other._life() - _SLACK
-
-    def _life(self) -> float:
-        return self.start_time if self.boot is None else self.boot
+        return self.start_time < other.start_time - _SLACK
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -136,17 +137,39 @@ def test_a_dead_server_is_not_knocked_at_by_the_background(
     watched.close()
 
 
-@pytest.mark.flavor("mysql", "mariadb")
-def test_a_clock_that_is_set_makes_no_other_server(server: DatabaseServer) -> None:
+def test_an_answer_that_comes_late_makes_no_other_server(server: DatabaseServer) -> None:
+    watched = watch(server)
+    scrape(watched)
+    sessions = watched.sessions
+    before = (sessions.generation, sessions.identity_changes)
+    asleep = threading.Timer(3.0, server.resume)
+    server.pause()
+    asleep.start()
+    try:
+        assert scrape(watched, 15).answered
+    finally:
+        asleep.join()
+    # And the next one in time, which is no other server than the one that was late.
+    time.sleep(1.05)
+    assert scrape(watched).answered
+    assert (sessions.generation, sessions.identity_changes) == before
+    watched.close()
+
+
+@pytest.mark.engine("mysql")
+@pytest.mark.parametrize("clock", ["UNIX_TIMESTAMP() + 300", "UNIX_TIMESTAMP() - 300", "1"])
+def test_a_clock_that_is_set_makes_no_other_server(server: DatabaseServer, clock: str) -> None:
     watched = watch(server)
     scrape(watched)
     session, facts = watched.sessions.main(Deadline.after(5))
-    before = facts.identity
-    # As if the machine's clock had been set back: the start is computed from it, the uptime is not.
-    shifted = type(before)(before.system, before.start_time - 300, before.role, before.boot)
-    assert before.same_server(shifted)
-    assert not shifted.older_than(before)
-    assert session.statements > 0
+    # For this session it is as if the machine's clock had been set, also to before the server's start.
+    session.run(f"SET timestamp = {clock}", Deadline.after(5))
+    shifted = watched.engine.identify(session, Deadline.after(5))
+    assert facts.identity.same_server(shifted)
+    assert shifted.start_time == facts.identity.start_time
+    time.sleep(1.05)
+    assert scrape(watched).answered
+    assert (watched.sessions.generation, watched.sessions.identity_changes) == (0, 0)
     watched.close()
 
 

@@ -134,6 +134,8 @@ def config_of(server: DatabaseServer, account: Account | None = None, **more: An
             "password": login.password,
             "database": unquote(urlsplit(server.url()).path[1:]) or None,
         }
+        # What a config file that says nothing of it means for a server on this machine.
+        | ({"tls": {"mode": "disable"}} if server.engine == "mysql" else {})
         | more
     )
 

@@ -16,10 +16,12 @@ import pytest
 
 from exporter.config.model import TLS, ServerConfig
 from exporter.engines.deadline import Deadline
-from exporter.engines.mysql.engine import MYSQL, MySQLEngine
+from exporter.engines.mysql import facts as knowledge
+from exporter.engines.mysql.engine import MYSQL
 from exporter.engines.mysql.session import MySQLSession
 from exporter.facts import Role
 from exporter.failure import Failure, Reason
+from tests.exporters import Proxy
 from tests.providers.base import Account, DatabaseServer, wait_for
 from tests.servers.collecting import config_of
 
@@ -270,6 +272,42 @@ def test_facts_are_what_the_server_says(server: DatabaseServer, connect: Connect
     assert ("SLAVE MONITOR" if server.flavor == "mariadb" else "REPLICATION CLIENT") in facts.grants
 
 
+@pytest.mark.flavor("mysql")
+def test_what_was_revoked_in_part_is_not_had(server: DatabaseServer, connect: Connect) -> None:
+    account = server.account(name="session_partial", limit=5)
+    server.execute("SET GLOBAL partial_revokes = ON")
+    try:
+        with server.connect() as admin, admin.cursor() as cursor:
+            for statement in (
+                # Replicas don't know partial revokes.
+                "SET SESSION sql_log_bin = 0",
+                "REVOKE SELECT ON performance_schema.* FROM session_partial",
+                "GRANT SELECT ON *.* TO session_partial",
+                "REVOKE SELECT ON performance_schema.* FROM session_partial",
+            ):
+                cursor.execute(statement)
+        there = config_of(server, account)
+        session = connect(there)
+        facts = MYSQL.learn(session, MYSQL.identify(session, deadline()), there, deadline())
+        assert {"SELECT", "SELECT ON mysql.user"} <= facts.grants
+        assert "SELECT ON performance_schema.*" not in facts.grants
+    finally:
+        server.execute("DROP USER session_partial")
+        server.execute("SET GLOBAL partial_revokes = OFF")
+
+
+def test_facts_are_learnt_although_one_is_refused(
+    server: DatabaseServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = config_of(server, server.account(name="session_refused"))
+    session = connect(there)
+    identity = MYSQL.identify(session, deadline())
+    # What was granted when SHOW GRANTS said so may be gone a moment later.
+    server.execute("REVOKE SELECT ON performance_schema.* FROM session_refused")
+    monkeypatch.setattr(knowledge, "privileges", lambda _: frozenset({"SELECT ON performance_schema.*"}))
+    assert MYSQL.learn(session, identity, there, deadline()).flavor == server.flavor
+
+
 def test_privileges_of_a_role_count(server: DatabaseServer, connect: Connect) -> None:
     for statement in (
         "DROP ROLE IF EXISTS watchers",
@@ -344,6 +382,7 @@ def test_what_a_session_that_was_cut_off_still_runs_is_ended(
 ) -> None:
     there = config_of(server, account)
     session = connect(there)
+    MYSQL.identify(session, deadline())
 
     def running() -> list[tuple[Any, ...]]:
         sql = "SELECT INFO FROM performance_schema.processlist WHERE ID = %s"
@@ -359,9 +398,54 @@ def test_what_a_session_that_was_cut_off_still_runs_is_ended(
     assert wait_for(lambda: running() == [], 5)
 
 
+def _alive(session: Any) -> bool:
+    try:
+        session.ping(reconnect=False)
+    except pymysql.err.MySQLError:
+        return False
+    return True
+
+
+def test_nobody_is_ended_on_another_server(server: DatabaseServer, replica: DatabaseServer) -> None:
+    account = server.account(name="session_moved", limit=20)
+    replica.wait_until_caught_up()
+    with Proxy(server.host, server.port) as proxy, ExitStack() as stack:
+        there = config_of(server, account, host="127.0.0.1", port=proxy.port)
+        session = MYSQL.connect(there, deadline())
+        stack.callback(session.close)
+        MYSQL.identify(session, deadline())
+        here, elsewhere = (
+            stack.enter_context(each.connect(user=account.user, password=account.password))
+            for each in (server, replica)
+        )
+        # As if the other server counted its connections to the same number, which is a session of our own account.
+        proxy.upstream = (replica.host, replica.port)
+        session.connection_id = elsewhere.thread_id()
+        MYSQL.cancel(there, session, deadline())
+        assert _alive(elsewhere)
+        proxy.upstream = (server.host, server.port)
+        session.connection_id = here.thread_id()
+        MYSQL.cancel(there, session, deadline())
+        assert wait_for(lambda: not _alive(here), 5)
+
+
+def test_nobody_else_is_ended(server: DatabaseServer) -> None:
+    account = server.account("GRANT SUPER ON *.* TO session_super", name="session_super", limit=20)
+    there = config_of(server, account)
+    with ExitStack() as stack:
+        session = MYSQL.connect(there, deadline())
+        stack.callback(session.close)
+        MYSQL.identify(session, deadline())
+        somebody = stack.enter_context(server.connect())
+        session.connection_id = somebody.thread_id()
+        MYSQL.cancel(there, session, deadline())
+        assert _alive(somebody)
+
+
 def test_ending_a_session_that_has_ended_fails_silently(server: DatabaseServer, account: Account) -> None:
     there = config_of(server, account)
     session = MYSQL.connect(there, deadline())
+    MYSQL.identify(session, deadline())
     here = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = %s"
     assert server.execute(here, params=(session.connection_id,)) == [(1,)]
     session.close()
@@ -372,6 +456,7 @@ def test_ending_a_session_that_has_ended_fails_silently(server: DatabaseServer, 
 def test_ending_a_session_of_a_server_that_is_silent_ends_in_time(server: DatabaseServer, account: Account) -> None:
     there = config_of(server, account)
     session = MYSQL.connect(there, deadline())
+    MYSQL.identify(session, deadline())
     server.pause()
     try:
         started = time.monotonic()
@@ -407,14 +492,12 @@ def test_tls(fresh_server: Callable[..., DatabaseServer], server: DatabaseServer
     assert made.certificate is not None
     account = made.account()
     trusted = str(made.certificate.authority)
-    engine = MySQLEngine()
     for mode, more in (
-        ("prefer", {}),
         ("require", {}),
         ("verify-ca", {"ca": trusted}),
         ("verify-full", {"ca": trusted}),
     ):
-        session = engine.connect(config_of(made, account, tls={"mode": mode, **more}), deadline())
+        session = MYSQL.connect(config_of(made, account, tls={"mode": mode, **more}), deadline())
         cipher = session.run("SHOW SESSION STATUS LIKE 'Ssl_cipher'", deadline()).rows[0][1]
         assert session.tls is not None
         assert session.tls.endswith(cipher)
@@ -423,23 +506,18 @@ def test_tls(fresh_server: Callable[..., DatabaseServer], server: DatabaseServer
         {"mode": "verify-full"},
         {"mode": "verify-full", "ca": trusted, "server_name": "elsewhere.test"},
     ):
-        failure = failing(engine.connect, config_of(made, account, tls=tls), deadline())
+        failure = failing(MYSQL.connect, config_of(made, account, tls=tls), deadline())
         assert (failure.reason, failure.broken) == (Reason.TLS, True)
     made.execute(f"ALTER USER {account.user} REQUIRE SSL")
-    plain = failing(engine.connect, config_of(made, account, tls={"mode": "disable"}), deadline())
+    plain = failing(MYSQL.connect, config_of(made, account, tls={"mode": "disable"}), deadline())
     assert plain.reason in {Reason.AUTH, Reason.TLS}
 
 
-def test_tls_once_seen_is_not_given_up(fresh_server: Callable[..., DatabaseServer], server: DatabaseServer) -> None:
+def test_tls_is_not_given_up_where_the_server_offers_none(
+    fresh_server: Callable[..., DatabaseServer], server: DatabaseServer
+) -> None:
     made = fresh_server(server.name, tls=True)
-    account = made.account()
-    engine = MySQLEngine()
-    there = config_of(made, account, tls={"mode": "prefer"})
-    engine.connect(there, deadline()).close()
+    there = config_of(made, made.account(), tls={"mode": "require"})
+    MYSQL.connect(there, deadline()).close()
     made.restart(**{"tls_version": ""} if made.flavor == "mysql" else {"skip_ssl": "1"})
-    failure = failing(engine.connect, there, deadline())
-    assert failure.reason is Reason.TLS
-    # To an engine that never saw it, it is a server without TLS like any other.
-    session = MySQLEngine().connect(there, deadline())
-    assert session.tls is None
-    session.close()
+    assert failing(MYSQL.connect, there, deadline()).reason is Reason.TLS

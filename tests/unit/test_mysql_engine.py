@@ -71,7 +71,14 @@ def test_versions(version: str, comment: str, flavor: str, numbers: tuple[int, .
             "SELECT command denied to user 'exporter'@'localhost' for table `mysql`.`user`",
             MARIADB,
             Reason.PERMISSION,
-            "GRANT SELECT ON mysql.* TO 'exporter'@'%';",
+            "GRANT SELECT (user, host, max_user_connections) ON mysql.user TO 'exporter'@'%';",
+        ),
+        (
+            1143,
+            "SELECT command denied to user 'exporter'@'localhost' for column 'max_user_connections' in table 'user'",
+            MYSQL,
+            Reason.PERMISSION,
+            "GRANT SELECT (user, host, max_user_connections) ON mysql.user TO 'exporter'@'%';",
         ),
         (1045, "Access denied for user 'x'@'h' (using password: YES)", MYSQL, Reason.AUTH,
          "give the config the account's password, or set it: ALTER USER ... IDENTIFIED BY '...';"),
@@ -138,6 +145,25 @@ def test_what_ssl_says_is_about_tls() -> None:
             {"SELECT"},
         ),
         (["GRANT ALL PRIVILEGES ON `shop`.* TO `e`@`%`"], {"SELECT ON shop.*"}, {"PROCESS", "SELECT"}),
+        (
+            ["GRANT SELECT ON `performance\\_schema`.* TO `e`@`%`", "GRANT SELECT ON `mysql`.* TO `e`@`%`"],
+            {"SELECT ON performance_schema.*", "SELECT ON mysql.user"},
+            {"SELECT"},
+        ),
+        (
+            ["GRANT SELECT ON *.* TO `e`@`%`", "REVOKE SELECT ON `performance_schema`.* FROM `e`@`%`"],
+            {"SELECT", "SELECT ON mysql.user"},
+            {"SELECT ON performance_schema.*"},
+        ),
+        (
+            [
+                "GRANT SELECT ON *.* TO `e`@`%`",
+                "GRANT SELECT (`User`) ON `mysql`.`user` TO `e`@`%`",
+                "REVOKE SELECT ON `mysql`.* FROM `e`@`%`",
+            ],
+            {"SELECT", "SELECT ON performance_schema.*", "SELECT ON mysql.user"},
+            {"SELECT ON mysql.*"},
+        ),
     ],
 )
 def test_privileges(lines: list[str], has: set[str], lacks: set[str]) -> None:

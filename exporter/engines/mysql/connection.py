@@ -1,4 +1,4 @@
-"""PyMySQL's connection with three promises: text is never refused, TLS not silently lost, passwords never sent bare."""
+"""PyMySQL's connection with two promises: text is never refused, and passwords are never sent bare."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
-from pymysql.constants import CLIENT, FIELD_TYPE
+from pymysql.constants import FIELD_TYPE
 
 
 def _text(data: bytes) -> str:
@@ -38,25 +38,17 @@ _CLEAR_TEXT = frozenset({b"mysql_clear_password", b"dialog", b"mysql_old_passwor
 
 
 class ServerConnection(Connection):
-    """A connection whose TLS is settled when the server has said what it offers.
+    """A connection that hands its password to nobody who could not be trusted with it.
 
     Attributes:
-        tls_optional: Whether a server without TLS is taken as it is; with False it is refused.
         local: Whether this goes over a Unix socket, where servers want the password of a cold cache as it is.
     """
 
-    tls_optional = False
     local = False
-    server_capabilities: int
     server_thread_id: tuple[int]
     _sock: Any
     _secure: bool
     _write_timeout: float | None
-
-    @property
-    def offers_tls(self) -> bool:
-        """Whether the server offered TLS in its greeting."""
-        return bool(self.server_capabilities & CLIENT.SSL)
 
     @property
     def encrypted(self) -> Any:
@@ -71,9 +63,6 @@ class ServerConnection(Connection):
     def _get_server_information(self) -> None:
         super()._get_server_information()  # type: ignore[misc]
         self._secure = self._secure or self.local
-        if self.ssl and self.tls_optional and not self.offers_tls:
-            self.ssl = False
-            self.client_flag &= ~CLIENT.SSL
 
     def _process_auth(self, plugin_name: bytes, auth_packet: Any, handler: Any = None) -> Any:
         # A server, or who poses as one, may ask for the password as it is; it gets it over TLS or a socket only.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 from typing import TYPE_CHECKING
 
 from exporter.config.secrets import SecretError
@@ -29,10 +28,6 @@ class MySQLEngine:
     """exporter.engines.base.Engine for everything that speaks MySQL's protocol."""
 
     name = "mysql"
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._with_tls: set[tuple[str, int]] = set()
 
     def connect(
         self,
@@ -70,16 +65,21 @@ class MySQLEngine:
         """End a session that was cut off, and what it still runs, over a connection of its own.
 
         MySQL's limit on statements knows SELECT only, and a server does not see that its client has gone while a
-        statement runs. An account may end its own sessions.
+        statement runs. An account may end its own sessions. By now another server may answer, where the number is
+        somebody else's: nothing is ended there, nor where the session never told who answered.
         """
+        cut = _own(session)
+        if cut.identity is None:
+            return
         try:
-            other = self._open(server, deadline)
+            other = self.connect(server, deadline)
             try:
-                other.kill(_own(session).connection_id, deadline)
+                if knowledge.leads_to(other, cut.identity, deadline):
+                    other.kill(cut.connection_id, deadline)
             finally:
                 other.close()
         except Failure as failed:
-            log.debug("%s: a session that was cut off could not be ended: %s", server.name, failed.message)
+            log.info("%s: a session that was cut off could not be ended: %s", server.name, failed.message)
 
     def _open(self, server: ServerConfig, deadline: Deadline, database: str | None = None) -> MySQLSession:
         connection = self._driver(server, database)
@@ -93,10 +93,6 @@ class MySQLEngine:
         except BaseException:
             sock.close()
             raise
-        if connection.encrypted:
-            # Who had TLS once is not talked to without it again: that would be how an attacker gets the password.
-            with self._lock:
-                self._with_tls.add((server.host, server.port))
         return MySQLSession(connection, sock)
 
     def _driver(self, server: ServerConfig, database: str | None) -> ServerConnection:
@@ -121,7 +117,6 @@ class MySQLEngine:
             ssl_disabled=context is None,
             defer_connect=True,
         )
-        connection.tls_optional = server.tls.mode == "prefer" and (server.host, server.port) not in self._with_tls
         connection.local = server.socket is not None
         return connection
 

@@ -54,6 +54,7 @@ REASONS: dict[int, Reason] = {
 
 _PRIVILEGES = re.compile(r"\bthe (.+?) privilege")
 _TABLE = re.compile(r"table [`'](?:(?P<schema>[^`']+)`\.`)?(?P<table>[^`']+)[`']")
+_USERS = re.compile(r"table ['`](?:mysql`\.`)?user['`]")
 _SCHEMA = re.compile(r"to database '([^']+)'")
 _ROUTINE = re.compile(r"routine '([^']+)'")
 
@@ -115,6 +116,9 @@ def _fix(code: int, text: str, asker: Asker) -> str | None:
 def _grant(code: int, text: str, asker: Asker) -> str | None:
     if code == 1227 and (found := _PRIVILEGES.search(text)):
         return f"{_least(found[1].split(','), asker)} ON *.*"
+    if code in {1142, 1143} and _USERS.search(text):
+        # Never the whole table, which holds the hashes of passwords.
+        return "SELECT (user, host, max_user_connections) ON mysql.user"
     if code in {1142, 1143} and (found := _TABLE.search(text)):
         # MySQL names no schema; all tables that collectors read directly are in performance_schema.
         return f"SELECT ON {found['schema'] or 'performance_schema'}.*"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -33,9 +32,12 @@ SETTINGS = (
 # Not a setting, but asked for like one: whether performance_schema counts transactions.
 _INSTRUMENT = "SELECT ENABLED FROM performance_schema.setup_instruments WHERE NAME = 'transaction'"
 
+# A server's uptime is its clock less the time it started at, so it moves when that clock is set, and the difference of
+# the two does not. A clock from before the start makes the uptime negative, which is shown unsigned.
+_START = "UNIX_TIMESTAMP() - CAST(VARIABLE_VALUE AS SIGNED)"
 # Configured channels, not those of group replication, which every member has; there the member's own role counts.
-_MYSQL = """
-SELECT @@server_uuid, UNIX_TIMESTAMP(NOW(6)) - VARIABLE_VALUE, VARIABLE_VALUE, {role}
+_MYSQL = f"""
+SELECT @@server_uuid, {_START}, {{role}}
 FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Uptime'
 """
 _MYSQL_ROLE = """
@@ -44,9 +46,8 @@ EXISTS (SELECT 1 FROM performance_schema.replication_connection_configuration
 OR EXISTS (SELECT 1 FROM performance_schema.replication_group_members
            WHERE MEMBER_ID = @@server_uuid AND MEMBER_ROLE = 'SECONDARY')
 """
-_MARIADB = """
-SELECT CONCAT_WS(' ', @@server_id, @@hostname, @@port, @@datadir), UNIX_TIMESTAMP(NOW(6)) - VARIABLE_VALUE,
-       VARIABLE_VALUE, {role}
+_MARIADB = f"""
+SELECT CONCAT_WS(' ', @@server_id, @@hostname, @@port, @@datadir), {_START}, {{role}}
 FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'UPTIME'
 """
 
@@ -59,6 +60,16 @@ def identify(session: MySQLSession, deadline: Deadline) -> Identity:
     MariaDB has no identifier of its data, so its server id, host name, port and data directory stand in: they tell
     the members of a replication set and the machines behind one name apart, and survive a restart.
     """
+    session.identity = _identity(session, deadline)
+    return session.identity
+
+
+def leads_to(session: MySQLSession, known: Identity, deadline: Deadline) -> bool:
+    """Whether a session leads to the server process that is known, whatever its role is now."""
+    return _ask(session, "0", deadline).same_process(known)
+
+
+def _identity(session: MySQLSession, deadline: Deadline) -> Identity:
     if not session.role_denied:
         try:
             return _with_channels(session, deadline)
@@ -78,11 +89,8 @@ def _with_channels(session: MySQLSession, deadline: Deadline) -> Identity:
 
 def _ask(session: MySQLSession, role: str, deadline: Deadline) -> Identity:
     text = _MARIADB if session.flavor == "mariadb" else _MYSQL
-    asked = time.monotonic()
-    [(system, start, uptime, follows)] = session.run(text.replace("{role}", role), deadline).rows
-    # The server's clock may be set while it runs; its uptime goes on, and our monotonic clock does.
-    boot = asked - float(uptime)
-    return Identity(str(system), float(start), Role.REPLICA if follows else Role.PRIMARY, boot)
+    [(system, start, follows)] = session.run(text.replace("{role}", role), deadline).rows
+    return Identity(str(system), float(start), Role.REPLICA if follows else Role.PRIMARY)
 
 
 def learn(session: MySQLSession, identity: Identity, deadline: Deadline) -> Facts:
@@ -92,8 +100,12 @@ def learn(session: MySQLSession, identity: Identity, deadline: Deadline) -> Fact
     settings = {str(name): str(value) for name, value in shown.rows}
     grants = privileges(row[0] for row in session.run("SHOW GRANTS", deadline).rows)
     if settings.get("performance_schema") == "ON" and "SELECT ON performance_schema.*" in grants:
-        for (enabled,) in session.run(_INSTRUMENT, deadline).rows:
-            settings["transaction_instrument"] = str(enabled)
+        try:
+            for (enabled,) in session.run(_INSTRUMENT, deadline).rows:
+                settings["transaction_instrument"] = str(enabled)
+        except Failure as refused:
+            if refused.reason is not Reason.PERMISSION:
+                raise
     return Facts(
         engine="mysql",
         flavor=session.flavor,
@@ -106,7 +118,7 @@ def learn(session: MySQLSession, identity: Identity, deadline: Deadline) -> Fact
     )
 
 
-_GRANT = re.compile(r"GRANT (?P<what>.+?) ON (?P<where>.+?) TO ", re.DOTALL)
+_GRANT = re.compile(r"(?P<verb>GRANT|REVOKE) (?P<what>.+?) ON (?P<where>.+?) (?:TO|FROM) ", re.DOTALL)
 _COLUMNS = re.compile(r"\s*\([^)]*\)")
 # What ALL PRIVILEGES on everything includes, as far as collectors ask for it.
 _ALL = (
@@ -121,24 +133,34 @@ _ALL = (
 )
 
 
+# What collectors ask for by name though it may have been granted on a larger whole.
+_PARTS = ("SELECT ON performance_schema.*", "SELECT ON mysql.user")
+
+
 def privileges(grants: Iterable[str]) -> frozenset[str]:
     """Privileges from the rows of SHOW GRANTS, those of active roles among them.
 
     Global ones stand alone (`PROCESS`), others with their place, without quotes (`SELECT ON performance_schema.*`).
-    What is granted on everything is also granted on performance_schema, which collectors ask for by name.
+    What is granted on a whole is also granted on those of its parts that collectors ask for by name, unless it was
+    revoked there (`partial_revokes` of MySQL).
     """
     found: set[str] = set()
+    revoked: set[str] = set()
     for line in grants:
         match = _GRANT.match(line)
         if match is None:
             continue  # GRANT role TO user, SET DEFAULT ROLE: a role's own lines follow
-        where = match["where"].replace("`", "").removeprefix("TABLE ")
+        # A name in a grant is a pattern, in which careful people escape the underscore.
+        where = match["where"].replace("`", "").replace("\\_", "_").removeprefix("TABLE ")
         names = [name.strip() for name in _COLUMNS.sub("", match["what"]).split(",")]
         if "ALL PRIVILEGES" in names:
             names = [*names, *(_ALL if where == "*.*" else ("SELECT", "REFERENCES"))]
         for name in names:
             canonical = {"REPLICA MONITOR": "SLAVE MONITOR"}.get(name, name)
-            found.add(canonical if where == "*.*" else f"{canonical} ON {where}")
-            if where == "*.*" and name == "SELECT":
-                found.add("SELECT ON performance_schema.*")
+            said = canonical if where == "*.*" else f"{canonical} ON {where}"
+            (found if match["verb"] == "GRANT" else revoked).add(said)
+    for part in _PARTS:
+        schema = part.rpartition(".")[0] + ".*"
+        if schema in found or ("SELECT" in found and schema not in revoked):
+            found.add(part)
     return frozenset(found)

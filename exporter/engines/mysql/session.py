@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     import socket
 
     from exporter.engines.mysql.connection import ServerConnection
+    from exporter.facts import Identity
 
 IDLE_SECONDS = 600  # after which the server gives up a session whose exporter is gone
+# Behind a proxy a connection's number may be somebody else's.
+_OURS = "SELECT ID FROM information_schema.PROCESSLIST WHERE ID = {} AND USER = SUBSTRING_INDEX(USER(), '@', 1)"
 _SHARE = 0.95  # of the time that is left: when the server gives up, before the client does
 
 
@@ -30,6 +33,7 @@ class MySQLSession:
         flavor: `mysql`, `percona` or `mariadb`.
         version: As integers.
         version_text: As the server writes it.
+        identity: Who answered last, None before somebody was asked.
         role_denied: The server refused to tell about its replication; it isn't asked again over this session.
     """
 
@@ -43,6 +47,7 @@ class MySQLSession:
         self.flavor = "mysql"
         self.version: tuple[int, ...] = ()
         self.version_text = ""
+        self.identity: Identity | None = None
         self.role_denied = False
 
     @property
@@ -100,7 +105,9 @@ class MySQLSession:
         return self.run(sql, deadline)
 
     def kill(self, connection_id: int, deadline: Deadline) -> None:
-        """End another connection and the statement that it runs, if it has not ended by itself."""
+        """End another connection of our user and the statement that it runs, if it has not ended by itself."""
+        if not self._ask(_OURS.format(int(connection_id)), deadline).rows:
+            return
         try:
             # Not KILL QUERY: where the server can't see that the client has gone, the connection would stay.
             self._ask(f"KILL {int(connection_id)}", deadline)
