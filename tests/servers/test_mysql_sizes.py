@@ -102,3 +102,40 @@ def test_what_lies_outside_the_schemas(filled: DatabaseServer) -> None:
     pattern = "#innodb_redo/#ib_redo*" if filled.flavor == "mysql" else "ib_logfile*"
     files = [path for path in filled.data.glob(pattern) if not path.name.endswith("_tmp")]
     assert redo["redo"] == pytest.approx(sum(path.stat().st_size for path in files), rel=0.05)
+
+
+def test_tables_are_not_opened_for_their_size(filled: DatabaseServer) -> None:
+    filled.execute("CREATE DATABASE IF NOT EXISTS wide")
+    with filled.connect("wide") as session, session.cursor() as cursor:
+        for number in range(200):
+            cursor.execute(f"CREATE TABLE IF NOT EXISTS t{number} (a int PRIMARY KEY)")
+        cursor.execute("CREATE OR REPLACE VIEW v AS SELECT t1.a FROM t1 JOIN t2 USING (a)")
+
+    def opened() -> int:
+        return int(filled.execute("SHOW GLOBAL STATUS LIKE 'Opened_tables'")[0][1])
+
+    with watching(filled) as watch:
+        facts = watch.facts()
+        # As after a start, or where there are more tables than the cache holds.
+        filled.execute("FLUSH TABLES")
+        before = opened()
+        assert watch.run("mysql_schema_sizes", facts).one("db_size_bytes", database="wide") > 0
+        assert opened() - before < 100
+
+
+def test_many_tables_of_other_engines_are_all_counted(filled: DatabaseServer) -> None:
+    filled.execute("DROP DATABASE IF EXISTS crowd")
+    filled.execute("CREATE DATABASE crowd")
+    with filled.connect("crowd") as session, session.cursor() as cursor:
+        for number in range(501):
+            cursor.execute(f"CREATE TABLE `m,{number}` (a int) ENGINE = MyISAM")
+            cursor.execute(f"INSERT INTO `m,{number}` VALUES (1)")
+        # It has no file of its own: what it shows is counted where it is.
+        cursor.execute("CREATE TABLE merged (a int) ENGINE = MRG_MyISAM UNION = (`m,1`, `m,2`)")
+        # What the server itself says of each.
+        cursor.execute("SHOW TABLE STATUS LIKE 'm,%'")
+        sizes = [int(row[6]) + int(row[8]) for row in cursor.fetchall()]
+    assert len(sizes) == 501
+    with watching(filled) as watch:
+        assert watch.run("mysql_schema_sizes").one("db_size_bytes", database="crowd") == sum(sizes)
+    filled.execute("DROP DATABASE crowd")

@@ -15,12 +15,15 @@ from exporter.gates import granted, mariadb, mysql
 _REST = """
     UNION ALL
     SELECT 'table', TABLE_SCHEMA, SUM(DATA_LENGTH + INDEX_LENGTH) FROM information_schema.TABLES
-    WHERE TABLE_TYPE = 'BASE TABLE' AND ENGINE NOT IN ('InnoDB', 'MEMORY', 'PERFORMANCE_SCHEMA')
-          AND TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema')
+    WHERE {others}
     GROUP BY TABLE_SCHEMA
     UNION ALL
     SELECT 'schema', SCHEMA_NAME, 0 FROM information_schema.SCHEMATA
     WHERE SCHEMA_NAME NOT IN ('information_schema', 'performance_schema')"""
+# Not those without files of their own, which may even lie on another server.
+_OTHERS = """TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema')
+    AND ENGINE NOT IN ('InnoDB', 'MEMORY', 'PERFORMANCE_SCHEMA', 'MRG_MYISAM', 'BLACKHOLE', 'FEDERATED', 'CONNECT',
+                       'SPIDER', 'SEQUENCE')"""
 _MYSQL = f"""
     SELECT CASE WHEN SPACE_TYPE = 'Single' THEN 'file' WHEN SPACE_TYPE = 'Undo' THEN 'undo'
                 WHEN NAME = 'innodb_temporary' THEN 'temp' WHEN NAME = 'mysql' THEN 'table' ELSE 'shared' END AS part,
@@ -30,7 +33,32 @@ _MYSQL = f"""
     FROM information_schema.INNODB_TABLESPACES
     GROUP BY part, name
     UNION ALL
-    SELECT 'temp', '', SUM(SIZE) FROM information_schema.INNODB_SESSION_TEMP_TABLESPACES{_REST}"""
+    SELECT 'temp', '', SUM(SIZE) FROM information_schema.INNODB_SESSION_TEMP_TABLESPACES
+    {_REST.format(others=_OTHERS)}"""
+
+# MariaDB has no dictionary: for a table's size it opens it, for its engine it reads its definition, and only names cost
+# nothing, also as the condition that says which tables to look at. So from the names those of InnoDB's tables are
+# taken away, views by their definition, and the few that are left are opened. Where many are left, to look for each of
+# so many names would cost more than to look at every table.
+_NAME = """CONCAT(CAST(CONVERT(TABLE_SCHEMA USING filename) AS BINARY), '/',
+                  CAST(CONVERT(TABLE_NAME USING filename) AS BINARY))"""
+_FEW = "IF(COUNT(*) > 500, NULL, COALESCE(GROUP_CONCAT(name), ''))"
+_AMONG = "COALESCE(FIND_IN_SET({name}, ({names})), 1) > 0"
+_NOT_INNODB = f"""
+    SELECT {_FEW} FROM (
+        SELECT name FROM (
+            SELECT {_NAME} AS name, 1 AS listed FROM information_schema.TABLES
+            WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema')
+            UNION ALL
+            SELECT CAST(SUBSTRING_INDEX(NAME, '#P#', 1) AS BINARY), 0 FROM information_schema.INNODB_SYS_TABLES
+        ) AS named
+        GROUP BY name HAVING MIN(listed) = 1
+    ) AS left_over"""
+_TO_OPEN = f"""
+    SELECT {_FEW} FROM (
+        SELECT {_NAME} AS name FROM information_schema.TABLES
+        WHERE {_AMONG.format(name=_NAME, names=_NOT_INNODB)} AND {_OTHERS}
+    ) AS others"""
 # MariaDB writes names as in the file system, and knows how to read them.
 _MARIADB = f"""
     SELECT CASE WHEN NAME LIKE '%/%' THEN 'file' WHEN NAME LIKE 'innodb\\_undo%' THEN 'undo'
@@ -41,7 +69,8 @@ _MARIADB = f"""
     GROUP BY part, name
     UNION ALL
     SELECT 'temp', '', CAST(VARIABLE_VALUE AS UNSIGNED) FROM information_schema.GLOBAL_STATUS
-    WHERE VARIABLE_NAME = 'TMP_SPACE_USED'{_REST}"""
+    WHERE VARIABLE_NAME = 'TMP_SPACE_USED'
+    {_REST.format(others=f"{_AMONG.format(name=_NAME, names=_TO_OPEN)} AND {_OTHERS}")}"""
 
 # Without it the server leaves out tables and schemas instead of refusing: the sizes would be wrong, not absent.
 SEES_TABLES = granted("REFERENCES", fix="GRANT REFERENCES ON *.* TO {account};") | granted("SELECT", fix="")
