@@ -27,11 +27,6 @@ user_indexes = Collector(
             counter(
                 "pg_stat_user_indexes_idx_tup_read_total", "idx_tup_read", help="Entries that scans of this index gave."
             ),
-            counter(
-                "pg_stat_user_indexes_idx_tup_fetch_total",
-                "idx_tup_fetch",
-                help="Live rows of the table fetched by plain scans of this index.",
-            ),
             gauge(
                 "pg_stat_user_indexes_last_idx_scan_timestamp_seconds",
                 "last_idx_scan",

@@ -1,0 +1,71 @@
+"""Sequences near their end, or near the end of the column that they fill."""
+
+from exporter.declare import Collector, Query, block, gauge
+from exporter.gates import pg
+
+# A column may end before its sequence does: a serial column of int4 fed by a sequence of int8. A sequence that
+# cycles has no end. One that somebody locks or that we may not read is not asked: even asking would wait or fail.
+_SQL = """
+    WITH busy AS MATERIALIZED (
+        SELECT relation FROM pg_locks
+        WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock'
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ), sequences AS (
+        SELECT c.oid, nspname AS schemaname, c.relname, seqincrement > 0 AS up, seqstart,
+               has_sequence_privilege(c.oid, 'SELECT, USAGE') AS readable,
+               CASE WHEN has_sequence_privilege(c.oid, 'SELECT, USAGE') AND {limit} > 0
+                         AND c.oid NOT IN (SELECT relation FROM busy)
+                    THEN pg_sequence_last_value(c.oid) END AS last,
+               greatest(seqmin, CASE atttypid WHEN 'int2'::regtype THEN -32768 WHEN 'int4'::regtype THEN -2147483648
+                                              ELSE seqmin END)::float8 AS least,
+               least(seqmax, CASE atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647
+                                           ELSE seqmax END)::float8 AS most
+        FROM pg_sequence q JOIN pg_class c ON c.oid = seqrelid JOIN pg_namespace n ON n.oid = relnamespace
+        LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
+                                 AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
+                                 AND d.deptype IN ('a', 'i')
+        LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+        WHERE NOT seqcycle AND c.relpersistence = 'p' AND nspname !~ '^pg_'
+    ), used AS (
+        SELECT *, CASE WHEN up THEN (last - least) / nullif(most - least, 0)
+                       ELSE (most - last) / nullif(most - least, 0) END AS ratio
+        FROM sequences
+    ), counts AS (
+        SELECT count(*) FILTER (WHERE ratio > 0.75) AS near_end, count(*) FILTER (WHERE NOT readable) AS unreadable
+        FROM used
+    ), top AS (
+        SELECT schemaname, relname, ratio FROM used WHERE ratio IS NOT NULL ORDER BY ratio DESC LIMIT {limit}
+    )
+    SELECT current_database() AS datname, * FROM counts LEFT JOIN top ON true"""
+
+sequences = Collector(
+    name="pg_sequences",
+    about="How much of sequences is used up, the type of the column they fill respected; the furthest alone.",
+    engine="postgres",
+    every=300,
+    limit=50,
+    each_database=True,
+    queries=(Query(pg(13), _SQL),),
+    blocks=(
+        block(
+            gauge("pg_sequences_near_end", "near_end", help="Sequences that are used up by more than three quarters."),
+            gauge(
+                "pg_sequences_unreadable",
+                "unreadable",
+                help="Sequences that nothing is known of, since the account may not read them: "
+                "GRANT SELECT ON SEQUENCE, or pg_read_all_data from PostgreSQL 14 on.",
+            ),
+            labels=("datname",),
+            merge="max",
+        ),
+        block(
+            gauge(
+                "pg_sequence_used_ratio",
+                "ratio",
+                help="Part of the sequence, or of the type of its column, that is used up; the furthest of each "
+                "database.",
+            ),
+            labels={"datname": "datname", "schemaname": "schemaname", "sequencename": "relname"},
+        ),
+    ),
+)

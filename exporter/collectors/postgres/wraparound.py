@@ -1,0 +1,79 @@
+"""How many transactions and multixacts each database, and the tables behind most, have left unfrozen."""
+
+from exporter.declare import Collector, Query, block, gauge
+from exporter.gates import pg
+
+database_wraparound = Collector(
+    name="pg_database_wraparound",
+    about="Age of the oldest transaction and multixact of each database that is not frozen.",
+    engine="postgres",
+    queries=(
+        Query(
+            pg(13),
+            "SELECT datname, age(datfrozenxid) AS transactions, mxid_age(datminmxid) AS multixacts "
+            "FROM pg_database WHERE datallowconn",
+        ),
+    ),
+    blocks=(
+        block(
+            gauge(
+                "pg_database_unfrozen_transactions",
+                "transactions",
+                help="Transactions since the oldest that is not frozen; the server takes no more writes at about 2^31.",
+            ),
+            gauge(
+                "pg_database_unfrozen_multixacts",
+                "multixacts",
+                help="Multixacts since the oldest that is not gone; the server makes no more at about 2^31.",
+            ),
+            gauge(
+                "pg_database_wraparound_age_datfrozenxid_seconds",
+                "transactions",
+                help="The same as pg_database_unfrozen_transactions; transactions, not seconds.",
+                drop_in=True,
+            ),
+            gauge(
+                "pg_database_wraparound_age_datminmxid_seconds",
+                "multixacts",
+                help="The same as pg_database_unfrozen_multixacts; multixacts, not seconds.",
+                drop_in=True,
+            ),
+            labels=("datname",),
+        ),
+    ),
+)
+
+# System tables and those of other sessions' temporary schemas keep a database from freezing as well.
+_TABLES = """
+    SELECT current_database() AS datname, nspname AS schemaname, c.relname,
+           greatest(age(c.relfrozenxid), age(nullif(t.relfrozenxid, '0'))) AS transactions,
+           greatest(mxid_age(c.relminmxid), mxid_age(nullif(t.relminmxid, '0'))) AS multixacts
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
+    WHERE c.relkind IN ('r', 'm') AND c.relfrozenxid <> '0'
+    ORDER BY 4 DESC, 5 DESC LIMIT {limit}"""
+
+table_wraparound = Collector(
+    name="pg_table_wraparound",
+    about="The tables of each database whose oldest unfrozen transaction is the oldest.",
+    engine="postgres",
+    every=300,
+    limit=10,
+    each_database=True,
+    queries=(Query(pg(13), _TABLES),),
+    blocks=(
+        block(
+            gauge(
+                "pg_table_unfrozen_transactions",
+                "transactions",
+                help="Transactions since the oldest in the table or its TOAST that is not frozen; the oldest of each "
+                "database.",
+            ),
+            gauge(
+                "pg_table_unfrozen_multixacts",
+                "multixacts",
+                help="Multixacts since the oldest in the table or its TOAST that is not gone.",
+            ),
+            labels=("datname", "schemaname", "relname"),
+        ),
+    ),
+)

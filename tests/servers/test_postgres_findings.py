@@ -1,0 +1,314 @@
+"""What is found in databases: vacuum due, wraparound ahead, indexes, keys and sequences; as pg_monitor alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from exporter.declare import Query
+from exporter.engines.known import ENGINES
+from exporter.gates import ANY
+from exporter.polling.server import Watched
+from exporter.polling.snapshot import State
+from exporter.registry import collectors_by_name
+from tests.providers.base import DatabaseServer, wait_for
+from tests.servers.collecting import Samples, Watch, config_of, watching
+
+pytestmark = pytest.mark.engine("postgres")
+HERE = "findings"
+
+
+@pytest.fixture
+def database(server: DatabaseServer) -> Iterator[str]:
+    server.execute(f"DROP DATABASE IF EXISTS {HERE}")
+    server.execute(f"CREATE DATABASE {HERE}")
+    yield HERE
+    server.execute(f"DROP DATABASE {HERE}")
+
+
+@pytest.fixture
+def watch(server: DatabaseServer, database: str) -> Iterator[Watch]:
+    with watching(server, database=database) as watch:
+        yield watch
+
+
+def here(samples: Samples, name: str, *labels: str) -> dict[object, float]:
+    """The values in our database."""
+    found = samples.by(name, "datname", *labels)
+    return {key[1] if len(labels) == 1 else key[1:]: value for key, value in found.items() if key[0] == HERE}
+
+
+# -- vacuum ----------------------------------------------------------------------------------------
+
+
+def test_dead_rows_against_the_tables_own_thresholds(server: DatabaseServer, database: str, watch: Watch) -> None:
+    with server.connect(database) as connection:
+        for name, options in {
+            "plain": "",
+            "own": "WITH (autovacuum_vacuum_threshold = 10, autovacuum_vacuum_scale_factor = 0.01, "
+            "autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_threshold = 5, "
+            "autovacuum_analyze_scale_factor = 0, autovacuum_enabled = false)",
+            # What is due is not to be done by autovacuum while we look.
+            "off": "WITH (autovacuum_enabled = false)",
+        }.items():
+            connection.execute(f"CREATE TABLE {name} (id int) {options}")
+            connection.execute(f"INSERT INTO {name} SELECT generate_series(1, 1000)")
+    inserted = "SELECT min(n_mod_since_analyze), count(*) FROM pg_stat_user_tables"
+    assert wait_for(lambda: server.execute(inserted, database) == [(1000, 3)], 15)
+    with server.connect(database) as connection:
+        for name in ("plain", "own", "off"):
+            connection.execute(f"VACUUM ANALYZE {name}")
+            connection.execute(f"DELETE FROM {name} WHERE id <= 25")
+    dead = "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = %s"
+    assert wait_for(lambda: all(server.execute(dead, database, (n,)) == [(25,)] for n in ("plain", "own", "off")), 15)
+    got = watch.run("pg_vacuum_debt")
+    assert here(got, "pg_table_autovacuum_threshold_rows", "relname") == {"plain": 250, "own": 20, "off": 250}
+    assert here(got, "pg_table_autovacuum_debt_ratio", "relname") == {"plain": 0.1, "own": 1.25, "off": 0.1}
+    inserts = here(got, "pg_table_autovacuum_insert_threshold_rows", "relname")
+    assert set(inserts) == {"plain", "off"}
+    # On 18 only the part that is not all frozen counts for inserts.
+    assert all(1000 <= value <= 1200 for value in inserts.values())
+    assert here(got, "pg_table_autoanalyze_threshold_rows", "relname") == {"plain": 150, "own": 5, "off": 150}
+    assert here(got, "pg_table_autoanalyze_debt_ratio", "relname")["own"] == 5
+    assert got.one("pg_tables_autovacuum_due", datname=HERE) == 1
+    assert got.one("pg_tables_autoanalyze_due", datname=HERE) == 1
+    assert got.one("pg_tables_autovacuum_insert_due", datname=HERE) == 0
+    assert got.one("pg_tables_autovacuum_disabled", datname=HERE) == 2
+
+
+def test_the_greatest_threshold_of_18_is_respected(server: DatabaseServer, database: str, watch: Watch) -> None:
+    capped = server.version[0] >= 18
+    with server.connect(database) as connection:
+        options = "WITH (autovacuum_vacuum_max_threshold = 100)" if capped else ""
+        connection.execute(f"CREATE TABLE large (id int) {options}")
+        connection.execute("INSERT INTO large SELECT generate_series(1, 1000)")
+        connection.execute("VACUUM ANALYZE large")
+    got = watch.run("pg_vacuum_debt")
+    assert here(got, "pg_table_autovacuum_threshold_rows", "relname") == {"large": 100 if capped else 250}
+
+
+def test_upkeep_is_what_the_server_measured(server: DatabaseServer, database: str, watch: Watch) -> None:
+    with server.connect(database) as connection:
+        connection.execute("CREATE TABLE read AS SELECT generate_series(1, 50000) AS id")
+        connection.execute("VACUUM ANALYZE read")
+        connection.execute("SELECT count(*) FROM read")
+    got = watch.run("pg_user_tables_upkeep")
+    if server.version[0] < 16:
+        assert not got.all
+        return
+    columns = "extract(epoch FROM last_seq_scan)::float8" + (
+        ", total_vacuum_time / 1000, total_analyze_time / 1000" if server.version[0] >= 18 else ""
+    )
+    [expected] = server.execute(f"SELECT {columns} FROM pg_stat_user_tables WHERE relname = 'read'", database)
+    names = ("last_seq_scan_timestamp_seconds", "vacuum_seconds_total", "analyze_seconds_total")[: len(expected)]
+    assert [got.one(f"pg_stat_user_tables_{name}", datname=HERE) for name in names] == pytest.approx(expected)
+    assert server.version[0] < 18 or expected[1] > 0
+
+
+def test_what_is_not_frozen(server: DatabaseServer, database: str, watch: Watch) -> None:
+    with server.connect(database) as connection:
+        connection.execute("CREATE TABLE aged (id int)")
+        for _ in range(20):
+            connection.execute("SELECT pg_current_xact_id()")
+    ages = "SELECT datname, age(datfrozenxid) FROM pg_database WHERE datallowconn"
+    least = dict(server.execute(ages))
+    got = watch.run("pg_database_wraparound")
+    most = dict(server.execute(ages))
+    seen = got.by("pg_database_unfrozen_transactions", "datname")
+    assert seen.keys() == least.keys()
+    assert all(least[name] <= value <= most[name] for name, value in seen.items())
+    assert got.by("pg_database_wraparound_age_datfrozenxid_seconds", "datname") == seen
+    tables = here(watch.run("pg_table_wraparound"), "pg_table_unfrozen_transactions", "relname")
+    assert 0 < len(tables) <= 10
+    # The oldest tables of a database are what makes the database that old.
+    [(now,)] = server.execute("SELECT age(datfrozenxid) FROM pg_database WHERE datname = %s", params=(HERE,))
+    assert least[HERE] <= max(tables.values()) <= now
+    with server.connect(database) as connection:
+        connection.execute("VACUUM FREEZE")
+    assert max(here(watch.run("pg_table_wraparound"), "pg_table_unfrozen_transactions", "relname").values()) < 20
+
+
+# -- indexes ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def indexed(server: DatabaseServer, database: str) -> str:
+    """Give a table with an index of every kind."""
+    with server.connect(database) as connection:
+        connection.execute("CREATE TABLE items (id int PRIMARY KEY, code int UNIQUE, name text, note text, day date)")
+        connection.execute("INSERT INTO items SELECT i, i, i::text, i::text, now() FROM generate_series(1, 3000) i")
+        connection.execute("CREATE INDEX used ON items (name)")
+        connection.execute("CREATE INDEX unused ON items (day)")
+        connection.execute("CREATE INDEX same_a ON items (lower(note)) WHERE id > 5")
+        connection.execute("CREATE   INDEX   same_b   ON   items (lower(note))   WHERE   id > 5")
+        connection.execute("CREATE INDEX other_condition ON items (lower(note)) WHERE id > 6")
+        connection.execute("CREATE INDEX other_order ON items (note DESC)")
+        connection.execute("CREATE INDEX same_as_unique ON items (code)")
+        connection.execute("INSERT INTO items (id, code, name) VALUES (-1, -1, 'x'), (-2, -2, 'x')")
+        with contextlib.suppress(psycopg.Error):
+            connection.execute("CREATE UNIQUE INDEX CONCURRENTLY broken ON items (name)")
+        connection.execute("ANALYZE items")
+        connection.execute("SET enable_seqscan = off")
+        for condition in ("name = 'x'", "lower(note) = 'x' AND id > 6", "note = 'x'"):
+            connection.execute(f"SELECT * FROM items WHERE {condition}")
+    scans = "SELECT count(*) FROM pg_stat_user_indexes WHERE idx_scan > 0"
+    assert wait_for(lambda: server.execute(scans, database)[0][0] >= 3, 15)
+    return database
+
+
+def index_findings(server: DatabaseServer, *, days: int) -> dict[str, str]:
+    """What is found in our database, as if statistics counted after so many days."""
+    declared = collectors_by_name()["pg_index_findings"]
+    sql = declared.queries[0].sql
+    assert "interval '7 days'" in sql
+    patient = replace(declared, queries=(Query(ANY, sql.replace("interval '7 days'", f"interval '{days} days'")),))
+    config = config_of(server.primary or server, port=server.port, host=server.host, databases={"include": [HERE]})
+    watched = Watched(config, ENGINES["postgres"], [patient])
+    watched.background(watched.slow_tasks())
+    last = watched.latest[patient.name]
+    assert last.state is State.OK, last.message
+    return {family.name: family.text for family in last.families}
+
+
+def by_label(text: str, label: str) -> dict[str, int]:
+    return {line.split(f'{label}="')[1].split('"')[0]: int(line.split()[-1]) for line in text.splitlines()}
+
+
+def test_indexes_that_cost_more_than_they_give(server: DatabaseServer, indexed: str) -> None:
+    families = index_findings(server, days=0)
+    found = by_label(families["pg_index_finding_size_bytes"], "indexrelname")
+    scanned = {
+        name
+        for (name,) in server.execute(
+            "SELECT indexrelname FROM pg_stat_user_indexes WHERE idx_scan > 0 AND schemaname = 'public'", indexed
+        )
+    }
+    assert "used" in scanned
+    # No unique index, whether it is ever scanned or not, and nothing that was.
+    unused = {"unused", "same_a", "same_b", "other_condition", "other_order", "same_as_unique"} - scanned
+    assert "unused" in unused
+    counts = by_label(families["pg_index_findings"], "kind")
+    assert counts == {"unused": len(unused), "duplicate": 2, "invalid": 1}
+    assert set(found) == unused | {"broken", "same_b", "same_as_unique"}
+    [(size,)] = server.execute("SELECT pg_relation_size('unused')", indexed)
+    assert found["unused"] == size > 0
+    lines = [line for line in families["pg_index_finding_size_bytes"].splitlines() if 'indexrelname="same_as' in line]
+    assert {line.split('kind="')[1].split('"')[0] for line in lines} >= {"duplicate"}
+
+
+def test_young_statistics_call_nothing_unused(server: DatabaseServer, indexed: str) -> None:
+    families = index_findings(server, days=7)
+    assert by_label(families["pg_index_findings"], "kind") == {"unused": 0, "duplicate": 2, "invalid": 1}
+
+
+def test_a_standby_tells_its_own_apart(server: DatabaseServer, replica: DatabaseServer, indexed: str) -> None:
+    replica.wait_until_caught_up()
+    counts = by_label(index_findings(replica, days=0)["pg_index_findings"], "kind")
+    assert counts.keys() == {"unused_on_standby", "duplicate", "invalid"}
+    # Nobody has read anything there.
+    assert counts == {"unused_on_standby": 7, "duplicate": 2, "invalid": 1}
+
+
+# -- tables and sequences --------------------------------------------------------------------------
+
+
+def test_foreign_keys_without_an_index_and_tables_without_a_key(
+    server: DatabaseServer, database: str, watch: Watch
+) -> None:
+    with server.connect(database) as connection:
+        connection.execute("CREATE TABLE parent (a int, b int, PRIMARY KEY (a, b))")
+        connection.execute(
+            "CREATE TABLE child (id int PRIMARY KEY, a int, b int, x int, "
+            "CONSTRAINT covered FOREIGN KEY (a, b) REFERENCES parent)"
+        )
+        connection.execute("CREATE INDEX ON child (b, a, x)")
+        connection.execute("CREATE TABLE partly (a int, b int, x int, "
+                           "CONSTRAINT not_covered FOREIGN KEY (a, b) REFERENCES parent)")  # fmt: skip
+        connection.execute("CREATE INDEX ON partly (a, x, b)")
+        connection.execute("CREATE INDEX ON partly (a, b) WHERE x > 5")
+        connection.execute("CREATE TABLE split (id int, a int, b int, FOREIGN KEY (a, b) REFERENCES parent) "
+                           "PARTITION BY RANGE (id)")  # fmt: skip
+        connection.execute("CREATE TABLE split_1 PARTITION OF split FOR VALUES FROM (1) TO (100)")
+        connection.execute("CREATE INDEX ON split (a, b)")
+        connection.execute("INSERT INTO partly (x) SELECT generate_series(1, 5000)")
+        connection.execute("ANALYZE partly")
+    got = watch.run("pg_table_findings")
+    assert here(got, "pg_table_findings", "kind") == {"foreign_key_without_index": 1, "no_primary_key": 2}
+    [(size,)] = server.execute("SELECT pg_relation_size('partly')", database)
+    assert here(got, "pg_table_finding_size_bytes", "kind", "relname", "conname") == {
+        ("foreign_key_without_index", "partly", "not_covered"): size,
+        ("no_primary_key", "partly", ""): size,
+        ("no_primary_key", "split", ""): 0,
+    }
+
+
+def test_sequences_end_where_their_column_does(server: DatabaseServer, database: str, watch: Watch) -> None:
+    with server.connect(database) as connection:
+        connection.execute("CREATE TABLE t (small smallserial, plain serial, big bigint GENERATED ALWAYS AS IDENTITY)")
+        connection.execute("CREATE SEQUENCE narrow OWNED BY t.plain")
+        connection.execute("SELECT setval('t_small_seq', 29490), setval('narrow', 1932735282)")
+        connection.execute("CREATE SEQUENCE round MAXVALUE 10 CYCLE")
+        connection.execute("SELECT setval('round', 10)")
+        connection.execute("CREATE SEQUENCE down INCREMENT -1 MINVALUE -100")
+        connection.execute("SELECT setval('down', -50)")
+        connection.execute("CREATE SEQUENCE fresh")
+        connection.execute("CREATE SEQUENCE hidden")
+        connection.execute("SELECT nextval('hidden')")
+        connection.execute("GRANT SELECT ON t_small_seq, narrow, round, down, fresh TO PUBLIC")
+    got = watch.run("pg_sequences")
+    used = here(got, "pg_sequence_used_ratio", "sequencename")
+    assert used == {
+        "t_small_seq": pytest.approx(0.9, abs=0.001),
+        "narrow": pytest.approx(0.9, abs=0.001),
+        "down": pytest.approx(0.495, abs=0.01),
+    }
+    assert got.one("pg_sequences_near_end", datname=HERE) == 2
+    # pg_monitor reads no sequence.
+    assert got.one("pg_sequences_unreadable", datname=HERE) == 3
+    with server.connect(database) as holder:
+        holder.execute("BEGIN")
+        holder.execute("ALTER TABLE t ALTER COLUMN small TYPE int")
+        holder.execute("DROP SEQUENCE down")
+        held = here(watch.run("pg_sequences"), "pg_sequence_used_ratio", "sequencename")
+    assert held.keys() >= {"narrow"}
+    assert "down" not in held
+
+
+def test_functions_where_they_are_tracked(server: DatabaseServer, database: str) -> None:
+    server.execute(f"ALTER DATABASE {database} SET track_functions = 'all'")
+    with server.connect(database) as connection:
+        connection.execute("CREATE FUNCTION twice(int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN $1 * 2; END'")
+        connection.execute("CREATE FUNCTION twice(text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN $1 || $1; END'")
+        connection.execute("SELECT twice(1), twice('x'), twice(2)")
+    count = "SELECT coalesce(sum(calls), 0) FROM pg_stat_user_functions"
+    assert wait_for(lambda: server.execute(count, database) == [(3,)], 15)
+    with watching(server, database=database) as watch:
+        got = watch.run("pg_stat_user_functions")
+        assert got.by("pg_stat_user_functions_calls_total", "datname", "funcname") == {(HERE, "twice"): 3}
+        [(total,)] = server.execute("SELECT sum(total_time) / 1000 FROM pg_stat_user_functions", database)
+        assert got.one("pg_stat_user_functions_seconds_total", funcname="twice") == pytest.approx(total)
+
+
+# -- bloat -----------------------------------------------------------------------------------------
+
+
+def test_bloat_is_estimated_where_there_are_statistics_that_we_may_see(
+    server: DatabaseServer, database: str, watch: Watch
+) -> None:
+    with server.connect(database) as connection:
+        for name in ("dense", "half", "secret", "unknown"):
+            connection.execute(f"CREATE TABLE {name} (id bigint, name text) WITH (autovacuum_enabled = false)")
+            connection.execute(f"INSERT INTO {name} SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i")
+        connection.execute("DELETE FROM half WHERE id % 2 = 0")
+        connection.execute("VACUUM dense, half, secret, unknown")
+        connection.execute("ANALYZE dense, half, secret")
+        connection.execute("GRANT SELECT ON dense, half, unknown TO PUBLIC")
+        [(size,)] = connection.execute("SELECT pg_relation_size('half')").fetchall()
+    got = watch.run("pg_bloat_estimate")
+    ratios = here(got, "pg_table_bloat_estimated_ratio", "relname")
+    assert ratios == {"dense": pytest.approx(0, abs=0.05), "half": pytest.approx(0.5, abs=0.05)}
+    assert here(got, "pg_table_bloat_estimated_bytes", "relname")["half"] == pytest.approx(size / 2, rel=0.1)
