@@ -85,7 +85,7 @@ class Here:
     def read(self) -> Page:
         """Ask the server."""
         answer = asyncio.run(self._pages.probe(self.name, Wishes(accept="text/plain;version=0.0.4")))
-        return pages.parse(answer.body.decode())
+        return pages.parse(b"".join(answer.body).decode())
 
     def close(self) -> None:
         """End the sessions."""
