@@ -156,7 +156,7 @@ class Exporter:
     @cached_property
     def client(self) -> httpx.Client:
         """Asks it for what has more to tell than a status and a text."""
-        return httpx.Client(base_url=self.url, timeout=60)
+        return httpx.Client(base_url=self.url, timeout=60, limits=httpx.Limits(max_connections=None))
 
     @property
     def address(self) -> tuple[str, int]:
@@ -188,6 +188,11 @@ class Exporter:
             if time.monotonic() > end:
                 raise AssertionError(f"not within {seconds} s:\n{samples.text}\n{self.log()}")
             time.sleep(0.3)
+
+    def connections_to(self, port: int) -> int:
+        """Connections from here to a port of an IPv4 address, counted by the system."""
+        found = Path(f"/proc/{self.process.pid}/net/tcp").read_text().splitlines()
+        return sum(f":{port:04X} 01 " in line for line in found)
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,9 +13,13 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.exporters import Exporter
+from exporter.commands.serve import CLOSING_SECONDS
+from exporter.web.server import GRACE_SECONDS
+from tests.exporters import Exporter, wait_for
 
 SECONDS = 5.0
+# What a busy machine may add; whatever the end wrongly waited for here would take longer still.
+SLACK = 10.0
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ AWAY = "servers:\n  - {name: away, url: 'mysql://u@127.0.0.1:1'}\n"
 def test_with_nothing_to_do_it_ends_at_once(tmp_path: Path, number: int) -> None:
     with Exporter(tmp_path, AWAY) as exporter:
         assert exporter.client.get("/metrics").status_code == 200
-        assert exporter.end(number, SECONDS) == 0
+        assert exporter.end(number, SECONDS + SLACK) == 0
         assert "Traceback" not in exporter.log()
         assert "level=error" not in exporter.log()
         with pytest.raises(httpx.ConnectError):
@@ -76,7 +79,7 @@ def test_with_idle_and_silent_clients(tmp_path: Path) -> None:
                 client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
             clients[10].sendall(b"GET /metrics HTT")
-            assert exporter.end(seconds=SECONDS) == 0
+            assert exporter.end(seconds=SECONDS + SLACK) == 0
             assert "Traceback" not in exporter.log()
         finally:
             for client in clients:
@@ -88,8 +91,8 @@ def test_a_scrape_of_a_silent_database_is_answered_before_the_end(tmp_path: Path
         scrape = pool.submit(httpx.get, f"{exporter.url}/metrics", timeout=30)
         _wait_until_scraping(exporter, silent_port)
         assert not scrape.done()
-        assert exporter.end(seconds=SECONDS) == 0
-        answer = scrape.result(1)
+        assert exporter.end(seconds=SECONDS + SLACK) == 0
+        answer = scrape.result(10)
         assert answer.status_code == 200
         families = {family.name: family for family in text_string_to_metric_families(answer.text)}
         assert {sample.labels["server"] for sample in families["db_threshold"].samples} == {"silent-pg", "silent-my"}
@@ -97,51 +100,47 @@ def test_a_scrape_of_a_silent_database_is_answered_before_the_end(tmp_path: Path
         assert 1 not in [sample.value for sample in families["db_up"].samples] if "db_up" in families else True
         assert "Traceback" not in exporter.log()
         assert "level=error" not in exporter.log()
+    # All that it ever waits for fits into what is promised.
+    assert GRACE_SECONDS + CLOSING_SECONDS < SECONDS
 
 
 def test_a_second_signal_ends_at_once(tmp_path: Path, silent_port: int) -> None:
     with Exporter(tmp_path, _config(silent_port)) as exporter, ThreadPoolExecutor(1) as pool:
         scrape = pool.submit(httpx.get, f"{exporter.url}/metrics", timeout=30)
         _wait_until_scraping(exporter, silent_port)
+        # Two different ones: the system makes one of two alike that come before the first is understood. Of two that
+        # come together, either may be taken for the second.
         exporter.process.send_signal(signal.SIGTERM)
-        # Until the first one is understood the second would count as the same.
-        time.sleep(0.3)
-        started = time.monotonic()
-        assert exporter.end(seconds=SECONDS) == 128 + signal.SIGTERM
-        # The scrape would have been given two seconds.
-        assert time.monotonic() - started < 1.5
+        assert exporter.end(signal.SIGINT, SECONDS + SLACK) in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+        # The first alone would have let the scrape have its answer.
         with pytest.raises(httpx.TransportError):
-            scrape.result(5)
+            scrape.result(10)
 
 
 def test_a_silent_database_does_not_delay_health_or_other_pages(tmp_path: Path, silent_port: int) -> None:
+    budget = 8
     with Exporter(tmp_path, _config(silent_port)) as exporter, ThreadPoolExecutor(30) as pool:
         scrapes = [
             pool.submit(
                 httpx.get,
                 f"{exporter.url}/metrics",
-                headers={"x-prometheus-scrape-timeout-seconds": "6"},
-                timeout=30,
+                headers={"x-prometheus-scrape-timeout-seconds": str(budget)},
+                timeout=60,
             )
             for _ in range(30)
         ]
         _wait_until_scraping(exporter, silent_port)
         for path in ("/-/healthy", "/-/ready", "/sd", "/", "/probe?target=none"):
-            answer = exporter.client.get(path)
-            assert answer.elapsed.total_seconds() < 2, path
+            exporter.get(path)
         assert not any(scrape.done() for scrape in scrapes)
         for scrape in scrapes:
-            answer = scrape.result(30)
+            answer = scrape.result(60)
             assert answer.status_code == 200
-            assert answer.elapsed.total_seconds() < 6
+            # Connecting may take 30.
+            assert answer.elapsed.total_seconds() < budget + SLACK
             assert 'db_up{server="silent-pg",engine="postgres"} 0\n' in answer.text
 
 
 def _wait_until_scraping(exporter: Exporter, port: int) -> None:
     """Wait until the exporter has a connection to both silent servers."""
-    for _ in range(100):
-        fds = Path(f"/proc/{exporter.process.pid}/net/tcp").read_text()
-        if sum(f":{port:04X} 01 " in line for line in fds.splitlines()) >= 2:
-            return
-        time.sleep(0.05)
-    raise AssertionError("it does not scrape")
+    wait_for(lambda: exporter.connections_to(port) >= 2)

@@ -75,6 +75,15 @@ def lag(samples: Samples) -> float:
     return value
 
 
+def level(watch: Watch) -> Samples:
+    """The first run that sees no lag: WAL that the server writes by itself is not replayed in no time."""
+    end = time.monotonic() + 15
+    while lag(got := watch.run("pg_replication")) > 0:
+        assert time.monotonic() < end, f"{lag(got)} s behind"
+        time.sleep(0.1)
+    return got
+
+
 def write(primary: DatabaseServer, rows: int = 1) -> None:
     primary.execute(f"INSERT INTO written SELECT generate_series(1, {rows})")
 
@@ -88,8 +97,7 @@ def test_idle_primary(primary: DatabaseServer, standby: DatabaseServer, watch: W
     write(primary)
     standby.wait_until_caught_up()
     age_of(standby, 1.0)
-    got = watch.run("pg_replication")
-    assert lag(got) == 0
+    got = level(watch)
     assert got.one("db_replication_lag_bytes") == 0
     assert got.one("db_replication_running") == 1
     assert got.one("db_replication_delay_seconds") == 0
@@ -101,18 +109,17 @@ def test_idle_primary(primary: DatabaseServer, standby: DatabaseServer, watch: W
 def test_long_transaction_on_an_idle_primary(primary: DatabaseServer, standby: DatabaseServer, watch: Watch) -> None:
     write(primary)
     standby.wait_until_caught_up()
-    age_of(standby, 2.0)
+    age_of(standby, 10.0)
     watch.run("pg_replication")
     seen = []
     with primary.connect() as connection:
         connection.execute("BEGIN")
-        for _ in range(20):
-            connection.execute("INSERT INTO written SELECT generate_series(1, 50000)")
+        for _ in range(10):
+            connection.execute("INSERT INTO written SELECT generate_series(1, 20000)")
             got = watch.run("pg_replication")
             seen.append((lag(got), ask(standby, AGE)))
     # Nothing is committed for seconds, yet the standby follows; the age of the last transaction is not its lag.
-    assert all(value <= age for value, age in seen)
-    assert max(value for value, _ in seen) < 2.0 < min(age for _, age in seen)
+    assert all(value < age / 2 for value, age in seen), seen
 
 
 @contextlib.contextmanager
@@ -134,21 +141,21 @@ def test_paused_replay(primary: DatabaseServer, standby: DatabaseServer, watch: 
         assert wait_for(lambda: bool(ask(standby, f"SELECT pg_last_wal_receive_lsn() >= '{written}'")), 10)
         time.sleep(1)
         least = ask(standby, "SELECT pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::int8")
+        least_lag = time.monotonic() - started
         got = watch.run("pg_replication")
-        # The write happened up to a moment after `started`.
-        assert 0.9 <= lag(got) <= ask(standby, AGE)
-        assert lag(got) >= time.monotonic() - started - 1.0
+        # What the server wrote by itself before it was paused may count as a little of the way.
+        assert least_lag * 0.9 <= lag(got) <= ask(standby, AGE)
         assert got.one("db_replication_lag_bytes") >= least > 0
         assert got.one("db_replication_running") == 0
         later = watch.run("pg_replication")
         assert lag(later) > lag(got)
-    assert lag(watch.run("pg_replication")) == 0
+    level(watch)
 
 
 def test_delayed_replica(primary: DatabaseServer, standby: DatabaseServer, watch: Watch) -> None:
-    change(standby, recovery_min_apply_delay="3s")
+    change(standby, recovery_min_apply_delay="8s")
     try:
-        assert wait_for(lambda: watch.run("pg_replication").one("db_replication_delay_seconds") == 3, 10)
+        assert wait_for(lambda: watch.run("pg_replication").one("db_replication_delay_seconds") == 8, 10)
         write(primary)
         assert wait_for(lambda: lag(watch.run("pg_replication")) > 0, 10, pause=0.01)
         time.sleep(1.2)
@@ -157,7 +164,7 @@ def test_delayed_replica(primary: DatabaseServer, standby: DatabaseServer, watch
         assert 1.0 <= lag(got) <= ask(standby, AGE)
         assert got.one("db_replication_running") == 1
         assert got.one("db_replication_lag_bytes") > 0
-        assert wait_for(lambda: lag(watch.run("pg_replication")) == 0, 15)
+        level(watch)
     finally:
         change(standby, recovery_min_apply_delay="")
 
@@ -166,9 +173,9 @@ def test_receiver_cut_off(primary: DatabaseServer, standby: DatabaseServer, watc
     write(primary)
     standby.wait_until_caught_up()
     age_of(standby, 1.0)
-    assert lag(watch.run("pg_replication")) == 0
-    conninfo = ask(standby, "SHOW primary_conninfo")
     seen_in_sync = time.monotonic()
+    level(watch)
+    conninfo = ask(standby, "SHOW primary_conninfo")
     change(standby, primary_conninfo="host=127.0.0.1 port=1")
     try:
         assert wait_for(lambda: not streaming(standby), 15)
@@ -179,7 +186,7 @@ def test_receiver_cut_off(primary: DatabaseServer, standby: DatabaseServer, watc
         got = watch.run("pg_replication")
         assert 1.0 <= lag(got) <= ask(standby, AGE)
         # Nor is it as old as the last transaction: it was known to be in sync after that.
-        assert lag(got) <= time.monotonic() - seen_in_sync + 0.5
+        assert lag(got) <= time.monotonic() - seen_in_sync
         assert got.one("db_replication_running") == 0
         assert not got.values("db_replication_lag_bytes")
         assert lag(watch.run("pg_replication")) > lag(got)
@@ -190,38 +197,40 @@ def test_receiver_cut_off(primary: DatabaseServer, standby: DatabaseServer, watc
     finally:
         change(standby, primary_conninfo=conninfo)
     standby.wait_until_caught_up()
-    assert wait_for(lambda: lag(watch.run("pg_replication")) == 0, 15)
-    assert watch.run("pg_replication").one("db_replication_running") == 1
+    assert level(watch).one("db_replication_running") == 1
 
 
 def test_silent_primary(primary: DatabaseServer) -> None:
     """A primary that hangs keeps its connections, and for its standby there is nothing new to receive."""
-    listening = primary.replica(wal_receiver_timeout="8s")
+    # It asks for a sign of life after 8 seconds, counts as silent after 12, and gives up after 16.
+    listening = primary.replica(wal_receiver_timeout="16s")
     heard = "SELECT extract(epoch FROM clock_timestamp() - last_msg_receipt_time)::float8 FROM pg_stat_wal_receiver"
     try:
         assert wait_for(lambda: streaming(listening), 15)
         with watching(listening, primary.known_account) as watch:
             idle, longest = time.monotonic(), 0.0
             # An idle one is silent too, but answers when it is asked.
-            while time.monotonic() < idle + 9:
+            while time.monotonic() < idle + 13:
                 got = watch.run("pg_replication")
-                assert (lag(got), got.one("db_replication_running"), got.one("db_replication_lag_bytes")) == (0, 1, 0)
+                assert got.one("db_replication_running") == 1
+                # What it writes by itself now and then is less than a page, and soon replayed.
+                assert lag(got) < 2
+                assert got.one("db_replication_lag_bytes") < 8192
                 longest = max(longest, ask(listening, heard))
                 time.sleep(0.2)
             assert longest > 2
             with frozen(primary):
-                assert wait_for(lambda: watch.run("pg_replication").one("db_replication_running") == 0, 15)
+                assert wait_for(lambda: watch.run("pg_replication").one("db_replication_running") == 0, 30)
                 # The receiver itself still believes in its connection.
                 assert streaming(listening)
-                assert 4 < ask(listening, heard) < 8
+                assert ask(listening, heard) > 8
                 got = watch.run("pg_replication")
                 assert lag(got) > 0
                 assert not got.values("db_replication_lag_bytes")
                 time.sleep(1)
                 assert lag(watch.run("pg_replication")) >= lag(got) + 0.9
             assert wait_for(lambda: streaming(listening), 30)
-            assert wait_for(lambda: lag(watch.run("pg_replication")) == 0, 15)
-            assert watch.run("pg_replication").one("db_replication_running") == 1
+            assert level(watch).one("db_replication_running") == 1
     finally:
         listening.remove()
         primary.replicas.remove(listening)
@@ -240,7 +249,7 @@ def frozen(server: DatabaseServer) -> Iterator[None]:
 def test_dead_primary(primary: DatabaseServer, standby: DatabaseServer, watch: Watch) -> None:
     write(primary)
     standby.wait_until_caught_up()
-    assert lag(watch.run("pg_replication")) == 0
+    level(watch)
     primary.kill()
     try:
         assert wait_for(lambda: not streaming(standby), 15)
@@ -301,7 +310,7 @@ def test_promoted_standby(primary: DatabaseServer) -> None:
         with watching(promoted, primary.known_account) as watch:
             write(primary)
             promoted.wait_until_caught_up()
-            assert lag(watch.run("pg_replication")) == 0
+            level(watch)
             facts = watch.facts()
             promoted.execute("SELECT pg_promote()")
             assert wait_for(lambda: not ask(promoted, "SELECT pg_is_in_recovery()"), 30)

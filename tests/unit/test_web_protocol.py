@@ -29,8 +29,8 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def _serving() -> AsyncIterator[tuple[str, int]]:
-    config = uvicorn.Config(_app, http=Impatient, ws="none", lifespan="off", log_config=None, timeout_keep_alive=IDLE)
+async def _serving(idle: int = IDLE) -> AsyncIterator[tuple[str, int]]:
+    config = uvicorn.Config(_app, http=Impatient, ws="none", lifespan="off", log_config=None, timeout_keep_alive=idle)
     config.load()
     state = ServerState()
     server = await asyncio.get_running_loop().create_server(lambda: Impatient(config, state, {}), "127.0.0.1", 0)
@@ -84,20 +84,20 @@ def test_a_connection_ends(sent: bytes, least: float) -> None:
 
 def test_whoever_keeps_asking_keeps_the_connection() -> None:
     async def run() -> int:
-        async with _serving() as (host, port):
+        async with _serving(idle=3) as (host, port):
             reader, writer = await asyncio.open_connection(host, port)
             answers = 0
-            for _ in range(6):
+            for _ in range(9):
                 writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(10):
                     await reader.readuntil(b"x" * 10)
                 answers += 1
-                # Longer than a head may take in all, shorter than a connection may be idle.
+                # Longer than a head may take, shorter than a connection may be idle; all together longer than that.
                 await asyncio.sleep(0.4)
             writer.close()
             return answers
 
-    assert asyncio.run(run()) == 6
+    assert asyncio.run(run()) == 9
 
 
 LARGE_REQUEST = b"GET /large HTTP/1.1\r\nHost: x\r\n"
