@@ -41,8 +41,16 @@ def state_of(server: DatabaseServer, connection: Any) -> tuple[Any, ...]:
 
 
 def test_connections_by_state(server: DatabaseServer, watch: Watch) -> None:
-    before = watch.run("pg_activity").by("db_connections", "state")
+    count = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename = current_user"
     with contextlib.ExitStack() as stack:
+        observer = stack.enter_context(server.connect())
+
+        def settled(sessions: int) -> bool:
+            """Those that somebody has closed take a moment to end."""
+            return wait_for(lambda: observer.execute(count).fetchone() == (sessions,), 10)
+
+        assert settled(1)
+        before = watch.run("pg_activity").by("db_connections", "state")
         opened = [stack.enter_context(server.connect()) for _ in range(6)]
         opened[0].execute("BEGIN")
         opened[1].execute("BEGIN")
@@ -52,6 +60,7 @@ def test_connections_by_state(server: DatabaseServer, watch: Watch) -> None:
         # Only a superuser's session can hide what it does.
         opened[3].execute("SET track_activities = off")
         assert wait_for(lambda: state_of(server, opened[2])[0] == "active", 10)
+        assert settled(7)
         after = watch.run("pg_activity")
     assert set(before) == STATES
     now = after.by("db_connections", "state")
@@ -67,7 +76,7 @@ def test_connections_by_state(server: DatabaseServer, watch: Watch) -> None:
     }
     assert native == {
         "active": 1,
-        "idle": 2,
+        "idle": 3,
         "idle in transaction": 1,
         "idle in transaction (aborted)": 1,
         "disabled": 1,

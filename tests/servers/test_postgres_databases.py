@@ -179,7 +179,8 @@ def tenants(server: DatabaseServer, database: str) -> str:
         )
         connection.execute("CREATE INDEX ON alpha.texts (id)")
         connection.execute("CREATE TABLE alpha.numbers AS SELECT generate_series(1, 20000) AS id")
-        connection.execute("CREATE TABLE beta.fresh (id int PRIMARY KEY)")
+        # Autovacuum would give it maps of its own at any moment.
+        connection.execute("CREATE TABLE beta.fresh (id int PRIMARY KEY) WITH (autovacuum_enabled = false)")
         connection.execute("VACUUM ANALYZE")
         connection.execute("INSERT INTO beta.fresh SELECT generate_series(1, 20000)")
         connection.execute("CHECKPOINT")
