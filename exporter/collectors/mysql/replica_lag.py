@@ -7,7 +7,8 @@ from exporter.gates import REPLICA, granted, mysql
 # A transaction carries the time of its commit on the server where it began. What is older than anything: the one that
 # is being received, scheduled or applied, the one that a delayed applier holds back, and one that was received and
 # that nobody has touched yet. None of these: the replica is level. All times are of this server's session, so no time
-# zone matters; a zero date is NULL, and then the age is not known.
+# zone matters; a zero date is NULL, and then the age is not known. Both delays are unsigned, and what remains may be
+# more than what is desired by a second.
 _SQL = """
     SELECT channel, CASE WHEN applier = 'ON' AND (receiver = 'ON' OR age > 0) THEN age END AS behind
     FROM (
@@ -16,7 +17,7 @@ _SQL = """
                     ELSE GREATEST(
                         COALESCE(w.age, 0),
                         COALESCE(o.age, 0),
-                        COALESCE(g.DESIRED_DELAY - a.REMAINING_DELAY, 0),
+                        COALESCE(CAST(g.DESIRED_DELAY AS SIGNED) - CAST(a.REMAINING_DELAY AS SIGNED), 0),
                         COALESCE(CASE WHEN c.QUEUEING_TRANSACTION <> '' THEN TIMESTAMPDIFF(
                             MICROSECOND, c.QUEUEING_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP, NOW(6)) / 1e6 END, 0),
                         COALESCE(CASE WHEN c.LAST_QUEUED_TRANSACTION LIKE '%:%'
