@@ -45,6 +45,7 @@ fmt: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/database-exporter metrics > docs/metrics.md
 	$(BIN)/python -m exporter.config.schema
+	$(BIN)/python -m exporter.compare.deviations
 	$(BIN)/python -m alerts.source
 	$(BIN)/python -m dashboards.source
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.compare.pages import Page, fetch, parse
-from exporter.compare.series import Reading
+from exporter.compare.series import Comparison, Reading
 from exporter.registry import collectors_of
 from tests.contract.scene import DATABASE, Scene
 from tests.exporters import Exporter
@@ -117,3 +117,10 @@ def scene_exporters(
     }
     servers = {role: (made.server(role), made.account) for role in peers}
     return stack.enter_context(ours(directory, servers)), peers
+
+
+def unexplained(result: Comparison) -> list[str]:
+    """What nobody has said a reason for, a line each."""
+    return [
+        f"{item.aspect} {item.metric} {dict(item.labels)}: {item.theirs}, {item.ours}" for item in result.unexplained()
+    ]

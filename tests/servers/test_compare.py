@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.contract.peers import config_of, ours, postgres_exporter
-from tests.exporters import Exporter
+from tests.exporters import ROOT, Exporter, environment
 from tests.providers.base import Account, DatabaseServer
 from tests.providers.fleet import Fleet
 from tests.providers.processes import free_port
-from tests.serving import ROOT, environment
 
 RULES = """
 groups:
