@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 BACKGROUND_SECONDS = 60.0
 # Of a server's series, what those of tables, indexes and other objects may be together.
 OBJECTS_SHARE = 0.95
+# A scrape may wait that long behind background work that has to borrow its session.
+QUICK_SECONDS = 1.0
 # Three intervals without a good run, and a slow collector's series are dropped.
 STALE_INTERVALS = 3.0
 
@@ -49,7 +51,7 @@ class Watched:
         scrapes: Flights so far.
         latest: The outcome of each task's last run.
         good: The last outcome of each slow task that had series.
-        lock: Held by the flight that is under way.
+        lock: Held by whoever has the main session: the flight that is under way, as a rule.
     """
 
     def __init__(self, config: ServerConfig, engine: Engine, collectors: Iterable[Collector]) -> None:
@@ -163,6 +165,8 @@ class Watched:
                     while waiting and not side.session.closed:
                         self._run_slow(waiting.pop(0), side)
             except Failure as failure:
+                if failure.reason is Reason.TOO_MANY_CONNECTIONS:
+                    waiting = self._run_on_main(waiting)
                 # Nobody lets us in: to try again for every task would be to wait for each.
                 for task in waiting:
                     self._record(task, task.fail(failure, started))
@@ -174,6 +178,34 @@ class Watched:
             self._facts = facts
             self._reprobe()
         return session, facts
+
+    def _run_on_main(self, tasks: Iterable[Task]) -> list[Task]:
+        """Run on the main session what is known to be quick, since a full server has no second one for us.
+
+        Returns:
+            The tasks that were not run.
+        """
+        left = []
+        for task in tasks:
+            last = self.latest.get(task.name)
+            good = self.good.get(task.name)
+            quick = (last is not None and last.state is State.UNSUPPORTED) or (
+                good is not None and good.duration < QUICK_SECONDS
+            )
+            if not (quick and self.sessions.has_main and self.lock.acquire(timeout=QUICK_SECONDS)):
+                left.append(task)
+                continue
+            started = time.monotonic()
+            deadline = Deadline.after(task.timeout)
+            try:
+                session, facts = self._main(deadline)
+                self._keep(task, read(task, session, facts, deadline), self.sessions.generation, facts)
+            except Failure as failure:
+                self._record(task, task.fail(failure, started))
+                self.sessions.cut(failure)
+            finally:
+                self.lock.release()
+        return left
 
     def _run_slow(self, task: Task, side: Side) -> None:
         # Each task has its own time: one that hangs does not use up the others'.

@@ -32,6 +32,9 @@ SCRAPED_SECONDS = 60.0
 # DROP DATABASE gives up after five seconds if somebody is still in the database, so nobody of ours stays that long.
 VISIT_STATEMENT_SECONDS = 3.2
 _PAUSES = (0.1, 0.4)
+# How long a renewal of the main session waits for the second one's place, and how long an old one that stays is kept.
+_RENEWAL_SECONDS = 0.5
+_KEPT_SECONDS = 60.0
 _AUTH_BACKOFF_SECONDS = 60.0
 _CONNECT_BACKOFF_SECONDS = 5.0
 
@@ -95,6 +98,11 @@ class Sessions:
         return len(self._open)
 
     @property
+    def has_main(self) -> bool:
+        """Whether the main session is open."""
+        return self._main is not None
+
+    @property
     def tls(self) -> str | None:
         """Protocol and cipher of the main session, None if it is not encrypted or not open."""
         return self._main.tls if self._main is not None else None
@@ -143,7 +151,8 @@ class Sessions:
     def down(self, failure: Failure) -> None:
         """Note that the server is down."""
         if self.up is not False or self.failure is None or self.failure.reason != failure.reason:
-            log.warning("%s is down: %s: %s", self.config.name, failure.reason, failure.message)
+            state = "full" if failure.reason is Reason.TOO_MANY_CONNECTIONS else "down"
+            log.warning("%s is %s: %s: %s", self.config.name, state, failure.reason, failure.message)
         self.up = False
         self.failure = failure
         self._backoff.failed(_AUTH_BACKOFF_SECONDS if failure.reason is Reason.AUTH else None)
@@ -204,8 +213,10 @@ class Sessions:
             self._open.discard(id(session))
 
     def _reach(self, deadline: Deadline) -> tuple[Session, Facts]:
-        if self._main is not None and (self._main.closed or time.monotonic() > self._main_until):
+        if self._main is not None and self._main.closed:
             self.close_main()
+        if self._main is not None and time.monotonic() > self._main_until:
+            self._renew(deadline)
         if self._main is not None:
             try:
                 identity = self._identify(self._main, deadline)
@@ -220,10 +231,27 @@ class Sessions:
                     return self._main, facts
                 self.close_main()
         self._wait_for_turn(deadline)
-        session = self._connect(deadline)
+        session = self._begin(self._connect(deadline))
+        return session, self._meet(session, self._identify(session, deadline), deadline)
+
+    def _begin(self, session: Session) -> Session:
         self._main = session
         self._main_until = time.monotonic() + random.uniform(*SESSION_SECONDS)  # noqa: S311 - spreads load
-        return session, self._meet(session, self._identify(session, deadline), deadline)
+        return session
+
+    def _renew(self, deadline: Deadline) -> None:
+        """Let a new main session take the place of one that is old; on a full server the old one stays."""
+        try:
+            # In its place, so that there never are more than three.
+            with self._alone(deadline.within(_RENEWAL_SECONDS)):
+                session = self._connect(deadline)
+        except Failure as failure:
+            if failure.reason in (Reason.TOO_MANY_CONNECTIONS, Reason.TIMEOUT):
+                self._main_until = time.monotonic() + _KEPT_SECONDS
+                return
+            raise
+        self.close_main()
+        self._begin(session)
 
     def _wait_for_turn(self, deadline: Deadline) -> None:
         wait = self._backoff.remaining()

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from exporter import __version__
 from exporter.declare import Collector
+from exporter.failure import Reason
 from exporter.gates import FLAVOR_NAMES
 from exporter.polling.server import Watched
 
@@ -20,7 +21,7 @@ h1 { font-size: 1.5rem; margin-bottom: 0; }
 table { border-collapse: collapse; width: 100%; }
 caption { text-align: left; font-weight: bold; padding: .5rem 0; }
 th, td { text-align: left; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid #8886; overflow-wrap: anywhere; }
-.down { font-weight: bold; color: light-dark(#b00020, #ff8a80); }
+.down, .full { font-weight: bold; color: light-dark(#b00020, #ff8a80); }
 """
 # The page loads nothing, and nothing but its own style may act in it.
 CONTENT_SECURITY_POLICY = (
@@ -102,7 +103,10 @@ def _state(watched: Watched) -> str:
         return "paused"
     if watched.sessions.up is None:
         return "not scraped yet"
-    return "up" if watched.sessions.up else "down"
+    if watched.sessions.up:
+        return "up"
+    failure = watched.sessions.failure
+    return "full" if failure is not None and failure.reason is Reason.TOO_MANY_CONNECTIONS else "down"
 
 
 def _quoted(name: str) -> str:

@@ -76,9 +76,17 @@ def test_reasons(code: str | None, text: str, reason: Reason) -> None:
     assert failure(code, text, LOGIN, connecting_to=None if code else "db:5432").reason is reason
 
 
-def test_what_is_full_is_not_down() -> None:
-    full = failure("53300", "sorry, too many clients already", LOGIN, connecting_to="db:5432")
-    assert full.message == "the server is full, not down: sorry, too many clients already"
+@pytest.mark.parametrize(
+    ("what", "text"),
+    [
+        ("the server", "sorry, too many clients already"),
+        ("what the account may have", 'too many connections for role "Exporter"'),
+        ("what the database may have", 'too many connections for database "shop"'),
+    ],
+)
+def test_what_is_full_is_not_down(what: str, text: str) -> None:
+    full = failure("53300", text, LOGIN, connecting_to="db:5432")
+    assert full.message == f"{what} is full, not down: {text}"
     assert full.broken
 
 

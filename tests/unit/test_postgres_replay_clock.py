@@ -22,8 +22,10 @@ def read(
     replayed: int | None,
     age: float | None,
     streaming: bool | None = True,
+    delay: float = 0,
 ) -> Any:
     row = {"is_replica": 1, "streaming": streaming, "latest": latest, "replayed": replayed, "replay_age": age}
+    row["delay"] = delay
     return clock.feed(Rows.of(tuple(row), [row]), Context(SERVER, FACTS, now)).dicts()[0]["lag"]
 
 
@@ -87,6 +89,17 @@ def test_an_end_that_does_not_move_counts_from_when_it_was_first_seen() -> None:
     read(clock, 0, 100, 100, 3600)
     read(clock, 1, 200, 150, 3601)
     assert read(clock, 100, 200, 150, 3700) == pytest.approx(99.5)
+
+
+def test_a_delayed_standby_is_never_less_behind_than_it_is() -> None:
+    """A commit at 16 seconds, all of which but its last record is replayed at once; readings every 15 seconds."""
+    clock = ReplayClock()
+    read(clock, 0, 1000, 1000, 3600, delay=60)
+    read(clock, 15, 1000, 1000, 3615, delay=60)
+    for now in (30, 45, 60, 75):
+        lag = read(clock, now, 5000, 4952, 3600 + now, delay=60)
+        assert now - 16 <= lag <= now - 16 + 15
+    assert read(clock, 90, 5000, 5000, 14, delay=60) == 0
 
 
 def test_positions_of_another_server_mean_nothing() -> None:

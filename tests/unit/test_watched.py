@@ -57,7 +57,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.system, self.value = "one", 1
-        self.down = False
+        self.down = self.full = False
         self.learning: Failure | None = None
         self.learnt = 0
         self.cancelled: list[FakeSession] = []
@@ -66,6 +66,8 @@ class FakeEngine:
     def connect(self, *_: Any, **__: Any) -> FakeSession:
         if self.down:
             raise Failure(Reason.CONNECT, "refused")
+        if self.full:
+            raise Failure(Reason.TOO_MANY_CONNECTIONS, "full")
         return FakeSession(self)
 
     def identify(self, session: FakeSession, _: Deadline) -> Identity:
@@ -200,6 +202,49 @@ def test_series_that_are_still_shown_count_in_the_budget() -> None:
     server.good["slow"] = Snapshot("slow", State.OK, good.at, families=good.families, series=80)
     server.latest["slow"] = Snapshot.failed("slow", Failure(Reason.LOCK, "locked"), time.monotonic())
     assert server._budget(server.tasks["at_scrape"]) == 20
+
+
+def test_on_a_full_server_an_old_session_is_not_given_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine()
+    server = watched(engine, declared("fine"))
+    scrape(server)
+    first = server.sessions._main
+    monkeypatch.setattr(server.sessions, "_main_until", 0.0)
+    engine.full = True
+    assert scrape(server).results["fine"].state is State.OK
+    assert server.sessions._main is first
+    # Nor is it tried at every scrape.
+    engine.full = False
+    scrape(server)
+    assert server.sessions._main is first
+    monkeypatch.setattr(server.sessions, "_main_until", 0.0)
+    scrape(server)
+    assert server.sessions._main is not first
+    assert first is not None
+    assert first.closed
+    assert server.sessions.connections == 1
+
+
+def test_on_a_full_server_what_is_quick_goes_on_over_the_main_session() -> None:
+    engine = FakeEngine()
+    quick, slow, new = (declared(name, every=60) for name in ("quick", "slow", "new"))
+    server = watched(engine, declared("at_scrape"), quick, slow, new)
+    scrape(server)
+    server.background([server.tasks["quick"], server.tasks["slow"]])
+    good = server.good["slow"]
+    server.good["slow"] = Snapshot("slow", State.OK, good.at, 30.0, families=good.families, series=1)
+    engine.full = True
+    engine.value = 7
+    server.background(server.slow_tasks())
+    assert server.latest["quick"].state is State.OK
+    assert server.latest["quick"].at > good.at
+    assert {server.latest[name].reason for name in ("slow", "new")} == {Reason.TOO_MANY_CONNECTIONS}
+    assert server.sessions.up is True
+    assert server.sessions.connections == 1
+    # Without a session there is nothing to borrow.
+    server.sessions.close_main()
+    server.background([server.tasks["quick"]])
+    assert server.latest["quick"].reason is Reason.TOO_MANY_CONNECTIONS
 
 
 def test_a_kill_waits_for_the_second_session_and_goes_before_anybody_else() -> None:

@@ -37,7 +37,7 @@ class ReplayClock:
         Args:
             rows: One row with is_replica (0 or 1), streaming (bool, None if nobody can tell), latest (position up to
                 which the sender is known to have WAL), replayed (position) and replay_age (seconds since the last
-                replayed transaction).
+                replayed transaction) and delay (seconds that it is told to keep).
             context: Of the run.
         """
         found = []
@@ -58,7 +58,7 @@ class ReplayClock:
                 return 0.0
         if row["streaming"] is None and (replayed is None or latest is None or replayed >= latest):
             return None
-        known = [seconds for seconds in (age, self._since(replayed, now)) if seconds is not None]
+        known = [seconds for seconds in (age, self._since(replayed, now, row["delay"] or 0)) if seconds is not None]
         return max(0.0, min(known)) if known else None
 
     def _note(self, now: float, position: int) -> None:
@@ -69,8 +69,12 @@ class ReplayClock:
         else:
             self._ends.append(_End(position, now, now))
 
-    def _since(self, replayed: int | None, now: float) -> float | None:
-        """Seconds since the sender's WAL ended at `replayed`, taken to have grown evenly between two readings."""
+    def _since(self, replayed: int | None, now: float, delay: float) -> float | None:
+        """Seconds since the sender's WAL ended at `replayed`, taken to have grown evenly between two readings.
+
+        A delayed standby replays all but the commit that it waits for, so it stands at the newer reading however old
+        the commit is: there the older reading counts, and the lag is too high by the time between them at most.
+        """
         if replayed is None:
             return None
         while len(self._ends) > 1 and self._ends[1].position <= replayed:
@@ -79,7 +83,7 @@ class ReplayClock:
             return None
         end = self._ends[0]
         then = end.last
-        if len(self._ends) > 1:
+        if len(self._ends) > 1 and not delay:
             following = self._ends[1]
             share = (replayed - end.position) / (following.position - end.position)
             then += (following.first - end.last) * share

@@ -99,7 +99,7 @@ def failure(
     if code in _UNDEFINED | {"55000"} and "pg_stat_statements" in text:
         reason = Reason.MISSING_EXTENSION
     if reason is Reason.TOO_MANY_CONNECTIONS:
-        message = f"the server is full, not down: {message}"
+        message = f"{_full(text)} is full, not down: {message}"
     elif reason is Reason.CONNECT and connecting:
         message = f"{connecting_to}: {message}"
     elif code == "25006":
@@ -107,6 +107,12 @@ def failure(
     lost = broken or connecting or code in {"25P03", "25P04", "57P04"}
     kind = NoDatabase if code == "3D000" else Failure
     return kind(reason, message, fix=_fix(code, reason, text, login, connecting=connecting), broken=lost)
+
+
+def _full(text: str) -> str:
+    if "connections for role" in text:
+        return "what the account may have"
+    return "what the database may have" if "connections for database" in text else "the server"
 
 
 def one_line(text: str, secret: str | None = None) -> str:
