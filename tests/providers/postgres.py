@@ -14,6 +14,7 @@ from tests.providers.base import Account, DatabaseServer
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "40",
+    "max_prepared_transactions": "10",
     "shared_buffers": "16MB",
     "fsync": "off",
     "full_page_writes": "off",

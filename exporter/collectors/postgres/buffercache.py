@@ -9,6 +9,8 @@ buffercache = Collector(
     about="Buffers in use, dirty and pinned; needs the extension pg_buffercache.",
     engine="postgres",
     every=60,
+    # The extension is one that few servers have; once it is asked for, `check` says what it lacks.
+    default=False,
     when=pg(16) & extension("pg_buffercache", 1, 4) & granted("pg_monitor", fix="GRANT pg_monitor TO {account};"),
     queries=(Query(pg(16), "SELECT * FROM {schema:pg_buffercache}.pg_buffercache_summary()"),),
     blocks=(

@@ -16,18 +16,16 @@ RELNAME = (
 _COLUMNS = ("blocks_done", "blocks", "tuples_done", "tuples", "bytes_done", "bytes", "parts_done", "parts", "delay")
 
 
-def _part(view: str, command: str, place: str = PLACE, relname: str = RELNAME, **columns: str) -> str:
+def _part(view: str, labels: str, **columns: str) -> str:
     told = [f"({columns.get(column, 'NULL')})::float8 AS {column}" for column in _COLUMNS]
-    datname = "p.datname" if place else "NULL"
-    labels = [f"{command} AS command", f"{datname} AS datname", f"{relname} AS relname", "p.phase", "1 AS one"]
-    return f"SELECT {', '.join(labels + told)} FROM {view} p{place}"
+    return f"SELECT {', '.join([labels, *told])} FROM {view}"
 
 
 def _sql(version: int) -> str:
     parts = [
         _part(
             "pg_stat_progress_analyze",
-            "'ANALYZE'",
+            "'ANALYZE' AS command, datname, relid, phase",
             blocks_done="sample_blks_scanned",
             blocks="sample_blks_total",
             parts_done="child_tables_done",
@@ -36,26 +34,24 @@ def _sql(version: int) -> str:
         ),
         _part(
             "pg_stat_progress_create_index",
-            "p.command",
-            blocks_done="p.blocks_done",
+            "command, datname, relid, phase",
+            blocks_done="blocks_done",
             blocks="blocks_total",
-            tuples_done="p.tuples_done",
+            tuples_done="tuples_done",
             tuples="tuples_total",
             parts_done="partitions_done",
             parts="partitions_total",
         ),
         _part(
             "pg_stat_progress_cluster",
-            "p.command",
+            "command, datname, relid, phase",
             blocks_done="heap_blks_scanned",
             blocks="heap_blks_total",
             tuples_done="heap_tuples_scanned",
         ),
         _part(
             "pg_stat_progress_basebackup",
-            "'BASE BACKUP'",
-            place="",
-            relname="NULL",
+            "'BASE BACKUP', NULL, NULL, phase",
             bytes_done="backup_streamed",
             bytes="backup_total",
             parts_done="tablespaces_streamed",
@@ -64,17 +60,17 @@ def _sql(version: int) -> str:
     ]
     if version >= 14:
         # A COPY has no phases, and knows its size only if it reads a file.
-        copy = "(SELECT *, NULL::text AS phase FROM pg_stat_progress_copy)"
         parts.append(
             _part(
-                copy,
-                "p.command",
+                "pg_stat_progress_copy",
+                "command, datname, relid, NULL",
                 bytes_done="bytes_processed",
                 bytes="nullif(bytes_total, 0)",
                 tuples_done="tuples_processed",
             )
         )
-    return "\nUNION ALL ".join(parts)
+    union = "\n        UNION ALL ".join(parts)
+    return f"SELECT p.*, 1 AS one, {RELNAME} AS relname FROM (\n        {union}\n    ) p{PLACE}"
 
 
 def _measure(name: str, column: str, sentence: str) -> Measure:
@@ -85,6 +81,8 @@ progress = Collector(
     name="pg_progress",
     about="How far ANALYZE, CREATE INDEX, CLUSTER, VACUUM FULL, COPY and base backups are.",
     engine="postgres",
+    # Five views are dear to plan, and what they tell takes minutes.
+    every=15,
     when=SEES_OTHERS,
     queries=(Query(pg(18), _sql(18)), Query(pg(14), _sql(14)), Query(pg(13), _sql(13))),
     blocks=(

@@ -8,8 +8,17 @@ _SQL = f"""
     SELECT slot_name, slot_type, database, active::int AS active, wal_status,
            CASE WHEN wal_status IS NOT NULL THEN 1 END AS has_status, safe_wal_size,
            (latest - restart_lsn)::int8 AS retained, (latest - '0/0')::int8 AS latest,
-           CASE WHEN active THEN (confirmed_flush_lsn - '0/0')::int8 END AS confirmed
+           CASE WHEN active THEN (confirmed_flush_lsn - '0/0')::int8 END AS confirmed,
+           (latest - confirmed_flush_lsn)::int8 AS unconfirmed,
+           age(xmin)::int8 AS xmin_age, age(catalog_xmin)::int8 AS catalog_xmin_age{{more}}
     FROM pg_replication_slots CROSS JOIN (SELECT {LATEST} AS latest) now"""
+_16 = ", conflicting::int AS conflicting"
+_17 = f"""{_16}, invalidation_reason, CASE WHEN invalidation_reason IS NOT NULL THEN 1 END AS invalidated,
+           extract(epoch FROM inactive_since)::float8 AS inactive_since"""
+
+
+def _since(more: str) -> str:
+    return _SQL.replace("{more}", more)
 
 
 def _by_slot(prefix: str) -> tuple[Block, Block]:
@@ -48,7 +57,7 @@ slots = Collector(
     name="pg_replication_slots",
     about="Replication slots: in use or not, the WAL they hold back, and whether it is still there.",
     engine="postgres",
-    queries=(Query(pg(13), _SQL),),
+    queries=(Query(pg(17), _since(_17)), Query(pg(16), _since(_16)), Query(pg(13), _since(""))),
     blocks=(
         block(
             gauge("pg_replication_slots_active", "active", help="1 if the slot is in use.", drop_in=True),
@@ -62,5 +71,38 @@ slots = Collector(
         ),
         *_by_slot("pg_replication_slot"),
         *_by_slot("pg_replication_slots"),
+        block(
+            gauge(
+                "pg_replication_slot_unconfirmed_bytes", "unconfirmed", help="WAL that its consumer has not confirmed."
+            ),
+            gauge(
+                "pg_replication_slot_xmin_age_transactions",
+                "xmin_age",
+                help="Transactions begun since the oldest whose rows the slot keeps.",
+            ),
+            gauge(
+                "pg_replication_slot_catalog_xmin_age_transactions",
+                "catalog_xmin_age",
+                help="Transactions begun since the oldest whose rows in catalogs the slot keeps.",
+            ),
+            gauge(
+                "pg_replication_slot_conflicting",
+                "conflicting",
+                help="1 if the logical slot was lost in a conflict with recovery.",
+                when=pg(16),
+            ),
+            gauge(
+                "pg_replication_slot_inactive_since_timestamp_seconds",
+                "inactive_since",
+                help="Since when nobody uses the slot.",
+                when=pg(17),
+            ),
+            labels=("slot_name", "slot_type"),
+        ),
+        block(
+            gauge("pg_replication_slot_invalidated", "invalidated", help="1; why the slot was lost.", when=pg(17)),
+            labels=("slot_name", "slot_type", "invalidation_reason"),
+            when=pg(17),
+        ),
     ),
 )

@@ -72,6 +72,9 @@ UNION ALL SELECT 'database', current_database()
 _ALL_GRANTS = f"""
 SELECT rolname FROM pg_roles WHERE rolname IN ({_list(_GRANTS)}) AND pg_has_role(oid, 'USAGE')
 UNION ALL SELECT 'superuser' WHERE current_setting('is_superuser') = 'on'
+UNION ALL SELECT proname FROM pg_proc
+WHERE proname = 'pg_show_replication_origin_status' AND pronamespace = 'pg_catalog'::regnamespace
+  AND has_function_privilege(oid, 'EXECUTE')
 """
 _EXTENSIONS = """
 SELECT e.extname, e.extversion, n.nspname, current_database()

@@ -1,0 +1,153 @@
+"""Logical replication between two databases of one server, against the server's own views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.providers.base import ADMIN_PASSWORD, DatabaseServer, wait_for
+from tests.servers.collecting import Watch, watching
+
+pytestmark = pytest.mark.engine("postgres")
+SLOT = "to_inbox"
+
+
+@pytest.fixture
+def watch(server: DatabaseServer) -> Iterator[Watch]:
+    with watching(server) as watch:
+        yield watch
+
+
+@pytest.fixture
+def subscribed(server: DatabaseServer) -> Iterator[None]:
+    """Give a database `outbox` whose tables are copied to `inbox` by a subscription."""
+    for database in ("outbox", "inbox"):
+        server.execute(f"DROP DATABASE IF EXISTS {database}")
+        server.execute(f"CREATE DATABASE {database}")
+        server.execute("CREATE TABLE orders (i int PRIMARY KEY)", database)
+    server.execute("CREATE PUBLICATION everything FOR ALL TABLES", "outbox")
+    server.execute("INSERT INTO orders VALUES (1)", "outbox")
+    # Within one server a subscription can't make its slot by itself: it would wait for its own transaction.
+    server.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", "outbox", (SLOT,))
+    server.execute(
+        f"CREATE SUBSCRIPTION inbox CONNECTION 'host={server.host} port={server.port} dbname=outbox user=postgres"
+        f" password={ADMIN_PASSWORD}' PUBLICATION everything WITH (create_slot = false, slot_name = {SLOT})",
+        "inbox",
+    )
+    yield
+    server.execute("ALTER SUBSCRIPTION inbox DISABLE", "inbox")
+    server.execute("ALTER SUBSCRIPTION inbox SET (slot_name = NONE)", "inbox")
+    server.execute("DROP SUBSCRIPTION inbox", "inbox")
+    unused = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s AND NOT active"
+    assert wait_for(lambda: server.execute(unused, params=(SLOT,))[0][0] == 1, 15)
+    server.execute("SELECT pg_drop_replication_slot(%s)", params=(SLOT,))
+    server.execute("DROP DATABASE inbox")
+    server.execute("DROP DATABASE outbox")
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_a_subscription_and_its_tables(server: DatabaseServer, watch: Watch) -> None:
+    copied = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate = 'r'"
+    assert wait_for(lambda: server.execute(copied, "inbox")[0][0] == 1, 30)
+    labels = {"datname": "inbox", "subname": "inbox"}
+    tables = watch.run("pg_subscription_tables")
+    states = {"initialize": 0, "copying": 0, "copied": 0, "synchronized": 0, "ready": 1}
+    assert tables.by("pg_subscription_tables", "state") == states
+    assert all(given == labels | {"state": given["state"]} for _, given, _ in tables.all)
+    samples = watch.run("pg_stat_subscription")
+    assert samples.one("pg_subscription_enabled", **labels) == 1
+    assert samples.by("pg_subscription_workers", "worker") == {"apply": 1}
+    [(now,)] = server.execute("SELECT extract(epoch FROM now())::float8")
+    for name in ("message", "report"):
+        assert 0 <= now - samples.one(f"pg_subscription_last_{name}_timestamp_seconds", **labels) < 60
+    server.execute("ALTER SUBSCRIPTION inbox DISABLE", "inbox")
+    idle = "SELECT count(pid) FROM pg_stat_subscription"
+    assert wait_for(lambda: server.execute(idle)[0][0] == 0, 15)
+    disabled = watch.run("pg_stat_subscription")
+    assert disabled.one("pg_subscription_enabled", **labels) == 0
+    assert disabled.by("pg_subscription_workers", "worker") == {"": 0}
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_errors_of_a_subscription_are_counted(server: DatabaseServer, watch: Watch) -> None:
+    if server.version[0] < 15:
+        assert not watch.run("pg_stat_subscription_stats").all
+        return
+    copied = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate = 'r'"
+    assert wait_for(lambda: server.execute(copied, "inbox")[0][0] == 1, 30)
+    server.execute("INSERT INTO orders VALUES (7)", "inbox")
+    server.execute("INSERT INTO orders VALUES (7)", "outbox")
+    counted = "SELECT apply_error_count FROM pg_stat_subscription_stats"
+    assert wait_for(lambda: server.execute(counted)[0][0] > 0, 30)
+    [(before,)] = server.execute(counted)
+    samples = watch.run("pg_stat_subscription_stats")
+    [(after,)] = server.execute(counted)
+    assert before <= samples.one("pg_subscription_apply_errors_total", datname="inbox", subname="inbox") <= after
+    assert samples.one("pg_subscription_sync_errors_total", datname="inbox", subname="inbox") == 0
+    if server.version[0] >= 18:
+        assert samples.one("pg_subscription_conflicts_insert_exists_total") >= 1
+        assert samples.one("pg_subscription_conflicts_update_missing_total") == 0
+    server.execute("DELETE FROM orders", "inbox")
+
+
+def test_what_a_slot_decoded_and_spilled(server: DatabaseServer, watch: Watch) -> None:
+    server.execute("CREATE TABLE IF NOT EXISTS decoded (i int, filler text)")
+    server.execute("SELECT pg_create_logical_replication_slot('decoder', 'pgoutput')")
+    server.execute("CREATE PUBLICATION decoded FOR TABLE decoded")
+    try:
+        server.execute("INSERT INTO decoded SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i")
+        with server.connect() as connection:
+            connection.execute("SET logical_decoding_work_mem = '64kB'")
+            connection.execute(
+                "SELECT count(*) FROM pg_logical_slot_get_binary_changes('decoder', NULL, NULL,"
+                " 'proto_version', '1', 'publication_names', 'decoded')"
+            )
+        if server.version[0] < 14:
+            assert not watch.run("pg_stat_replication_slots").all
+            return
+        view = "SELECT spill_txns, spill_bytes, total_txns, stream_txns FROM pg_stat_replication_slots"
+        assert wait_for(lambda: bool(server.execute(view + " WHERE spill_bytes > 1000000")), 15)
+        samples = watch.run("pg_stat_replication_slots")
+        names = ("spill_txns", "spill_bytes", "txns", "stream_txns")
+        shown = [samples.one(f"pg_stat_replication_slots_{name}_total", slot_name="decoder") for name in names]
+        assert shown == list(server.execute(view + " WHERE slot_name = 'decoder'")[0])
+    finally:
+        server.execute("SELECT pg_drop_replication_slot('decoder')")
+        server.execute("DROP PUBLICATION decoded")
+        server.execute("DROP TABLE decoded")
+
+
+def test_a_slot_that_was_lost(fresh_server: Callable[..., DatabaseServer], server: DatabaseServer) -> None:
+    made = fresh_server(server.name, {"max_slot_wal_keep_size": "1MB", "wal_keep_size": "0"})
+    made.execute("SELECT pg_create_logical_replication_slot('lost', 'pgoutput')")
+    made.execute("SELECT pg_create_physical_replication_slot('kept', true)")
+    with watching(made) as watch:
+        fresh = watch.run("pg_replication_slots")
+        # The physical slot is moved along.
+        for _ in range(4):
+            made.execute("SELECT pg_switch_wal()")
+            made.execute("SELECT txid_current()")
+        made.execute("SELECT pg_drop_replication_slot('kept')")
+        made.execute("SELECT pg_create_physical_replication_slot('kept', true)")
+        made.execute("CHECKPOINT")
+        assert wait_for(lambda: made.execute("SELECT 1 FROM pg_replication_slots WHERE wal_status = 'lost'") != [], 15)
+        lost = watch.run("pg_replication_slots")
+        [(inactive,)] = (
+            made.execute("SELECT extract(epoch FROM inactive_since) FROM pg_replication_slots WHERE slot_name = 'lost'")
+            if made.version[0] >= 17
+            else [(None,)]
+        )
+    assert fresh.one("pg_replication_slots_wal_status", slot_name="lost", wal_status="reserved") == 1
+    assert lost.one("pg_replication_slots_wal_status", slot_name="lost", wal_status="lost") == 1
+    assert fresh.one("pg_replication_slot_unconfirmed_bytes", slot_name="lost") >= 0
+    reasons = lost.by("pg_replication_slot_invalidated", "slot_name", "invalidation_reason")
+    assert not fresh.values("pg_replication_slot_invalidated")
+    if made.version[0] >= 17:
+        assert reasons == {("lost", "wal_removed"): 1}
+        since = lost.one("pg_replication_slot_inactive_since_timestamp_seconds", slot_name="lost")
+        assert since == pytest.approx(float(inactive), abs=0.01)
+    else:
+        assert not reasons
+    if made.version[0] >= 16:
+        assert lost.one("pg_replication_slot_conflicting", slot_name="lost") == 0
