@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
 from itertools import repeat
 
 from exporter.declare import Context, Rows
@@ -15,9 +14,10 @@ from exporter.subjects.statements.totals import Plain, Totals
 class PostgresStatements:
     """Accumulates what pg_stat_statements(false) shows.
 
-    Takes the columns database, userid, dbid, queryid, calls, total_exec_time and max_exec_time (ms), since (Unix
-    seconds, NULL before version 1.11 of the extension); a database without statements has NULL calls. Rows of nested
-    statements are not to be among them, where the extension tells them apart (from 1.9 on).
+    Takes a row for each database, with the columns database, dbid, (a third that does not matter,) userids, queryids,
+    calls, times (total_exec_time) and longest (max_exec_time; both ms), since (Unix seconds, NULL before version 1.11
+    of the extension): arrays with an element for each statement, NULL where there is none. Nested statements are not
+    to be among them, where the extension tells them apart (from 1.9 on).
     Gives measures.COLUMNS: one row for each database.
     """
 
@@ -37,8 +37,8 @@ class PostgresStatements:
             self._totals.rebase()
             self._version = version
         threshold = slow_threshold(context)
-        databases = [sys.intern(str(row[0])) for row in rows.rows if row[4] is None]
-        totals = self._totals.take(_readings(rows, threshold * 1000, context.server.user or "postgres"), databases)
+        readings = _readings(rows, threshold * 1000, context.server.user or "postgres")
+        totals = self._totals.take(readings, [str(row[0]) for row in rows.rows])
         return Rows(
             COLUMNS,
             [
@@ -52,18 +52,15 @@ class PostgresStatements:
         self._totals.rebase()
 
 
-def _readings(rows: Rows, slow_at: float, user: str) -> Iterable[Plain]:
-    """Readings, column by column: there are thousands every few seconds."""
-    found = [row for row in rows.rows if row[4] is not None]
-    if not found:
-        return ()
-    database, userid, dbid, queryid, calls, time, longest, since = zip(*found, strict=True)
-    if None in queryid:
-        raise Failure(
-            Reason.PERMISSION,
-            "pg_stat_statements hides other roles' statements from this account",
-            fix=f'GRANT pg_monitor TO "{user}";',
-        )
-    keys = zip(userid, dbid, queryid, strict=True)
-    names = map(sys.intern, map(str, database))
-    return zip(keys, names, calls, time, longest, since, repeat(slow_at), strict=False)
+def _readings(rows: Rows, slow_at: float, user: str) -> Iterator[Plain]:
+    for database, dbid, _, userids, queryids, calls, times, longest, since in rows.rows:
+        if calls is None:
+            continue
+        if None in queryids:
+            raise Failure(
+                Reason.PERMISSION,
+                "pg_stat_statements hides other roles' statements from this account",
+                fix=f'GRANT pg_monitor TO "{user}";',
+            )
+        keys = zip(userids, repeat(dbid), queryids, strict=False)
+        yield from zip(keys, repeat(str(database)), calls, times, longest, since, repeat(slow_at), strict=False)
