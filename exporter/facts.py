@@ -80,6 +80,7 @@ class Facts:
             `SELECT ON performance_schema.*` is spelt out the way SHOW GRANTS does.
         settings: The few settings that gates ask about, by name, values as the server prints them.
         pooled: Whether a transaction pooler stands between us and the server.
+        certificate_expiry: When the certificate ends that was shown to us, in Unix seconds; None if none was.
     """
 
     engine: str
@@ -94,6 +95,7 @@ class Facts:
     grants: frozenset[str] = frozenset()
     settings: Mapping[str, str] = field(default_factory=_frozen)
     pooled: bool = False
+    certificate_expiry: float | None = None
 
     @property
     def role(self) -> Role:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from cryptography import x509
 
 from tests.providers.base import DatabaseServer
 from tests.servers.collecting import Watch, watching
@@ -67,8 +68,11 @@ def test_extensions_that_could_be_updated(server: DatabaseServer, watch: Watch) 
     assert samples.one("pg_extensions_outdated", datname="postgres") == 0
 
 
-def test_encrypted_connections(fresh_server: Callable[..., DatabaseServer], server: DatabaseServer) -> None:
+def test_encrypted_connections_and_the_end_of_the_certificate(
+    fresh_server: Callable[..., DatabaseServer], server: DatabaseServer
+) -> None:
     made = fresh_server(server.name, tls=True)
+    assert made.certificate is not None
     with (
         watching(made) as watch,
         made.connect(sslmode="require") as first,
@@ -76,5 +80,11 @@ def test_encrypted_connections(fresh_server: Callable[..., DatabaseServer], serv
         made.connect(sslmode="disable"),
     ):
         [(version, cipher)] = first.execute("SELECT version, cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
-        connections = watch.run("pg_stat_ssl").by("pg_stat_ssl_connections", "version", "cipher", "transport")
+        samples = watch.run("pg_stat_ssl")
+    connections = samples.by("pg_stat_ssl_connections", "version", "cipher", "transport")
     assert connections == {(version, cipher, "tcp"): 2, ("", "", "tcp"): 1, ("", "", "socket"): 0}
+    shown = x509.load_pem_x509_certificate(made.certificate.certificate.read_bytes())
+    expiry = samples.one("pg_server_certificate_expiry_timestamp_seconds")
+    assert expiry == shown.not_valid_after_utc.timestamp()
+    with watching(made, tls={"mode": "disable"}) as plain:
+        assert not plain.run("pg_stat_ssl").values("pg_server_certificate_expiry_timestamp_seconds")

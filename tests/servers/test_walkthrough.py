@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.exporters import Samples
-from tests.providers.base import Account, DatabaseServer
+from tests.providers.base import Account, DatabaseServer, wait_for
 from tests.providers.processes import free_port
 from tests.providers.tools import Program, tool
+from tests.servers.background import running
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -93,24 +94,24 @@ def test_one_file_is_in_the_reference_and_changes_nothing_else_there(walkthrough
     assert before
     assert not set(before) - set(after)
     new = "\n".join(sorted(set(after) - set(before)))
-    assert "pg_prepared_transactions" in new
-    assert "pg_prepared_transactions_longest_seconds" in new
-    assert "Transactions prepared and not yet ended." in new
+    assert "pg_advisory_locks" in new
+    assert "pg_advisory_locks_waiting" in new
+    assert "Advisory locks held by sessions." in new
 
 
 def test_one_file_is_held_to_the_rules_for_all_collectors(walkthrough: Path) -> None:
     tests = walkthrough / "tests/unit"
     tests.mkdir(parents=True)
     shutil.copy(ROOT / "tests/unit/test_declarations.py", tests)
-    rules = ("pytest", "tests", "-q", "-p", "no:cacheprovider", "-k", "pg_prepared_transactions")
+    rules = ("pytest", "tests", "-q", "-p", "no:cacheprovider", "-k", "pg_advisory_locks")
     done = _run(walkthrough, *rules)
     assert done.returncode == 0, done.stdout
-    declared = walkthrough / "exporter/collectors/postgres/prepared_transactions.py"
+    declared = walkthrough / "exporter/collectors/postgres/advisory_locks.py"
     sound = declared.read_text()
     try:
         declared.write_text(sound.replace("pg(13)", "pg(14)"))
         assert _run(walkthrough, *rules).returncode == 1, "13 is left out, and no test says so"
-        declared.write_text(sound.replace("_longest_seconds", "_longest_total"))
+        declared.write_text(sound.replace("_locks_waiting", "_locks_waiting_total"))
         assert "counters end with _total" in _run(walkthrough, "exporter", "metrics").stderr
     finally:
         declared.write_text(sound)
@@ -122,15 +123,16 @@ def test_one_file_is_checked_and_served(
     fresh_server: Callable[..., DatabaseServer],
     program: Callable[..., Program],
 ) -> None:
-    server = fresh_server(postgres.name, {"max_prepared_transactions": "4"})
+    server = fresh_server(postgres.name)
     account = _account(server, "exporter")
     server.execute("CREATE DATABASE shop")
-    _prepare(server, "one", "two")
+    holder = server.connect("shop")
+    holder.execute("SELECT pg_advisory_lock(1), pg_advisory_lock(2)")
     url = server.url(account)
     line = next(
         line
         for line in _run(walkthrough, "exporter", "check", env={"DATA_SOURCE_NAME": url}).stdout.splitlines()
-        if "pg_prepared_transactions " in line
+        if "pg_advisory_locks " in line
     )
     assert re.search(r" ok +[\d.]+ ms +\d+ series +every scrape", line)
 
@@ -142,30 +144,22 @@ def test_one_file_is_checked_and_served(
         url=f"http://127.0.0.1:{port}/-/ready",
     )
     name = f"{server.host}:{server.port}"
-    samples = _scrape(port)
-    expected = dict(server.execute("SELECT database, count(*) FROM pg_prepared_xacts GROUP BY 1"))
-    assert expected == {"shop": 2}
+    with server.connect("shop") as waiter, running(waiter, "SELECT pg_advisory_lock(1)"):
+        waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        assert wait_for(lambda: server.execute(waits)[0][0] == 1, 10)
+        samples = _scrape(port)
     for (database,) in server.execute("SELECT datname FROM pg_database WHERE datallowconn"):
         labels = {"server": name, "datname": database}
-        assert samples.value("pg_prepared_transactions", **labels) == expected.get(database, 0)
-    assert samples.value("pg_prepared_transactions_longest_seconds", datname="postgres") == 0
-    assert samples.value("pg_prepared_transactions_longest_seconds", datname="shop") > 0
-    collector = {"server": name, "collector": "pg_prepared_transactions"}
+        assert samples.value("pg_advisory_locks", **labels) == (2 if database == "shop" else 0)
+        assert samples.value("pg_advisory_locks_waiting", **labels) == (1 if database == "shop" else 0)
+    collector = {"server": name, "collector": "pg_advisory_locks"}
     assert samples.value("database_exporter_collector_success", **collector) == 1
 
-    server.execute("ROLLBACK PREPARED 'one'", "shop")
+    holder.execute("SELECT pg_advisory_unlock(2)")
     # A scrape within a second of another one gets its result.
     time.sleep(1.1)
-    assert _scrape(port).value("pg_prepared_transactions", datname="shop") == 1
-    server.execute("ROLLBACK PREPARED 'two'", "shop")
-
-
-def _prepare(server: DatabaseServer, *names: str) -> None:
-    for name in names:
-        with server.connect("shop") as connection:
-            connection.execute("BEGIN")
-            connection.execute("SELECT txid_current()")
-            connection.execute(f"PREPARE TRANSACTION '{name}'")
+    assert _scrape(port).value("pg_advisory_locks", datname="shop") == 1
+    holder.close()
 
 
 def _scrape(port: int) -> Samples:

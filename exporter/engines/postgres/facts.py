@@ -140,6 +140,7 @@ def learn(session: PostgresSession, identity: Identity, deadline: Deadline) -> F
         grants=grants,
         settings=MappingProxyType(settings),
         pooled=session.pooled,
+        certificate_expiry=session.certificate_expiry,
     )
 
 

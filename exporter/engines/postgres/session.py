@@ -74,6 +74,11 @@ class PostgresSession:
         """Protocol and cipher, None if the connection is not encrypted."""
         return None if self.closed else libpq.tls(self._pgconn)
 
+    @property
+    def certificate_expiry(self) -> float | None:
+        """When the certificate that the server has shown ends, in Unix seconds; None without TLS."""
+        return None if self.closed else libpq.certificate_expiry(self._pgconn)
+
     def run(self, sql: str, deadline: Deadline) -> Rows:
         """Run one statement that returns rows or nothing.
 
