@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from exporter.config.model import ServerConfig
 from exporter.declare import Collector
@@ -304,7 +305,8 @@ class Watched:
             # What failed in one database of several is not left alone, since it would take the others with it.
             self._breakers[task.name].failed()
             self._failed[task.name] = snapshot
-        self.latest[task.name] = snapshot
+        # What a scrape found is the flight's; to keep its text until the next one has found as much would cost double.
+        self.latest[task.name] = snapshot if results is None else replace(snapshot, families=())
         if task.every is not None and (snapshot.state is State.OK or snapshot.families):
             self.good[task.name] = snapshot
         if results is not None:
