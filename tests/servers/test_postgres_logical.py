@@ -151,3 +151,22 @@ def test_a_slot_that_was_lost(fresh_server: Callable[..., DatabaseServer], serve
         assert not reasons
     if made.version[0] >= 16:
         assert lost.one("pg_replication_slot_conflicting", slot_name="lost") == 0
+
+
+def test_origins_of_changes_for_those_who_may_see_them(server: DatabaseServer) -> None:
+    server.execute("SELECT pg_replication_origin_create('elsewhere')")
+    try:
+        server.execute("SELECT pg_replication_origin_advance('elsewhere', '1/10')")
+        may = server.account("GRANT EXECUTE ON FUNCTION pg_show_replication_origin_status() TO exporter")
+        with watching(server, may) as watch:
+            samples = watch.run("pg_replication_origin_status")
+        server.execute("REVOKE EXECUTE ON FUNCTION pg_show_replication_origin_status() FROM exporter")
+        with watching(server, may) as watch:
+            # Before 14 a grant does not help.
+            assert server.version[0] < 14 or not watch.run("pg_replication_origin_status").all
+    finally:
+        server.execute("SELECT pg_replication_origin_drop('elsewhere')")
+    if server.version[0] < 14:
+        assert not samples.all
+    else:
+        assert samples.one("pg_replication_origin_remote_lsn_bytes", origin="elsewhere") == 2**32 + 16

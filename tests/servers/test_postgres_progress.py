@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +202,28 @@ def test_a_base_backup(server: DatabaseServer, watch: Watch, tmp_path: Path) -> 
     labels = {"command": "BASE BACKUP", "datname": "", "relname": ""}
     assert before[0] <= samples.one("pg_progress_bytes_done", **labels) <= after[0]
     assert samples.one("pg_progress_bytes", **labels) == before[1]
+
+
+def test_autovacuum_at_work(server: DatabaseServer, fresh_server: Callable[..., DatabaseServer]) -> None:
+    made = fresh_server(server.name, {"autovacuum_naptime": "1", "autovacuum_max_workers": "2"})
+    with watching(made) as watch:
+        idle = watch.run("pg_stat_activity_autovacuum")
+        made.execute(
+            "CREATE TABLE tended (i int, filler char(500)) WITH (autovacuum_vacuum_threshold = 1,"
+            " autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)"
+        )
+        made.execute("INSERT INTO tended SELECT i, 'x' FROM generate_series(1, 20000) i")
+        made.execute("DELETE FROM tended WHERE i % 2 = 0")
+        begun = (
+            "SELECT extract(epoch FROM xact_start)::float8 FROM pg_stat_activity"
+            " WHERE backend_type = 'autovacuum worker' AND query LIKE 'autovacuum: VACUUM%public.tended%'"
+        )
+        assert wait_for(lambda: bool(made.execute(begun)), 60)
+        samples = watch.run("pg_stat_activity_autovacuum")
+        [(started,)] = made.execute(begun)
+    assert idle.one("pg_autovacuum_workers_max") == 2
+    assert not [labels for name, labels, _ in idle.all if labels.get("relname") == "tended"]
+    assert samples.one("pg_autovacuum_workers") >= 1
+    assert samples.one("pg_autovacuum_workers_wraparound") == 0
+    shown = samples.one("pg_stat_activity_autovacuum_timestamp_seconds", relname="tended")
+    assert shown == pytest.approx(started, abs=0.001)

@@ -18,7 +18,7 @@ replication_origins = Collector(
             pg(14),
             """
             SELECT external_id, (remote_lsn - '0/0')::int8 AS remote, (local_lsn - '0/0')::int8 AS local
-            FROM pg_replication_origin_status""",
+            FROM pg_show_replication_origin_status()""",
         ),
     ),
     blocks=(
