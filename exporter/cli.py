@@ -56,6 +56,7 @@ class Flag:
     choices: tuple[str, ...] = ()
     repeatable: bool = False
     switch: bool = False
+    also: str = ""
 
     @property
     def variable(self) -> str:
@@ -83,7 +84,12 @@ SERVE = (
         metavar="ADDRESS",
         repeatable=True,
     ),
-    Flag("--web.telemetry-path", "where the metrics are; /metrics unless the config says otherwise", metavar="PATH"),
+    Flag(
+        "--web.telemetry-path",
+        "where the metrics are; /metrics unless the config says otherwise",
+        metavar="PATH",
+        also="PG_EXPORTER_WEB_TELEMETRY_PATH",
+    ),
 )
 
 _EPILOG = """\
@@ -103,13 +109,14 @@ environment: a flag wins over its variable, a variable over the config file
 {variables}
   DATA_SOURCE_NAME                       servers without a config file: URLs with commas between
   DATA_SOURCE_URI, _USER, _PASS, or each with _FILE: the same in parts
+
+started as postgres_exporter was, it takes that one's flags, PG_EXPORTER_* variables and postgres_exporter.yml too
 """
 # Flags of the exporters that this one replaces, and where the config file has the same.
 _MOVED = {
     ("--collector", "--no-collector", "--collect", "--no-collect"): "the config file switches them under collectors:",
     ("--mysqld", "--config.my-cnf", "--tls."): "the config file names servers and their TLS under servers:",
     ("--timeout-offset",): "the config file has it as scrape_offset under timeouts:",
-    ("--include-databases", "--exclude-databases"): "the config file has it as include and exclude under databases:",
 }
 
 
@@ -160,7 +167,19 @@ def _run(name: str, command: Command, arguments: list[str]) -> int:
     flags = (*(CONFIG if with_config else ()), *(SERVE if name == "serve" else ()), *LOG)
     parser = _parser(name, command, flags)
     module.add_arguments(parser)
+    given = None
+    if command.configured:
+        from exporter.switching.flags import FlagError, take  # noqa: PLC0415 - after --help, which has no use for it
+
+        try:
+            arguments, given = take(arguments, os.environ)
+        except FlagError as error:
+            parser.error(str(error))
+        if given.on("dumpmaps"):
+            # There it prints what it would ask for, and ends.
+            return int(importlib.import_module("exporter.commands.metrics").run(argparse.Namespace()))
     args, unknown = parser.parse_known_args(arguments)
+    args.given = given
     if unknown:
         _refuse(parser, unknown[0])
     _complete(parser, args, flags)
@@ -227,7 +246,7 @@ def _complete(parser: argparse.ArgumentParser, args: argparse.Namespace, flags: 
     for flag in flags:
         if getattr(args, flag.dest) is not None:
             continue
-        text = os.environ.get(flag.variable, "").strip()
+        text = os.environ.get(flag.variable, "").strip() or os.environ.get(flag.also, "").strip()
         if text and flag.choices and text not in flag.choices:
             parser.error(f"{flag.variable} must be one of {', '.join(flag.choices)}")
         value: object = text or flag.default or None

@@ -74,7 +74,9 @@ class Samples:
 def environment(**more: str) -> dict[str, str]:
     """This process' environment without anything that configures an exporter."""
     ours = {
-        key: value for key, value in os.environ.items() if not key.startswith(("DATABASE_EXPORTER_", "DATA_SOURCE_"))
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("DATABASE_EXPORTER_", "DATA_SOURCE_", "PG_EXPORTER_"))
     }
     return {**ours, **more}
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from rich.console import Console
 from rich.text import Text
 
 from exporter import accounts
 from exporter.config import Config, ServerConfig
+from exporter.declare import Collector
 from exporter.engines.base import Session
 from exporter.engines.deadline import Deadline
 from exporter.engines.known import ENGINES
@@ -21,7 +24,6 @@ from exporter.polling.flight import Flight
 from exporter.polling.runs import Task
 from exporter.polling.server import Watched
 from exporter.polling.snapshot import Snapshot, State
-from exporter.registry import collectors_by_name
 
 OK, DEGRADED, BROKEN = 0, 1, 2
 _STYLES = {State.OK: "green", State.FAILED: "bold red", State.UNSUPPORTED: "yellow"}
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if not config.servers:
         console.print("The config names no servers; there is nothing to check.")
         return BROKEN
-    examine = _grants if args.grants else _check
+    examine = _grants if args.grants else partial(_check, collectors=args.collectors)
     with ThreadPoolExecutor(_CHECKS_AT_ONCE) as pool:
         reports = pool.map(lambda server: examine(server, args.grants_user), config.servers)
         worst = OK
@@ -64,8 +66,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
     return worst
 
 
-def _check(server: ServerConfig, _: str) -> tuple[Text, int]:
-    watched = Watched(server, ENGINES[server.engine], collectors_by_name().values())
+def _check(server: ServerConfig, _: str, *, collectors: Sequence[Collector]) -> tuple[Text, int]:
+    watched = Watched(server, ENGINES[server.engine], collectors)
     text = Text()
     if server.paused:
         text.append(f"{server.name}: paused by the config\n", "yellow")

@@ -4,32 +4,62 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 
 from pydantic import ValidationError
 
 from exporter.catalogue import metric_names
 from exporter.config import Config, ConfigError, Known, Problem, SecretError, Web, from_environment, load
 from exporter.registry import collectors_by_name
+from exporter.switching.accounts_file import Accounts, read_accounts
+from exporter.switching.apply import apply
 
 _NOTHING = (
     "no server is named: write a config file and name it with --config.file, or set DATA_SOURCE_NAME, for example "
     "DATA_SOURCE_NAME=postgresql://user:password@localhost:5432/postgres or mysql://user:password@localhost:3306"
 )
 
+_NO_TARGETS = (
+    "auth_modules name accounts and no servers, and /probe asks servers of the config only, so that nobody can make "
+    "the exporter connect elsewhere: list the targets under servers: in a config file, their account under defaults:"
+)
+_WHICH_ACCOUNT = (
+    "of several auth_modules it can't be known which account belongs to a server that names none: write the account "
+    "into DATA_SOURCE_NAME, or into a config file"
+)
+
 
 def configuration(args: argparse.Namespace) -> Config:
-    """The config file that `args` names, or what the environment names.
+    """The config file that `args` names, or what the environment names, with what was said in a peer's words.
+
+    `args.collectors` becomes what is to run.
 
     Raises:
         ConfigError: With everything that is wrong.
     """
-    if args.config_file:
-        config: Config | None = load(args.config_file, known=known())
+    accounts = read_accounts(args.config_file, os.environ) if args.config_file else None
+    if args.config_file and accounts is None:
+        config = load(args.config_file, known=known())
     else:
-        config = from_environment()
+        config = _of_environment(accounts)
+    switched = apply(config, args.given, collectors_by_name().values(), known())
+    args.collectors = switched.collectors
+    return switched.config.model_copy(update={"web": _web(args, config.web)})
+
+
+def _of_environment(accounts: Accounts | None) -> Config:
+    """What the environment names, with the account of a postgres_exporter.yml where a server has none."""
+    accounts = accounts or Accounts()
+    modules = list(accounts.modules.values())
+    config = from_environment(defaults=modules[0] if len(modules) == 1 else None)
+    warnings = accounts.warnings
     if config is None:
-        raise ConfigError([Problem("database-exporter", _NOTHING)])
-    return config.model_copy(update={"web": _web(args, config.web)})
+        if not modules:
+            raise ConfigError([Problem("database-exporter", _NOTHING)])
+        return Config(servers=(), warnings=(*warnings, _NO_TARGETS))
+    if len(modules) > 1 and any(server.user is None for server in config.servers):
+        warnings = (*warnings, _WHICH_ACCOUNT)
+    return config.model_copy(update={"warnings": (*config.warnings, *warnings)})
 
 
 def known() -> Known:

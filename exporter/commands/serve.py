@@ -12,9 +12,8 @@ from exporter.engines.known import ENGINES
 from exporter.exposition.process import Process
 from exporter.polling.scrape import Scrapes
 from exporter.polling.slow import SlowTier
-from exporter.registry import collectors_by_name
 from exporter.web.app import Web
-from exporter.web.server import ListenError, listen, serve, url
+from exporter.web.server import ListenError, inherited, listen, serve, url
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +38,11 @@ def run(args: argparse.Namespace, config: Config) -> int:
     for warning in config.warnings:
         log.warning(warning)
     try:
-        sockets = listen(config.web.listen_addresses)
+        sockets = inherited() if args.given.on("web.systemd-socket") else listen(config.web.listen_addresses)
     except ListenError as error:
         log.error("%s", error)
         return 1
-    scrapes = Scrapes(config.servers, ENGINES, collectors_by_name().values())
+    scrapes = Scrapes(config.servers, ENGINES, args.collectors)
     slow = SlowTier(scrapes.servers.values())
     web = Web(config, scrapes, Process())
     slow.start()

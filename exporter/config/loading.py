@@ -13,7 +13,7 @@ from exporter.config.document import Document, Location, read_document
 from exporter.config.errors import ConfigError, Problem, read_failure
 from exporter.config.file import File
 from exporter.config.model import Config, ServerConfig, Thresholds, Web
-from exporter.config.own import Known, check_names_of_queries, names_of_queries, own_collectors
+from exporter.config.own import Known, check_names_of_queries, files_loaded, names_of_queries, own_collectors
 from exporter.config.queries import UserQuery, check_query
 from exporter.config.resolve import Data, check_password, check_thresholds, resolve
 from exporter.config.sentences import sentence, unknown
@@ -144,7 +144,7 @@ def _servers(document: Document, data: Data, directory: Path, known: Known, warn
             config, target = resolved
             name = config.name
             own = own_collectors(config, known, report, lambda *said: _report_file(document, *said), directory)
-            found.append(config.model_copy(update={"own": own}))
+            found.append(config.model_copy(update={"own": own, "files_loaded": files_loaded(config, directory)}))
             warnings += [f"{name}: the url's parameter {key} means nothing here" for key in target.ignored]
         if isinstance(name, str):
             _check_name(document, index, name, named)

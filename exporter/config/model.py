@@ -194,7 +194,7 @@ class Web(Model):
     @field_validator("telemetry_path")
     @classmethod
     def _path(cls, path: str) -> str:
-        if not re.fullmatch(r"/[\w./-]+", path):
+        if not re.fullmatch(r"/[\w./-]*", path):
             raise ValueError("must be a path such as /metrics")
         if path in {"/probe", "/sd"} or path.startswith("/-/"):
             raise ValueError("is a page of its own already; choose another path")
@@ -254,6 +254,8 @@ class ServerConfig(Common):
     labels: Mapping[LabelName, str] = {}
     own: tuple[InstanceOf[Collector], ...] = ()
     """What the user-defined queries became."""
+    files_loaded: tuple[tuple[str, str, bool], ...] = ()
+    """Files of user-defined queries: path, SHA-256 of the content, and whether something is wrong with it."""
 
     def size_limit_for(self, database: str) -> int | None:
         """The size in bytes that the config allows a database (MySQL: a schema), or None."""

@@ -68,6 +68,13 @@ def own_collectors(
     return tuple(made)
 
 
+def files_loaded(server: ServerConfig, directory: Path) -> tuple[tuple[str, str, bool], ...]:
+    """What is told of the files that a server's queries come from."""
+    files = [str(directory / item.file) for item in server.queries_files] if server.engine == "postgres" else []
+    read = {path: read_queries_file(path) for path in files}
+    return tuple((path, one.digest, bool(one.failure or one.problems)) for path, one in read.items())
+
+
 def _of_queries(server: ServerConfig, known: Known, report: Callable[[Location, str], None]) -> list[Collector]:
     made: list[Collector] = []
     sound: list[tuple[str, UserQuery]] = []

@@ -16,11 +16,14 @@ _NEXT_ENTRY = re.compile(
 )
 
 
-def from_environment(env: Mapping[str, str] | None = None) -> Config | None:
+def from_environment(
+    env: Mapping[str, str] | None = None, defaults: Mapping[str, object] | None = None
+) -> Config | None:
     """The servers that the environment names, or None if it names none.
 
     DATA_SOURCE_NAME (connection strings with commas between) wins; else DATA_SOURCE_URI with DATA_SOURCE_USER and
     DATA_SOURCE_PASS, each of which is read from the file that its `_FILE` form names, if there is one.
+    `defaults` are keys of a PostgreSQL that says nothing else.
     Raises ConfigError; no message repeats any part of a connection string.
     """
     env = os.environ if env is None else env
@@ -35,7 +38,7 @@ def from_environment(env: Mapping[str, str] | None = None) -> Config | None:
     servers: list[ServerConfig] = []
     for number, entry in enumerate(entries, 1):
         where = source if len(entries) == 1 else f"{source}, entry {number}"
-        server = _server(entry, keys, where, problems, warnings)
+        server = _server(entry, keys, defaults or {}, where, problems, warnings)
         if server is not None and any(server.name == other.name for other in servers):
             problems.append(Problem(where, f"names {server.name} a second time; remove one"))
         elif server is not None:
@@ -74,7 +77,12 @@ def _part(env: Mapping[str, str], name: str, problems: list[Problem]) -> tuple[s
 
 
 def _server(
-    entry: str, keys: Mapping[str, object], where: str, problems: list[Problem], warnings: list[str]
+    entry: str,
+    keys: Mapping[str, object],
+    defaults: Mapping[str, object],
+    where: str,
+    problems: list[Problem],
+    warnings: list[str],
 ) -> ServerConfig | None:
     failure = ""
     try:
@@ -89,6 +97,7 @@ def _server(
     resolved = resolve(
         {**target.keys, **keys},
         lambda at, message: problems.append(Problem(where, " ".join([*map(str, at), message]))),
+        defaults=dict(defaults) if target.keys["engine"] == "postgres" else {},
     )
     warnings += [f"{where}: the parameter {key} means nothing here" for key in target.ignored]
     return resolved[0] if resolved else None

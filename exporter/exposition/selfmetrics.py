@@ -128,11 +128,23 @@ PEER_MYSQL_COLLECTORS: tuple[Block, ...] = (
     ),
 )
 
+USER_QUERIES: tuple[Block, ...] = (
+    block(
+        gauge(
+            "pg_exporter_user_queries_load_error",
+            "error",
+            help="1 if something is wrong with a file of user-defined queries.",
+            drop_in=True,
+        ),
+        labels=("filename", "hashsum"),
+    ),
+)
+
 _PEERS = {"postgres": (PEER_POSTGRES, PEER_POSTGRES_COLLECTORS), "mysql": (PEER_MYSQL, PEER_MYSQL_COLLECTORS)}
 
 ALL: Mapping[str, tuple[Block, ...]] = {
     "every server": SERVER + THRESHOLDS + COLLECTORS + FAILURES + COSTS + DROPPED,
-    "PostgreSQL servers": PEER_POSTGRES + PEER_POSTGRES_COLLECTORS,
+    "PostgreSQL servers": PEER_POSTGRES + PEER_POSTGRES_COLLECTORS + USER_QUERIES,
     "MySQL and MariaDB servers": PEER_MYSQL + PEER_MYSQL_COLLECTORS,
 }
 
@@ -162,6 +174,10 @@ def about(watched: Watched, flight: Flight, outcomes: Iterable[Snapshot]) -> lis
         for signal, severities in watched.config.thresholds.items()
         for severity, value in severities.items()
     ]
+    files = [
+        {"filename": name, "hashsum": digest, "error": int(wrong)}
+        for name, digest, wrong in watched.config.files_loaded
+    ]
     peer, peer_collectors = _PEERS[watched.engine.name]
     pages: list[tuple[tuple[Block, ...], list[dict[str, Any]]]] = [
         (SERVER, [server]),
@@ -170,6 +186,7 @@ def about(watched: Watched, flight: Flight, outcomes: Iterable[Snapshot]) -> lis
         (FAILURES, failures),
         (COSTS, costs),
         (DROPPED, dropped),
+        (USER_QUERIES, files),
         (peer, [server]),
         (peer_collectors, [item for item in collectors if item["success"] is not None]),
     ]

@@ -17,6 +17,7 @@ from exporter.polling.scrape import Scrapes
 from exporter.web.landing import CONTENT_SECURITY_POLICY, landing
 from exporter.web.pages import Page, Pages, Wishes
 from exporter.web.sd import own_address, target_groups
+from exporter.web.targets import server_at
 
 
 class Web:
@@ -33,12 +34,13 @@ class Web:
         self._scrapes = scrapes
         self._pages = Pages(config, scrapes, process)
         routes = [
-            Route("/", self._landing),
             Route("/probe", self._probe),
             Route("/sd", self._sd),
             Route("/-/healthy", self._healthy),
             Route("/-/ready", self._ready),
             Route(config.web.telemetry_path, self._metrics),
+            # Last, since the metrics may have its place.
+            Route("/", self._landing),
         ]
         starlette = Starlette(routes=routes)
         # A path with a slash too many is a wrong path; a redirect would lead back to whatever Host header was sent.
@@ -61,9 +63,10 @@ class Web:
         targets = request.query_params.getlist("target")
         if len(targets) != 1 or not targets[0]:
             return PlainTextResponse("name one server: /probe?target=NAME; /sd lists them\n", 400)
-        if targets[0] not in self._scrapes.servers:
-            return PlainTextResponse("unknown target; see /sd\n", 400)
-        return _Pieces(await self._pages.probe(targets[0], _wishes(request)))
+        name = server_at(targets[0], self._config.servers)
+        if name is None:
+            return PlainTextResponse("unknown target; the config names the servers, see /sd\n", 400)
+        return _Pieces(await self._pages.probe(name, _wishes(request)))
 
     async def _sd(self, request: Request) -> Response:
         address = own_address(request.headers.get("host"), request.scope.get("server"))

@@ -23,6 +23,7 @@ IDLE_SECONDS = 75
 GRACE_SECONDS = 3
 MAX_HEAD_BYTES = 16_384
 _BACKLOG = 1024
+_FIRST_INHERITED = 3
 _OPEN_FILES = 65_536
 
 
@@ -45,6 +46,21 @@ def listen(addresses: Sequence[str]) -> list[socket.socket]:
         for opened in sockets:
             opened.close()
         raise
+    return sockets
+
+
+def inherited() -> list[socket.socket]:
+    """The sockets that systemd listens on for us.
+
+    Raises:
+        ListenError: There are none.
+    """
+    count = os.environ.get("LISTEN_FDS", "0") if os.environ.get("LISTEN_PID") == str(os.getpid()) else "0"
+    if not count.isdecimal() or int(count) < 1:
+        raise ListenError("systemd has given no socket: start it by a .socket unit, or without --web.systemd-socket")
+    sockets = [socket.socket(fileno=_FIRST_INHERITED + index) for index in range(int(count))]
+    for each in sockets:
+        each.setblocking(False)
     return sockets
 
 
