@@ -140,10 +140,11 @@ def _servers(document: Document, data: Data, directory: Path, known: Known, warn
             top=top,
             directory=directory,
         )
-        if resolved is not None and not unsound.address:
+        if resolved is not None:
             config, target = resolved
-            name = config.name
             own = own_collectors(config, known, report, lambda *said: _report_file(document, *said), directory)
+        if resolved is not None and not unsound.address:
+            name = config.name
             found.append(config.model_copy(update={"own": own, "files_loaded": files_loaded(config, directory)}))
             warnings += [f"{name}: the url's parameter {key} means nothing here" for key in target.ignored]
         if isinstance(name, str):

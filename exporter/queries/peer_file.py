@@ -43,7 +43,6 @@ class PeerFile:
     digest: str = ""
 
 
-@lru_cache(maxsize=64)
 def read_queries_file(
     path: str,
     metrics: frozenset[str] = frozenset(),
@@ -63,6 +62,12 @@ def read_queries_file(
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         return PeerFile(failure=read_failure(error, path))
+    return _read(text, path, metrics, fixed, each_database)
+
+
+# Servers may be many, and their files the same.
+@lru_cache(maxsize=64)
+def _read(text: str, path: str, metrics: frozenset[str], fixed: frozenset[str], each_database: bool) -> PeerFile:
     document = read_document(text, path, Path(path).parent, {}, frozenset())
     data = document.data
     made: list[Collector] = []
