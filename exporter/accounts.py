@@ -59,6 +59,8 @@ def _mysql(facts: Facts, user: str, password: str) -> list[str]:
         "-- REFERENCES shows tables and their sizes without giving access to a single row.",
         f"GRANT PROCESS, {', '.join(monitor)}, REFERENCES ON *.* TO {account};",
         f"GRANT SELECT ON performance_schema.* TO {account};",
+        "-- The limits of other accounts; not their passwords.",
+        f"GRANT SELECT (user, host, max_user_connections) ON mysql.user TO {account};",
     ]
 
 

@@ -90,6 +90,7 @@ class MySQLServer(DatabaseServer):
             f"CREATE USER '{name}'@'%' IDENTIFIED BY '{made.password}' WITH MAX_USER_CONNECTIONS {limit}",
             f"GRANT {GRANTS[self.flavor]} ON *.* TO '{name}'@'%'",
             f"GRANT SELECT ON performance_schema.* TO '{name}'@'%'",
+            f"GRANT SELECT (user, host, max_user_connections) ON mysql.user TO '{name}'@'%'",
             *grants,
         ):
             self.execute(statement)

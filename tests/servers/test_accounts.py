@@ -87,6 +87,22 @@ def test_it_reads_no_row_and_writes_none(made: tuple[DatabaseServer, Account]) -
     assert server.execute("SELECT count(*), sum(number) FROM cards", "shop") == [(2, 3)]
 
 
+@pytest.mark.engine("mysql")
+def test_it_sees_limits_and_no_passwords(made: tuple[DatabaseServer, Account], tmp_path: Path) -> None:
+    server, account = made
+    server.execute("CREATE USER tenant IDENTIFIED BY 'x' WITH MAX_USER_CONNECTIONS 7")
+    with Exporter(tmp_path, {"servers": [server_entry(server, account)]}) as running:
+        page = running.scrape(server.name)
+        assert page.value("db_role_connections_max", server=server.name, role="tenant") == 7
+    tables = ["user", "global_priv"] if server.flavor == "mariadb" else ["user"]
+    hidden = [f"SELECT * FROM mysql.{table}" for table in tables]
+    hidden += ["SELECT authentication_string FROM mysql.user", "SHOW CREATE USER tenant", "SHOW GRANTS FOR tenant"]
+    with server.connect(None, account.user, account.password) as session, session.cursor() as cursor:
+        for statement in hidden:
+            with pytest.raises(pymysql.err.OperationalError, match="denied"):
+                cursor.execute(statement)
+
+
 def test_it_sees_sizes_of_what_it_may_not_read(made: tuple[DatabaseServer, Account], tmp_path: Path) -> None:
     server, account = made
     server.execute("CREATE TABLE large (filler char(200))", "shop")

@@ -149,6 +149,7 @@ def test_printed_statements_mend_a_mysql(server: DatabaseServer, fresh_server: A
     monitor = {"mysql": {"REPLICATION CLIENT"}, "mariadb": {"BINLOG MONITOR", "SLAVE MONITOR"}}[server.flavor]
     expected = {f"GRANT {name} ON *.* TO 'bare'@'%';" for name in {"PROCESS", "REFERENCES"} | monitor}
     expected.add("GRANT SELECT ON performance_schema.* TO 'bare'@'%';")
+    expected.add("GRANT SELECT (user, host, max_user_connections) ON mysql.user TO 'bare'@'%';")
     assert {sql for _, sql in first.statements()} == expected
     assert first.states["mysql_status"] == "ok"
     mend(broken, first)

@@ -17,7 +17,6 @@ pytestmark = pytest.mark.engine("mysql")
 LISTED = yaml.safe_load((Path(__file__).parents[1] / "expected/mysql.yml").read_text())
 # Statements have a list of their own tests.
 OURS = [c.name for c in collectors_of("mysql") if "statement" not in c.name]
-GRANT = "GRANT SELECT (user, host, max_user_connections) ON mysql.user TO exporter"
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,7 @@ def pair(server: DatabaseServer, replica: DatabaseServer) -> dict[str, DatabaseS
         "CREATE USER expected_tenant IDENTIFIED BY 'x' WITH MAX_USER_CONNECTIONS 5",
     ):
         server.execute(statement)
-    server.account(GRANT)
+    server.account()
     replica.wait_until_caught_up()
     return {"primary": server, "replica": replica}
 

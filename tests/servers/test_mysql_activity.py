@@ -223,9 +223,8 @@ def test_limits(server: DatabaseServer, watch: Watch) -> None:
 
 def test_users_with_limits(server: DatabaseServer) -> None:
     tenant = server.account(name="tenant", limit=7)
-    grant = "GRANT SELECT (user, host, max_user_connections) ON mysql.user TO exporter"
     with (
-        watching(server, server.account(grant)) as watch,
+        watching(server) as watch,
         server.connect(user=tenant.user, password=tenant.password),
     ):
         found = watch.run("mysql_accounts")
@@ -233,7 +232,8 @@ def test_users_with_limits(server: DatabaseServer) -> None:
         assert found.one("db_role_connections_max", role="tenant") == 7
         assert "exporter" not in found.by("db_role_connections", "role")
         assert "admin" not in found.by("db_role_connections", "role")
-    with watching(server) as watch:
+    blind = "REVOKE SELECT (user, host, max_user_connections) ON mysql.user FROM exporter"
+    with watching(server, server.account(blind)) as watch:
         assert watch.run("mysql_accounts").names() == set()
 
 

@@ -3,57 +3,43 @@
 from __future__ import annotations
 
 from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS
+from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block
-from exporter.gates import Gate, granted, mariadb, mysql, setting
+from exporter.gates import Gate, granted, mariadb, mysql
 
-_FIX = "GRANT SELECT (user, host, max_user_connections) ON mysql.user TO {account};"
-_ACCOUNTS: Gate = granted("SELECT ON mysql.user", fix=_FIX) | granted("SELECT", fix=_FIX)
-_THREADS: Gate = mysql(8) & setting("performance_schema", "ON", fix="performance_schema = ON in my.cnf, and a restart")
+_LIMITS = "SELECT (user, host, max_user_connections) ON mysql.user"
+_ACCOUNTS: Gate = granted("SELECT ON mysql.user", fix=f"GRANT {_LIMITS} TO {{account}};")
 
 # A limit is one account's, and sessions tell their user, so the limits of a user with several accounts are added up;
 # an account without one has that of max_user_connections, and if it has none either, its user has none.
 _SQL = """
     SELECT u.name AS role, u.most AS most, COALESCE(s.taken, 0) AS taken
-    FROM ({users}) u
+    FROM (
+        SELECT User AS name,
+               SUM(IF(max_user_connections > 0, max_user_connections, @@GLOBAL.max_user_connections)) AS most
+        FROM mysql.user WHERE User <> ''
+        GROUP BY User
+        HAVING MIN(IF(max_user_connections > 0, max_user_connections, @@GLOBAL.max_user_connections)) > 0
+    ) u
     LEFT JOIN (SELECT t.{user} AS name, COUNT(*) AS taken FROM {sessions} t WHERE {clients} GROUP BY t.{user}) s
         ON s.name = u.name
     WHERE u.name <> SUBSTRING_INDEX(USER(), '@', 1)"""
-_LIMITED = """
-    SELECT User AS name,
-           SUM(IF(max_user_connections > 0, max_user_connections, @@GLOBAL.max_user_connections)) AS most
-    FROM mysql.user WHERE User <> ''
-    GROUP BY User
-    HAVING MIN(IF(max_user_connections > 0, max_user_connections, @@GLOBAL.max_user_connections)) > 0"""
-_GLOBAL = """
-    SELECT DISTINCT t.{user} AS name, @@GLOBAL.max_user_connections AS most FROM {sessions} t
-    WHERE @@GLOBAL.max_user_connections > 0 AND {clients}"""
 
 
-def _threads(users: str) -> str:
-    return _filled(users, "PROCESSLIST_USER", "performance_schema.threads", CLIENT_THREADS)
-
-
-def _processes(users: str) -> str:
-    return _filled(users, "USER", "information_schema.PROCESSLIST", CLIENT_PROCESSES)
-
-
-def _filled(users: str, user: str, sessions: str, clients: str) -> str:
-    text = _SQL.replace("{users}", users)
-    return text.replace("{user}", user).replace("{sessions}", sessions).replace("{clients}", clients)
+def _filled(user: str, sessions: str, clients: str) -> str:
+    return _SQL.replace("{user}", user).replace("{sessions}", sessions).replace("{clients}", clients)
 
 
 accounts = Collector(
     name="mysql_accounts",
     about="Connections of users that may have only so many, and how many they may have.",
     engine="mysql",
-    when=mysql(8) | mariadb(10, 6),
+    # Without the others' limits there would be no row, as where nobody has one.
+    when=(mysql(8) | mariadb(10, 6)) & _ACCOUNTS,
     queries=(
-        Query(_THREADS & _ACCOUNTS, _threads(_LIMITED)),
-        Query((mysql(8) | mariadb(10, 6)) & _ACCOUNTS, _processes(_LIMITED)),
-        # To an account that may not see the others' limits, the one for all is left.
-        Query(_THREADS, _threads(_GLOBAL)),
-        Query(mysql(8) | mariadb(10, 6), _processes(_GLOBAL)),
+        Query(mysql(8) & READABLE, _filled("PROCESSLIST_USER", "performance_schema.threads", CLIENT_THREADS)),
+        Query(mysql(8) | mariadb(10, 6), _filled("USER", "information_schema.PROCESSLIST", CLIENT_PROCESSES)),
     ),
     blocks=(
         block(
@@ -62,5 +48,5 @@ accounts = Collector(
             labels=("role",),
         ),
     ),
-    grants=("PROCESS",),
+    grants=("PROCESS", _LIMITS),
 )

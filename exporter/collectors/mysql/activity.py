@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS
+from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Context, Query, Rows, block
-from exporter.gates import granted, mariadb, mysql, setting
+from exporter.gates import mariadb, mysql
 
 _STATES = ("active", "idle", "idle_in_transaction", "other")
 
@@ -89,12 +90,7 @@ activity = Collector(
     engine="mysql",
     when=mysql(8) | mariadb(10, 6),
     queries=(
-        Query(
-            mysql(8)
-            & setting("performance_schema", "ON", fix="performance_schema = ON in my.cnf, and a restart")
-            & granted("SELECT ON performance_schema.*", fix="GRANT SELECT ON performance_schema.* TO {account};"),
-            _THREADS,
-        ),
+        Query(mysql(8) & READABLE, _THREADS),
         Query(mysql(8), _processes("t.TIME")),
         Query(mariadb(10, 6), _processes("t.TIME_MS / 1000")),
     ),

@@ -1,8 +1,9 @@
 """How far a MySQL replica is behind its source, in microseconds, from what its threads are working on."""
 
+from exporter.collectors.mysql.performance_schema import GRANTED
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block
-from exporter.gates import REPLICA, granted, mysql
+from exporter.gates import REPLICA, mysql
 
 # A transaction carries the time of its commit on the server where it began. What is older than anything: the one that
 # is being received, scheduled or applied, the one that a delayed applier holds back, and one that was received and
@@ -47,9 +48,7 @@ replica_lag = Collector(
     name="mysql_replica_lag",
     about="How far a replica is behind, from what its threads are working on, for every channel.",
     engine="mysql",
-    when=mysql(8)
-    & REPLICA
-    & granted("SELECT ON performance_schema.*", fix="GRANT SELECT ON performance_schema.* TO {account};"),
+    when=mysql(8) & REPLICA & GRANTED,
     queries=(Query(mysql(8), _SQL),),
     blocks=(
         block(

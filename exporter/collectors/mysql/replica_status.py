@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from exporter.collectors.mysql.performance_schema import GRANTED
 from exporter.collectors.mysql.values import number
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Context, Measure, Query, Rows, block, gauge
-from exporter.gates import Gate, granted, mariadb, mysql
+from exporter.gates import Gate, mariadb, mysql
 
 # The name since MySQL 8.0.22, the name before and on MariaDB, and what it is. mysqld_exporter names its metrics after
 # the columns, and so has other names for MySQL 8.4 and later; both are served there, since dashboards know both.
@@ -114,7 +115,7 @@ replica_status = Collector(
             shared(
                 "db_replication_lag_seconds",
                 "behind",
-                when=mariadb(10, 6) | (mysql(8) & ~granted("SELECT ON performance_schema.*", fix="")),
+                when=mariadb(10, 6) | (mysql(8) & ~GRANTED),
             ),
             labels=("channel",),
         ),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from exporter.collectors.mysql.performance_schema import ON
 from exporter.declare import Collector, Query, block, counter
-from exporter.gates import mariadb, mysql, setting
+from exporter.gates import mariadb, mysql
 from exporter.subjects.statements.histogram import MySQLHistogram
 from exporter.subjects.statements.measures import DURATIONS, SLOW, THRESHOLD, TOTALS
 from exporter.subjects.statements.mysql import Digests
 
-_ON = setting("performance_schema", "ON", fix="set performance_schema=ON in the server's configuration and restart it")
 _DIGESTS = "performance_schema.events_statements_summary_by_digest"
 # Every schema has a row, so that one without statements starts at 0.
 _SCHEMAS = """
@@ -19,7 +19,7 @@ digests = Collector(
     name="mysql_statements",
     about="Statements and their time, in total and by schema, from the statement digests of performance_schema.",
     engine="mysql",
-    when=(mysql(8) | mariadb(10, 6)) & _ON,
+    when=(mysql(8) | mariadb(10, 6)) & ON,
     # Measured on MySQL 9.7: 2 ms of the server's time for 200 digests, 5 for 1,000, 21 for 5,500 (MariaDB 11.8 takes
     # 26). Read more seldom, rate() over a minute would have one reading now and two then.
     every=15,
@@ -66,7 +66,7 @@ durations = Collector(
     name="mysql_statement_histogram",
     about="How long statements take, and how many are slow, from the server's histogram of all statements.",
     engine="mysql",
-    when=mysql(8) & _ON,
+    when=mysql(8) & ON,
     every=15,
     queries=(
         Query(

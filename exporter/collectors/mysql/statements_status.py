@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from exporter.collectors.mysql.performance_schema import ON
 from exporter.declare import Collector, Query
-from exporter.gates import mariadb, mysql, setting
+from exporter.gates import mariadb, mysql
 from exporter.subjects.statements.measures import SLOW, THRESHOLD, TOTALS
 from exporter.subjects.statements.mysql import Questions, SlowQueries
 
 # With performance_schema the collectors mysql_statements and mysql_statement_histogram have more.
-_OFF = ~setting("performance_schema", "ON", fix="")
 _LIMIT = "SELECT 'LONG_QUERY_TIME', @@GLOBAL.long_query_time"
 
 
@@ -25,7 +25,7 @@ questions = Collector(
     name="mysql_statements_status",
     about="Statements in total from the status counter Questions, where performance_schema is off.",
     engine="mysql",
-    when=(mysql(8) | mariadb(10, 6)) & _OFF,
+    when=(mysql(8) | mariadb(10, 6)) & ~ON,
     every=15,
     queries=_queries("Questions"),
     blocks=(TOTALS,),
@@ -36,7 +36,7 @@ slow = Collector(
     name="mysql_slow_statements_status",
     about="Slow statements from the status counter Slow_queries, where performance_schema is off.",
     engine="mysql",
-    when=(mysql(8) | mariadb(10, 6)) & _OFF,
+    when=(mysql(8) | mariadb(10, 6)) & ~ON,
     every=15,
     queries=_queries("Slow_queries", f" UNION ALL {_LIMIT}"),
     blocks=(SLOW, THRESHOLD),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Context, Query, Rows, block
-from exporter.gates import Gate, granted, mariadb, mysql, setting
+from exporter.gates import Gate, mariadb, mysql, setting
 
 # Com_commit knows no autocommit; Handler_commit counts each statement of a transaction, and each engine in it.
 # performance_schema counts every transaction once, but not how it ended; how many ROLLBACKs there were is known too.
@@ -13,10 +14,6 @@ _INSTRUMENT: Gate = setting(
     "transaction_instrument",
     "YES",
     fix="UPDATE performance_schema.setup_instruments SET ENABLED = 'YES' WHERE NAME = 'transaction';",
-)
-# Whether it is on is known only where these are.
-_READABLE: Gate = setting("performance_schema", "ON", fix="performance_schema = ON in my.cnf, and a restart") & granted(
-    "SELECT ON performance_schema.*", fix="GRANT SELECT ON performance_schema.* TO {account};"
 )
 _SQL = """
     SELECT 'performance_schema' AS source,
@@ -84,7 +81,7 @@ transactions = Collector(
     name="mysql_transactions",
     about="Transactions that were committed and rolled back.",
     engine="mysql",
-    when=(mysql(8) & _READABLE & _INSTRUMENT) | mariadb(10, 6),
+    when=(mysql(8) & READABLE & _INSTRUMENT) | mariadb(10, 6),
     queries=(
         Query((mysql(8) | mariadb(10, 6)) & _INSTRUMENT, _SQL),
         Query(mariadb(10, 6), _STATUS),

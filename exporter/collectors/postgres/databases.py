@@ -1,7 +1,7 @@
 """Databases: their connections against their limits, and what the config says about them."""
 
 from exporter.collectors.configured import configured
-from exporter.collectors.postgres.own import NOT_OURS, SEES_OTHERS
+from exporter.collectors.postgres.own import SEES_OTHERS, clients_of
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
@@ -18,8 +18,7 @@ databases = Collector(
             FROM (SELECT oid, datname, datconnlimit,
                          CASE WHEN datconnlimit >= 0 AND datallowconn THEN datconnlimit END AS most
                   FROM pg_database) d
-            LEFT JOIN (SELECT datid, count(*) AS taken FROM pg_stat_activity
-                       WHERE backend_type = 'client backend' AND {NOT_OURS} GROUP BY 1) a ON a.datid = d.oid""",
+            LEFT JOIN {clients_of("datid")} a ON a.datid = d.oid""",
         ),
     ),
     rows=configured("datname"),

@@ -11,3 +11,9 @@ NOT_OURS = (
     "NOT (application_name = pg_catalog.current_setting('application_name')"
     " AND usename IS NOT DISTINCT FROM session_user)"
 )
+
+
+def clients_of(column: str) -> str:
+    """SQL of a table: for each value of a column of pg_stat_activity how many sessions of clients have it (taken)."""
+    return f"""(SELECT {column}, count(*) AS taken FROM pg_stat_activity
+                WHERE backend_type = 'client backend' AND {NOT_OURS} GROUP BY 1)"""

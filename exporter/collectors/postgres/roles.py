@@ -1,6 +1,6 @@
 """Connections of each role that has a limit, and the limits."""
 
-from exporter.collectors.postgres.own import NOT_OURS, SEES_OTHERS
+from exporter.collectors.postgres.own import SEES_OTHERS, clients_of
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
@@ -18,8 +18,7 @@ roles = Collector(
                          -- The server does not hold superusers to theirs.
                          CASE WHEN rolconnlimit >= 0 AND rolcanlogin AND NOT rolsuper THEN rolconnlimit END AS most
                   FROM pg_roles) r
-            LEFT JOIN (SELECT usesysid, count(*) AS taken FROM pg_stat_activity
-                       WHERE backend_type = 'client backend' AND {NOT_OURS} GROUP BY 1) a ON a.usesysid = r.oid""",
+            LEFT JOIN {clients_of("usesysid")} a ON a.usesysid = r.oid""",
         ),
     ),
     blocks=(
