@@ -272,29 +272,29 @@ def crowded(server: DatabaseServer, tables: int) -> None:
 
 
 def test_what_there_is_no_room_for_is_the_least_busy_and_counted(server: DatabaseServer, database: str) -> None:
-    crowded(server, 300)
-    config = config_of(server, database=database, max_series=3000)
+    crowded(server, 400)
+    config = config_of(server, database=database, max_series=15_000)
     watched = Watched(config, ENGINES["postgres"], collectors_of("postgres"))
     metric, scans = "pg_stat_user_tables", "pg_stat_user_tables_seq_scan"
     try:
-        _in_bounds(everything(watched), 3000)
+        _in_bounds(everything(watched), 15_000)
         # Now each knows what the others have taken.
-        _in_bounds(everything(watched), 3000)
+        _in_bounds(everything(watched), 15_000)
         first = relations(watched.latest[metric], scans)
         assert "numbers" in first
-        assert 40 < len(first) < 100
+        assert 250 < len(first) < 400
         assert watched.tasks[metric].dropped["budget"] > 0
         # Who gets busy is shown from the next reading on; all others stay.
-        new = next(f"crowd_{number}" for number in range(300) if f"crowd_{number}" not in first)
+        new = next(f"crowd_{number}" for number in range(400) if f"crowd_{number}" not in first)
         server.execute(f"INSERT INTO {new} SELECT generate_series(1, 10000)", database)
         counted = f"SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = '{new}'"
         assert wait_for(lambda: server.execute(counted, database) == [(10000,)], 15)
-        _in_bounds(everything(watched), 3000)
+        _in_bounds(everything(watched), 15_000)
         second = relations(watched.latest[metric], scans)
         assert new in second
         assert len(second) == len(first)
         assert len(first - second) == 1
-        _in_bounds(everything(watched), 3000)
+        _in_bounds(everything(watched), 15_000)
         assert relations(watched.latest[metric], scans) == second
     finally:
         watched.close()
