@@ -67,7 +67,7 @@ def known() -> Known:
     declared = {name for collector in collectors_by_name().values() for name in (m.name for m in collector.measures())}
     metrics = frozenset(metric_names())
     replaceable = {name for name in declared if not name.startswith("db_")}
-    return Known(frozenset(collectors_by_name()), metrics, metrics - replaceable)
+    return Known({name: item.engine for name, item in collectors_by_name().items()}, metrics, metrics - replaceable)
 
 
 def passwords(config: Config) -> set[str]:

@@ -175,11 +175,22 @@ def _target(engine: str, keys: dict[str, object], parameters: Mapping[str, str])
         else:
             _pass_over(key)
             target.ignored.append(key)
+    if parameters.get("hostaddr"):
+        _at_address(target.keys, tls, parameters["hostaddr"])
     if "ca" in tls:
         tls.setdefault("mode", "verify-ca")
     if tls:
         target.keys["tls"] = tls
     return target
+
+
+def _at_address(keys: dict[str, object], tls: dict[str, object], address: str) -> None:
+    """Connect to the address; the host, if there is one, is then the name that the certificate is checked for."""
+    name = keys.get("host")
+    keys.pop("socket", None)
+    keys.update(_one_host(address))
+    if name is not None and name != address:
+        tls["server_name"] = name
 
 
 def _pass_over(key: str) -> None:
@@ -219,7 +230,7 @@ _KEYS: Mapping[str, Callable[[str], dict[str, object]]] = {
     "dbname": lambda value: {"database": value},
     "application_name": lambda value: {"application_name": value},
     "host": _one_host,
-    "hostaddr": _one_host,
+    "hostaddr": lambda _: {},  # comes last, see _at_address
     "socket": lambda value: {"socket": value},
     "port": lambda value: {"port": _port(value)},
     "connect_timeout": _connect_timeout,

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import cast
 
@@ -12,10 +12,10 @@ from pydantic_core import ErrorDetails
 from exporter.config.document import Document, Location, read_document
 from exporter.config.errors import ConfigError, Problem, read_failure
 from exporter.config.file import File
-from exporter.config.model import Config, ServerConfig, Thresholds, Web
+from exporter.config.model import PRODUCTS, Config, ServerConfig, Thresholds, Web
 from exporter.config.own import Known, check_names_of_queries, files_loaded, names_of_queries, own_collectors
 from exporter.config.queries import UserQuery, check_query
-from exporter.config.resolve import Data, check_password, check_thresholds, resolve
+from exporter.config.resolve import Data, check_password, check_thresholds, of_no_use, resolve
 from exporter.config.sentences import sentence, unknown
 from exporter.config.sound import BY_KEY, Unsound
 
@@ -64,7 +64,7 @@ def load_text(
     warnings: list[str] = []
     servers = _servers(document, data, directory, known or Known(), warnings)
     if known is not None:
-        _check_collectors(document, known.collectors | names_of_queries(document, servers))
+        _check_collectors(document, known.collectors.keys() | names_of_queries(document, servers))
     if document.problems:
         raise ConfigError(document.problems)
     return Config(
@@ -90,7 +90,7 @@ def _check_shape(document: Document, data: Data) -> None:
             document.report(path, sentence(detail, wrong, File), at_key=at_key)
 
 
-def _check_collectors(document: Document, known: frozenset[str]) -> None:
+def _check_collectors(document: Document, known: Set[str]) -> None:
     for path in document.keys:
         *_, parent, name = ("", *path)
         if parent == "collectors" and name not in known and path[0] in {"servers", "defaults"}:
@@ -146,10 +146,21 @@ def _servers(document: Document, data: Data, directory: Path, known: Known, warn
         if resolved is not None and not unsound.address:
             name = config.name
             found.append(config.model_copy(update={"own": own, "files_loaded": files_loaded(config, directory)}))
+            _check_engine(document, here, config, known)
             warnings += [f"{name}: the url's parameter {key} means nothing here" for key in target.ignored]
+            warnings += [f"{name}: {said}" for said in of_no_use({**target.keys, **server}, config.engine)]
         if isinstance(name, str):
             _check_name(document, index, name, named)
     return found
+
+
+def _check_engine(document: Document, here: Location, server: ServerConfig, known: Known) -> None:
+    """Report collectors that a server asks for and that are another engine's; `defaults` speak of servers of both."""
+    for path in document.keys:
+        name = str(path[-1])
+        if path[:-1] == (*here, "collectors") and known.collectors.get(name, server.engine) != server.engine:
+            wanted, found = PRODUCTS[known.collectors[name]], PRODUCTS[server.engine]
+            document.report(path, f"is a collector of {wanted}, and this server is {found}; remove it", at_key=True)
 
 
 def _report_file(document: Document, file: str, said: str | Problem) -> None:

@@ -28,6 +28,7 @@ Severity = Literal["warning", "critical"]
 Signal = Literal["connections", "slow_statements", "size_growth", "replication_lag"]
 Thresholds = Mapping[Signal, Mapping[Severity, ThresholdValue]]
 
+PRODUCTS: Mapping[str, str] = {"postgres": "PostgreSQL", "mysql": "MySQL or MariaDB"}
 DEFAULT_PORTS: Mapping[Engine, int] = {"postgres": 5432, "mysql": 3306}
 DEFAULT_THRESHOLDS: Mapping[Signal, Mapping[Severity, float]] = {
     "connections": {"warning": 0.8, "critical": 0.95},
@@ -160,7 +161,7 @@ class Timeouts(Model):
     statement: Seconds = 5.0
     """For one statement of the exporter; the server enforces it."""
     lock: Seconds = 0.25
-    """For a lock; the exporter gives way rather than queue in front of others."""
+    """For a lock (MySQL, MariaDB: at least 1s); the exporter gives way rather than queue in front of others."""
     scrape_offset: SecondsOrZero = 0.5
     """Taken off the scrape timeout that Prometheus announces, so that the answer is in time."""
     scrape_default: Seconds = 10.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -21,15 +21,15 @@ _TAKEN = frozenset({"session"})
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a user-defined query may not be called like.
+    """What is ours: what the config may speak of, and what a user-defined query may not be called like.
 
     Attributes:
-        collectors: Our collectors.
+        collectors: The engine of each of our collectors.
         metrics: All our metrics.
         fixed: Those of them that a file of postgres_exporter can't replace either.
     """
 
-    collectors: frozenset[str] = frozenset()
+    collectors: Mapping[str, str] = field(default_factory=dict)
     metrics: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
 
@@ -60,7 +60,7 @@ def own_collectors(
         for problem in read.problems:
             report_file(item.file, problem)
         for own in read.collectors:
-            if own.name in names | known.collectors:
+            if own.name in names | known.collectors.keys():
                 report_file(item.file, f"gives {own.name}, which is there already; remove it from one place")
             else:
                 names.add(own.name)
@@ -83,7 +83,7 @@ def _of_queries(server: ServerConfig, known: Known, report: Callable[[Location, 
         if server.engine not in _engines(query):
             continue
         problems: list[tuple[Location, str]] = []
-        if name in known.collectors | _TAKEN:
+        if name in known.collectors.keys() | _TAKEN:
             problems.append((here, "is the name of a collector of the exporter; choose another"))
         for index, measure in enumerate(query.measures):
             if measure.name in known.metrics:

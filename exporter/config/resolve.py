@@ -16,6 +16,11 @@ from exporter.config.secrets import Secret, SecretError
 from exporter.config.sentences import sentence
 
 Data = dict[str, object]
+_NOT_FOR_MYSQL = {
+    "database": "one connection to MySQL or MariaDB sees every schema",
+    "databases": "all schemas of MySQL or MariaDB are watched",
+    "pooler": "only PostgreSQL is watched through one",
+}
 _WHERE = ("host", "port", "socket", "engine", "database")
 Report = Callable[[Location, str], None]
 """Notes a problem at a key of the server (the empty location is the server itself)."""
@@ -238,6 +243,12 @@ def check_thresholds(thresholds: Thresholds, report: Report) -> None:
             )
         elif warning is not None and critical is not None and warning > critical:
             report(("thresholds", signal), "has a warning above its critical; swap them or change one")
+
+
+def of_no_use(said: Mapping[str, object], engine: str) -> list[str]:
+    """What a server says and its engine does without, each with why."""
+    unused = {key: why for key, why in _NOT_FOR_MYSQL.items() if engine == "mysql" and said.get(key) is not None}
+    return [f"{key} means nothing here: {why}" for key, why in unused.items()]
 
 
 def server_from_dsn(dsn: str, **keys: object) -> ServerConfig:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from exporter.config.dsn import DSNError, parse_dsn
 from exporter.config.errors import ConfigError, Problem
 from exporter.config.model import Config, ServerConfig
-from exporter.config.resolve import resolve
+from exporter.config.resolve import of_no_use, resolve
 from exporter.config.secrets import Secret, SecretError, read_secret_file
 
 # A comma ends an entry only where another one plainly starts: passwords and host lists may hold commas too.
@@ -100,4 +100,7 @@ def _server(
         defaults=dict(defaults) if target.keys["engine"] == "postgres" else {},
     )
     warnings += [f"{where}: the parameter {key} means nothing here" for key in target.ignored]
-    return resolved[0] if resolved else None
+    if resolved is None:
+        return None
+    warnings += [f"{where}: {said}" for said in of_no_use(target.keys, resolved[0].engine)]
+    return resolved[0]

@@ -94,6 +94,28 @@ def test_parameters() -> None:
     assert parse_dsn("mysql://h?ssl-mode=VERIFY_CA&ssl-ca=x").keys["tls"] == {"mode": "verify-ca", "ca": "x"}
 
 
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "host=db hostaddr=10.0.0.1 sslmode=verify-full",
+        "hostaddr=10.0.0.1 sslmode=verify-full host=db",
+        "postgresql://db/?hostaddr=10.0.0.1&sslmode=verify-full",
+        "postgresql:///?hostaddr=10.0.0.1&sslmode=verify-full&host=db",
+    ],
+)
+def test_an_address_leaves_the_certificate_to_the_host(dsn: str) -> None:
+    server = server_from_dsn(dsn)
+    assert server.host == "10.0.0.1"
+    assert server.tls.mode == "verify-full"
+    assert server.tls.server_name == "db"
+
+
+def test_an_address_alone_is_the_host() -> None:
+    server = server_from_dsn("hostaddr=10.0.0.1")
+    assert (server.host, server.tls.server_name) == ("10.0.0.1", None)
+    assert server_from_dsn("host=/run hostaddr=10.0.0.1").socket is None
+
+
 def test_parameters_of_other_drivers_are_passed_over() -> None:
     others = ["statement_timeout", "lock_timeout", "timeout", "search_path", "timezone", "binary_parameters", "charset"]
     assert parse_dsn("postgresql://h?" + "&".join(f"{key}=1" for key in others)).ignored == others

@@ -12,7 +12,7 @@ from exporter.commands import serve
 from exporter.config import Config, ConfigError, Known, load, load_text
 
 CANARY = "canary-7Q!x"
-KNOWN = Known(frozenset({"connections", "statements", "replication"}))
+KNOWN = Known({"connections": "postgres", "statements": "postgres", "replication": "postgres", "mysql_binlog": "mysql"})
 
 
 def problems(text: str) -> list[str]:
@@ -70,7 +70,8 @@ WRONG = {
         "c.yml:3:18: servers[0].collectors.statment: unknown collector; did you mean 'statements'?"
     ],
     PG + "defaults:\n  collectors: {zzz: true}\n": [
-        "c.yml:4:16: defaults.collectors.zzz: unknown collector; known are connections, replication, statements"
+        ("c.yml:4:16: defaults.collectors.zzz: unknown collector; "
+        "known are connections, mysql_binlog, replication, statements")
     ],
     PG + "defaults:\n  url: postgresql://x\n": [
         ("c.yml:4:3: defaults.url: unknown key; known are application_name, cluster, collectors, database, databases, "
@@ -182,6 +183,10 @@ WRONG = {
     PG + "    collectors: {statements: {every: 999ms, timeout: 9ms}}\n": [
         "c.yml:3:38: servers[0].collectors.statements.every: must be at least 1s",
         "c.yml:3:54: servers[0].collectors.statements.timeout: must be at least 10ms",
+    ],
+    PG + "    collectors: {statements: true, mysql_binlog: true}\n": [
+        ("c.yml:3:36: servers[0].collectors.mysql_binlog: is a collector of MySQL or MariaDB, and this server is "
+        "PostgreSQL; remove it")
     ],
     PG + "    thresholds: {slow_statements: {warning: 1s, critical: 5s}}\n": [
         ("c.yml:3:59: servers[0].thresholds.slow_statements.critical: can't be: "
@@ -466,6 +471,23 @@ def test_many_aliases_do_not_fill_the_memory() -> None:
 def test_parameters_that_mean_nothing_are_warned_about() -> None:
     config = one("url: postgresql://a?target_session_attrs=any&sslmode=disable")
     assert config.warnings == ("a:5432: the url's parameter target_session_attrs means nothing here",)
+
+
+def test_defaults_speak_of_servers_of_every_engine() -> None:
+    common = "defaults: {database: app, collectors: {mysql_binlog: false, statements: {limit: 3}}, pooler: none}\n"
+    assert one("url: postgresql://a", common).warnings == ()
+    assert one("url: mysql://a", common).warnings == ()
+
+
+def test_keys_that_an_engine_does_without_are_warned_about() -> None:
+    keys = "database: shop, databases: {include: [shop]}, pooler: transaction"
+    assert one(f"{{url: postgresql://a, {keys}}}").warnings == ()
+    assert [said.split(" means nothing here: ")[0] for said in one(f"{{url: mysql://a, {keys}}}").warnings] == [
+        "a:3306: database",
+        "a:3306: databases",
+        "a:3306: pooler",
+    ]
+    assert len(one("url: mysql://a/shop").warnings) == 1
 
 
 def test_the_check_prints_warnings(capsys: pytest.CaptureFixture[str]) -> None:

@@ -182,10 +182,12 @@ def test_privileges(lines: list[str], has: set[str], lacks: set[str]) -> None:
     ],
 )
 def test_session_settings(flavor: str, version: tuple[int, ...], has: set[str], lacks: set[str]) -> None:
-    settings, courtesies = session_settings(flavor, version)
+    settings, courtesies = session_settings(flavor, version, 0.25)
     assert has | {"lock_wait_timeout=1"} <= set(settings)
     assert not lacks & set(settings)
     assert ("slow_query_log=0" in courtesies) is (flavor == "mariadb")
+    # The servers know whole seconds.
+    assert {"lock_wait_timeout=3", "innodb_lock_wait_timeout=3"} <= set(session_settings(flavor, version, 2.5)[0])
 
 
 def test_statement_limits_in_the_units_of_each() -> None:

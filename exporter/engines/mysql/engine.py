@@ -43,7 +43,7 @@ class MySQLEngine:
         """
         session = self._open(server, deadline, database)
         try:
-            session.prepare(deadline)
+            session.prepare(deadline, server.timeouts.lock)
         except BaseException:
             session.close()
             raise

@@ -77,14 +77,14 @@ class MySQLSession:
             self._connection.part()
         self._guarded.close()
 
-    def prepare(self, deadline: Deadline) -> None:
-        """Learn what the server is and make the settings of the session."""
+    def prepare(self, deadline: Deadline, lock_seconds: float) -> None:
+        """Learn what the server is and make the settings of the session, which waits that long for a lock."""
         [(text, comment, account)] = self._ask("SELECT @@version, @@version_comment, CURRENT_USER()", deadline).rows
         self.flavor, self.version, self.version_text = read_version(str(text), str(comment))
         user, _, host = str(account).rpartition("@")
         quoted = user.replace("'", "''")
         self._asker = Asker(f"'{quoted}'@'{host}'", self.flavor, self.version)
-        settings, courtesies = session_settings(self.flavor, self.version)
+        settings, courtesies = session_settings(self.flavor, self.version, lock_seconds)
         try:
             self._ask("SET SESSION " + ", ".join(settings + courtesies), deadline)
         except Failure as refused:
@@ -152,11 +152,13 @@ def read_version(version: str, comment: str) -> tuple[str, tuple[int, ...], str]
     return flavor, tuple(numbers), text
 
 
-def session_settings(flavor: str, version: tuple[int, ...]) -> tuple[list[str], list[str]]:
+def session_settings(flavor: str, version: tuple[int, ...], lock_seconds: float) -> tuple[list[str], list[str]]:
     """What every session sets, and what it sets as a courtesy where it may: our statements stay out of the slow log."""
+    # Whole seconds, and at least one.
+    wait = max(1, math.ceil(lock_seconds))
     settings = [
-        "lock_wait_timeout=1",
-        "innodb_lock_wait_timeout=1",
+        f"lock_wait_timeout={wait}",
+        f"innodb_lock_wait_timeout={wait}",
         f"wait_timeout={IDLE_SECONDS}",
         "sql_mode=''",
         "time_zone='+00:00'",
