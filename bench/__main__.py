@@ -101,7 +101,7 @@ class Bench:
             names = [
                 item.name
                 for item in collectors_of("postgres")
-                if not item.each_database and peer.names() & {measure.name for measure in item.measures()}
+                if item.elsewhere_of is None and peer.names() & {one.name for one in item.measures()}
             ]
             with self._ours({fresh.VARIABLE: ",".join(names)}, "bench.fresh") as ours:
                 _settle(ours)

@@ -1,6 +1,7 @@
 """The exporter with some collectors read at the scrape that it otherwise reads in the background; for the bench alone.
 
-Their names are in the environment variable BENCH_AT_SCRAPE, with commas between.
+Those that visit every database then read the one that the peer reads, too. Their names are in the environment variable
+BENCH_AT_SCRAPE, with commas between.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ def main() -> int:
     """Run the command line over a registry in which these collectors have no interval."""
     names = os.environ[VARIABLE].split(",")
     declared = registry.collectors_by_name()
-    moved = {name: replace(item, every=None) if name in names else item for name, item in declared.items()}
+    moved = {
+        name: replace(item, every=None, each_database=False) if name in names else item
+        for name, item in declared.items()
+    }
     registry.collectors_by_name = lambda: MappingProxyType(moved)  # type: ignore[assignment]
     # Only now, so that it sees that registry.
     from exporter.cli import main as run  # noqa: PLC0415

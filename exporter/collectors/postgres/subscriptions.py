@@ -96,7 +96,7 @@ subscription_tables = Collector(
     name="pg_subscription_tables",
     about="Tables of subscriptions by the state of their synchronization.",
     engine="postgres",
-    every=60,
+    every=300,
     each_database=True,
     queries=(
         Query(

@@ -11,7 +11,7 @@ user_functions = Collector(
     about="Calls of each function and the time they took, where track_functions is on; the busiest of very many.",
     engine="postgres",
     when=pg(13) & ~setting("track_functions", "none", fix="ALTER SYSTEM SET track_functions = 'pl';"),
-    elsewhere=60,
+    elsewhere=300,
     share=0.02,
     queries=(
         Query(

@@ -48,7 +48,7 @@ user_tables = Collector(
     name="pg_stat_user_tables",
     about="Scans, rows, vacuum and analyze of each user table; the busiest where there are very many.",
     engine="postgres",
-    elsewhere=60,
+    elsewhere=300,
     share=0.42,
     queries=(
         Query(

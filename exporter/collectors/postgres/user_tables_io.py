@@ -19,7 +19,7 @@ user_tables_io = Collector(
     name="pg_statio_user_tables",
     about="Buffer cache hits and misses of each user table; the busiest where there are very many.",
     engine="postgres",
-    elsewhere=60,
+    elsewhere=300,
     share=0.17,
     queries=(
         Query(
@@ -51,7 +51,7 @@ user_indexes_io = Collector(
     name="pg_statio_user_indexes",
     about="Buffer cache hits and misses of each user index; the busiest where there are very many.",
     engine="postgres",
-    elsewhere=60,
+    elsewhere=300,
     share=0.2,
     default=False,
     queries=(

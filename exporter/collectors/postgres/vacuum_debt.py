@@ -55,7 +55,7 @@ vacuum_debt = Collector(
     about="Tables against the thresholds of autovacuum, their own settings respected: how many are past theirs, and "
     "the furthest.",
     engine="postgres",
-    every=60,
+    every=300,
     limit=50,
     each_database=True,
     queries=(
