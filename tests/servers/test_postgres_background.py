@@ -55,6 +55,8 @@ def test_buffers_that_backends_write_themselves(server: DatabaseServer) -> None:
             connection.execute("DROP TABLE grown")
 
         def counted() -> float:
+            # Before 16 they are told when the checkpointer wakes up.
+            server.execute("CHECKPOINT")
             return watch.run("pg_stat_bgwriter").one("pg_backend_buffers_written_total") - before
 
         assert wait_for(lambda: counted() >= blocks, 15)

@@ -28,16 +28,21 @@ _CHECKPOINTER = {
     "buffers_written": "Buffers written by checkpoints and restartpoints.",
 }
 
-_BEFORE_17 = """
-    SELECT *, extract(epoch FROM stats_reset)::float8 AS reset,
-           checkpoints_timed AS timed, checkpoints_req AS requested,
+_CHECKPOINTS = """checkpoints_timed AS timed, checkpoints_req AS requested,
            checkpoint_write_time / 1000 AS write_seconds, checkpoint_sync_time / 1000 AS sync_seconds,
-           buffers_checkpoint AS checkpoint_buffers, buffers_backend AS backend_buffers,
-           buffers_backend_fsync AS backend_fsyncs
-    FROM pg_stat_bgwriter"""
+           buffers_checkpoint AS checkpoint_buffers"""
 
 
-# Backends' own writes are in pg_stat_io from 17 on; extending a relation always counted as one.
+# What backends write themselves; to make a relation longer always counted as a write. The older counter is told no
+# sooner than the checkpointer wakes up, and from 16 on it takes many new blocks for one.
+def _io(buffers: str) -> str:
+    return f"""(
+        SELECT sum({buffers})::int8 AS backend_buffers, sum(fsyncs)::int8 AS backend_fsyncs
+        FROM pg_stat_io CROSS JOIN (SELECT current_setting('block_size')::int8 AS block_size) blocks
+        WHERE object = 'relation' AND backend_type NOT IN ('checkpointer', 'background writer')
+    ) io"""
+
+
 def _since_17(buffers: str) -> str:
     return f"""
     SELECT c.*, b.buffers_clean, b.maxwritten_clean, b.buffers_alloc,
@@ -45,10 +50,16 @@ def _since_17(buffers: str) -> str:
            extract(epoch FROM c.stats_reset)::float8 AS checkpointer_reset,
            num_timed AS timed, num_requested AS requested, write_time / 1000 AS write_seconds,
            sync_time / 1000 AS sync_seconds, buffers_written AS checkpoint_buffers, backend_buffers, backend_fsyncs
-    FROM pg_stat_checkpointer c CROSS JOIN pg_stat_bgwriter b
-    CROSS JOIN (SELECT sum({buffers})::int8 AS backend_buffers, sum(fsyncs)::int8 AS backend_fsyncs
-                FROM pg_stat_io CROSS JOIN (SELECT current_setting('block_size')::int8 AS block_size) blocks
-                WHERE object = 'relation' AND backend_type NOT IN ('checkpointer', 'background writer')) io"""
+    FROM pg_stat_checkpointer c CROSS JOIN pg_stat_bgwriter b CROSS JOIN {_io(buffers)}"""
+
+
+_SINCE_16 = f"""
+    SELECT b.*, extract(epoch FROM stats_reset)::float8 AS reset, {_CHECKPOINTS}, io.*
+    FROM pg_stat_bgwriter b CROSS JOIN {_io("coalesce(writes, 0) + coalesce(extends, 0)")}"""
+_SINCE_13 = f"""
+    SELECT b.*, extract(epoch FROM stats_reset)::float8 AS reset, {_CHECKPOINTS},
+           buffers_backend AS backend_buffers, buffers_backend_fsync AS backend_fsyncs
+    FROM pg_stat_bgwriter b"""
 
 
 def _ours(name: str, column: str, sentence: str, when: Gate = ANY) -> Measure:
@@ -74,7 +85,8 @@ bgwriter = Collector(
     queries=(
         Query(pg(18), _since_17("(coalesce(write_bytes, 0) + coalesce(extend_bytes, 0)) / block_size")),
         Query(pg(17), _since_17("coalesce(writes, 0) + coalesce(extends, 0)")),
-        Query(pg(13), _BEFORE_17),
+        Query(pg(16, below=17), _SINCE_16),
+        Query(pg(13, below=16), _SINCE_13),
     ),
     blocks=(
         block(

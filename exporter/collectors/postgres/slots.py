@@ -12,8 +12,9 @@ _SQL = f"""
            (latest - confirmed_flush_lsn)::int8 AS unconfirmed,
            age(xmin)::int8 AS xmin_age, age(catalog_xmin)::int8 AS catalog_xmin_age{{more}}
     FROM pg_replication_slots CROSS JOIN (SELECT {LATEST} AS latest) now"""
-_16 = ", conflicting::int AS conflicting"
-_17 = f"""{_16}, invalidation_reason, CASE WHEN invalidation_reason IS NOT NULL THEN 1 END AS invalidated,
+# 16 says conflicting of every slot that was lost, whatever for.
+_17 = """, conflicting::int AS conflicting, invalidation_reason,
+           CASE WHEN invalidation_reason IS NOT NULL THEN 1 END AS invalidated,
            extract(epoch FROM inactive_since)::float8 AS inactive_since"""
 
 
@@ -57,7 +58,7 @@ slots = Collector(
     name="pg_replication_slots",
     about="Replication slots: in use or not, the WAL they hold back, and whether it is still there.",
     engine="postgres",
-    queries=(Query(pg(17), _since(_17)), Query(pg(16), _since(_16)), Query(pg(13), _since(""))),
+    queries=(Query(pg(17), _since(_17)), Query(pg(13), _since(""))),
     blocks=(
         block(
             gauge("pg_replication_slots_active", "active", help="1 if the slot is in use.", drop_in=True),
@@ -89,7 +90,7 @@ slots = Collector(
                 "pg_replication_slot_conflicting",
                 "conflicting",
                 help="1 if the logical slot was lost in a conflict with recovery.",
-                when=pg(16),
+                when=pg(17),
             ),
             gauge(
                 "pg_replication_slot_inactive_since_timestamp_seconds",
