@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from exporter.config.model import CollectorSettings, ServerConfig
+from exporter.config.model import CollectorSettings, DatabaseFilter, ServerConfig
 from exporter.declare import Accumulator, Collector, Context, Query, Rows
 from exporter.engines.base import Session
 from exporter.engines.deadline import Deadline
@@ -80,6 +80,7 @@ class Task:
         collector: What to run.
         settings: From the config.
         state: What the collector keeps between runs, if it keeps something.
+        databases: Which databases it may show, where it reads the connected one as one of many.
         cost: What it has cost so far.
         dropped: Series left out so far, by reason.
     """
@@ -87,6 +88,7 @@ class Task:
     collector: Collector
     settings: CollectorSettings
     state: Accumulator | None
+    databases: DatabaseFilter | None = None
     cost: Cost = field(default_factory=Cost)
     dropped: dict[str, int] = field(default_factory=dict)
 
@@ -96,7 +98,8 @@ class Task:
         settings = config.collectors.get(collector.name, DEFAULT_SETTINGS)
         if collector.elsewhere_of:
             settings = settings.over(config.collectors.get(collector.elsewhere_of, DEFAULT_SETTINGS))
-        return Task(collector, settings, collector.state() if collector.state else None)
+        databases = config.databases if collector.elsewhere is not None else None
+        return Task(collector, settings, collector.state() if collector.state else None, databases)
 
     @property
     def name(self) -> str:
@@ -227,6 +230,8 @@ def read(task: Task, session: Session, facts: Facts, deadline: Deadline) -> Read
     miss = task.miss(facts)
     if miss is not None or query is None:
         return task.unsupported(miss or Miss("needs another server"))
+    if task.databases is not None and not task.databases.matches(facts.database):
+        return Snapshot(task.name, State.OK, started)
     try:
         rows = fetch(task, query, session, facts, deadline.within(task.timeout))
         return Reading(*cut(task, rows), started)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -60,16 +60,16 @@ def add(server: DatabaseServer, name: str) -> None:
     server.execute("INSERT INTO numbers VALUES (1)", name)
 
 
-def configured(server: DatabaseServer, **collectors: object) -> ServerConfig:
-    only = {"include": [HERE, THERE, BEYOND]}
+def configured(server: DatabaseServer, exclude: Sequence[str] = (), **collectors: object) -> ServerConfig:
+    only = {"include": [HERE, THERE, BEYOND], "exclude": list(exclude)}
     return config_of(server, database=HERE, databases=only, collectors=collectors)
 
 
 class Page:
     """What a page shows of one server's collectors."""
 
-    def __init__(self, server: DatabaseServer, collectors: list[Collector]) -> None:
-        self.watched = Watched(configured(server), ENGINES["postgres"], collectors)
+    def __init__(self, server: DatabaseServer, collectors: list[Collector], exclude: Sequence[str] = ()) -> None:
+        self.watched = Watched(configured(server, exclude), ENGINES["postgres"], collectors)
 
     def background(self) -> None:
         self.watched.background(self.watched.slow_tasks())
@@ -113,6 +113,13 @@ def test_databases_come_and_go_by_themselves(databases: DatabaseServer, numbers:
     databases.execute(f"DROP DATABASE {THERE}")
     numbers.background()
     assert numbers.scrape() == {HERE: 1, BEYOND: 1}
+
+
+def test_a_database_that_the_config_leaves_out_is_shown_nowhere(databases: DatabaseServer) -> None:
+    left_out = Page(databases, declared("numbers", "(SELECT count(*) FROM public.numbers)"), exclude=[HERE])
+    left_out.background()
+    assert left_out.scrape() == {THERE: 1, BEYOND: 1}
+    left_out.watched.close()
 
 
 def test_a_round_enters_each_database_once_for_all_collectors(databases: DatabaseServer) -> None:

@@ -20,6 +20,7 @@ COLLECTORS = (
     "pg_activity",
     "pg_connection_limits",
     "pg_database_sizes",
+    "pg_database_wraparound",
     "pg_databases",
     "pg_locks",
     "pg_long_running_transactions",
@@ -42,7 +43,7 @@ COLLECTORS = (
     "pg_storage",
     "pg_table_sizes",
 )
-SWITCHED_ON = ("long_running_transactions", "stat_activity_autovacuum", "stat_checkpointer")
+SWITCHED_ON = ("database_wraparound", "long_running_transactions", "stat_activity_autovacuum", "stat_checkpointer")
 SUBJECTS = ("pg_stat_activity_", "pg_stat_database_", "pg_database_", "pg_roles_", "pg_replication", "pg_wal_",
             "pg_stat_replication_", "pg_stat_wal_receiver_", "pg_postmaster_", "pg_static", "pg_settings_",
             "pg_stat_archiver_", "pg_stat_bgwriter_", "pg_stat_checkpointer_", "pg_stat_progress_", "pg_locks_",
