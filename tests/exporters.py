@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import pytest
 import yaml
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -213,6 +214,20 @@ class Exporter:
                 self.process.kill()
                 self.process.wait(5)
         return int(self.process.returncode)
+
+
+Start = Callable[..., Exporter]
+
+
+@pytest.fixture(name="exporter")
+def starting(tmp_path: Path) -> Iterator[Start]:
+    """Start exporters that end with the test: ``exporter(entry, entry, web={...})``, each entry a server's config."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*servers: dict[str, Any], **more: Any) -> Exporter:
+            return stack.enter_context(Exporter(tmp_path, {"servers": list(servers), **more}))
+
+        yield start
 
 
 class Proxy:

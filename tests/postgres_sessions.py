@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -39,20 +38,24 @@ def config(server: DatabaseServer, account: Account | None = None, **changes: An
     return ServerConfig(**{**told, **changes})
 
 
-@contextmanager
-def sessions() -> Iterator[Connect]:
-    """Open sessions that are closed in the end."""
+@pytest.fixture(name="connect")
+def connecting() -> Iterator[Connect]:
+    """Open sessions that are closed after the test."""
     made: list[PostgresSession] = []
 
     def connect(server: ServerConfig, within: Deadline | None = None, **more: Any) -> PostgresSession:
         made.append(ENGINE.connect(server, within or deadline(), **more))
         return made[-1]
 
-    try:
-        yield connect
-    finally:
-        for each in made:
-            each.close()
+    yield connect
+    for each in made:
+        each.close()
+
+
+@pytest.fixture(name="account", scope="module")
+def session_account(server: DatabaseServer) -> Account:
+    """Give an account that may have more sessions than the exporter's."""
+    return server.account(name="session_tester", limit=10)
 
 
 def value(session: PostgresSession, expression: str) -> Any:
@@ -60,10 +63,10 @@ def value(session: PostgresSession, expression: str) -> Any:
     return session.run(f"SELECT {expression}", deadline()).rows[0][0]
 
 
-def failing(work: Callable[..., Any], *arguments: Any, within: float = 10) -> Failure:
-    """The Failure that `work` ends in, which it does in time."""
+def failing(work: Callable[..., Any], *arguments: Any) -> Failure:
+    """The Failure that `work` ends in, which it does in time; where nothing ends it, that is never."""
     started = time.monotonic()
     with pytest.raises(Failure) as caught:
         work(*arguments)
-    assert time.monotonic() - started < within
+    assert time.monotonic() - started < 20
     return caught.value

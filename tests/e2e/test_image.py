@@ -119,10 +119,9 @@ def test_it_watches_a_server_and_ends_when_it_is_told_to(run: Run, postgres: Dat
     # Every process in it is nobody's.
     owners = _execute(container, "sh", "-c", "grep -h ^Uid: /proc/[0-9]*/status")
     assert set(owners.split()) == {"Uid:", str(USER)}
-    begun = time.monotonic()
     container.kill("SIGTERM")
-    assert container.wait(timeout=10)["StatusCode"] == 0, _log(container)
-    assert time.monotonic() - begun < 5
+    # A container whose first process takes no notice of signals never ends by this one.
+    assert container.wait(timeout=60)["StatusCode"] == 0, _log(container)
     assert "Traceback" not in _log(container)
 
 

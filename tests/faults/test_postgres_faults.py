@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +15,27 @@ from psycopg import sql
 from exporter.config.model import TLS
 from exporter.config.secrets import Secret
 from exporter.failure import Failure, Reason
-from tests.postgres_sessions import ENGINE, Connect, config, deadline, failing, sessions, value
+from tests.postgres_sessions import (  # noqa: F401 - fixtures among them
+    ENGINE,
+    Connect,
+    config,
+    connecting,
+    deadline,
+    failing,
+    session_account,
+    value,
+)
 from tests.providers.base import Account, DatabaseServer, wait_for
 
 pytestmark = pytest.mark.engine("postgres")
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    with sessions() as open_one:
-        yield open_one
-
-
-@pytest.fixture(scope="module")
-def account(server: DatabaseServer) -> Account:
-    return server.account(name="fault_tester", limit=10)
 
 
 def test_a_frozen_server_ends_in_time(server: DatabaseServer, connect: Connect) -> None:
     session = connect(config(server))
     server.pause()
     try:
-        running = failing(session.run, "SELECT 1", deadline(1), within=3)
-        connecting = failing(connect, config(server), deadline(1), within=3)
+        running = failing(session.run, "SELECT 1", deadline(1))
+        connecting = failing(connect, config(server), deadline(1))
     finally:
         server.resume()
     assert (running.reason, running.broken, session.closed) == (Reason.TIMEOUT, True, True)
@@ -49,7 +47,7 @@ def test_a_peer_that_accepts_and_stays_silent_ends_in_time(server: DatabaseServe
     with socket.create_server(("127.0.0.1", 0)) as silent:
         there = config(server, host="127.0.0.1", port=silent.getsockname()[1])
         for mode in ("disable", "prefer", "verify-full"):
-            failure = failing(connect, there.model_copy(update={"tls": TLS(mode=mode)}), deadline(1), within=3)
+            failure = failing(connect, there.model_copy(update={"tls": TLS(mode=mode)}), deadline(1))
             assert (failure.reason, failure.broken) == (Reason.TIMEOUT, True)
 
 
@@ -75,7 +73,7 @@ def test_a_peer_that_speaks_something_else_is_no_server(server: DatabaseServer, 
         thread = threading.Thread(target=answer)
         thread.start()
         there = config(server, port=listener.getsockname()[1], tls=TLS(mode="disable"))
-        failure = failing(connect, there, deadline(2), within=3)
+        failure = failing(connect, there, deadline(2))
         thread.join()
     assert failure.broken
     assert "\n" not in failure.message
@@ -84,7 +82,7 @@ def test_a_peer_that_speaks_something_else_is_no_server(server: DatabaseServer, 
 def test_nobody_listens(server: DatabaseServer, connect: Connect) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        failure = failing(connect, config(server, port=taken.getsockname()[1]), within=2)
+        failure = failing(connect, config(server, port=taken.getsockname()[1]))
     assert (failure.reason, failure.broken) == (Reason.CONNECT, True)
     assert "refused" in failure.message
 

@@ -6,14 +6,21 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.exporters import Exporter, Proxy, Samples, server_entry, wait_for
+from tests.exporters import (  # noqa: F401 - a fixture among them
+    Exporter,
+    Proxy,
+    Samples,
+    Start,
+    server_entry,
+    starting,
+    wait_for,
+)
 from tests.providers.base import DatabaseServer
 
 # What Prometheus allows a scrape in these tests, and with it the bound that every fault has to keep.
@@ -21,18 +28,6 @@ BUDGET = 5.0
 # What a busy machine may add to it; a fault that is waited for takes longer than both.
 SLACK = 5.0
 CANARY = "canary-7f3a!&#;%@?"
-
-Start = Callable[..., Exporter]
-
-
-@pytest.fixture
-def exporter(tmp_path: Path) -> Iterator[Start]:
-    with contextlib.ExitStack() as stack:
-
-        def start(*servers: dict[str, Any], **more: Any) -> Exporter:
-            return stack.enter_context(Exporter(tmp_path, {"servers": list(servers), **more}))
-
-        yield start
 
 
 def bounded(exporter: Exporter, target: str) -> Samples:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,22 +24,19 @@ from exporter.polling.server import Watched
 from exporter.polling.slow import SlowTier
 from exporter.polling.snapshot import Snapshot, State
 from exporter.registry import collectors_of
-from tests.exporters import Exporter, Proxy, Samples, server_entry, wait_for
+from tests.exporters import (  # noqa: F401 - a fixture among them
+    Exporter,
+    Proxy,
+    Samples,
+    Start,
+    server_entry,
+    starting,
+    wait_for,
+)
 from tests.providers.base import Account, DatabaseServer
 from tests.servers.collecting import config_of
 
 SECONDS = 20.0
-Start = Callable[..., Exporter]
-
-
-@pytest.fixture
-def exporter(tmp_path: Path) -> Iterator[Start]:
-    with contextlib.ExitStack() as stack:
-
-        def start(*servers: dict[str, Any], **more: Any) -> Exporter:
-            return stack.enter_context(Exporter(tmp_path, {"servers": list(servers), **more}))
-
-        yield start
 
 
 def declared(engine: Any, name: str = "probe", sql: str = "SELECT 1 AS value", **more: Any) -> Collector:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from exporter.engines.deadline import Deadline
 from exporter.facts import Role
 from exporter.failure import Reason
-from tests.postgres_sessions import ENGINE, Connect, config, deadline, failing, sessions, value
+from tests.postgres_sessions import (  # noqa: F401 - fixtures among them
+    ENGINE,
+    Connect,
+    config,
+    connecting,
+    deadline,
+    failing,
+    session_account,
+    value,
+)
 from tests.providers.base import Account, DatabaseServer, wait_for
 
 pytestmark = pytest.mark.engine("postgres")
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    with sessions() as open_one:
-        yield open_one
-
-
-@pytest.fixture(scope="module")
-def account(server: DatabaseServer) -> Account:
-    return server.account(name="session_tester", limit=10)
 
 
 def test_settings_are_in_force_and_seen_by_others(server: DatabaseServer, account: Account, connect: Connect) -> None:
@@ -64,8 +60,8 @@ def test_the_role_has_settings_of_its_own_that_do_not_win(server: DatabaseServer
 
 def test_the_server_gives_up_before_the_client(server: DatabaseServer, account: Account, connect: Connect) -> None:
     session = connect(config(server, account))
-    for seconds in (0.3, 1.0, 2.5):
-        failure = failing(session.run, "SELECT pg_sleep(60)", deadline(seconds), within=seconds)
+    for seconds in (1.9, 3.5):
+        failure = failing(session.run, "SELECT pg_sleep(60)", deadline(seconds))
         assert (failure.reason, failure.broken) == (Reason.TIMEOUT, False)
     assert value(session, "1") == 1
 
@@ -106,7 +102,7 @@ def test_a_lock_is_not_waited_for(server: DatabaseServer, connect: Connect) -> N
     session = connect(config(server))
     with server.connect() as other, other.transaction():
         other.execute("LOCK TABLE session_locked IN ACCESS EXCLUSIVE MODE")
-        failure = failing(session.run, "SELECT * FROM public.session_locked", deadline(), within=5)
+        failure = failing(session.run, "SELECT * FROM public.session_locked", deadline())
     assert (failure.reason, failure.broken) == (Reason.LOCK, False)
     assert session.run("SELECT * FROM public.session_locked", deadline()).rows == []
 

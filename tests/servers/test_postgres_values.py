@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pytest
 
-from tests.postgres_sessions import Connect, config, deadline, sessions, value
+from tests.postgres_sessions import (  # noqa: F401 - fixtures among them
+    Connect,
+    config,
+    connecting,
+    deadline,
+    session_account,
+    value,
+)
 from tests.providers.base import Account, DatabaseServer
 
 pytestmark = pytest.mark.engine("postgres")
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    with sessions() as open_one:
-        yield open_one
-
-
-@pytest.fixture(scope="module")
-def account(server: DatabaseServer) -> Account:
-    return server.account(name="value_tester", limit=10)
 
 
 def test_every_kind_of_value_is_read(server: DatabaseServer, account: Account, connect: Connect) -> None:
