@@ -8,13 +8,14 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadgr
 # The tests that need neither a server nor a tool from outside.
 NO_SERVER := tests/unit tests/alerts/test_rules.py tests/dashboards/test_dashboards.py
 
-.PHONY: demo test test-fast test-full lint fmt docs bench clean help
+.PHONY: demo test test-fast test-full test-rest lint fmt docs bench clean help
 
 help:
 	@echo "make demo       a PostgreSQL with a workload, and the exporter on :9187 (DEMO_SECONDS=60 ends it)"
 	@echo "make test       the tests, on the oldest and newest server of each flavor"
 	@echo "make test-fast  the tests that need no server"
 	@echo "make test-full  the whole matrix and the faults"
+	@echo "make test-rest  what make test leaves of that"
 	@echo "make lint fmt   check, format"
 	@echo "make docs       write what is generated: docs, rules, dashboards"
 	@echo "make bench      what a scrape costs, side by side"
@@ -30,6 +31,9 @@ test-fast: $(VENV)/.dev
 
 test-full: $(VENV)/.dev
 	$(PYTEST) --servers=all --full
+
+test-rest: $(VENV)/.dev
+	$(PYTEST) --servers=all --full --beyond=edges
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--provider", choices=["auto", "local", "containers"], default="auto")
     group.addoption("--full", action="store_true", help="also run the tests marked full")
+    group.addoption("--beyond", help="leave out what a run on these servers without --full has run: edges, or names")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -74,13 +75,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 # First, so that pytest-xdist finds the groups.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    fleet, full = config.stash[FLEET], config.getoption("full")
+    fleet, full, beyond = config.stash[FLEET], config.getoption("full"), config.getoption("beyond")
+    done = fleet.select(beyond) if beyond else None
 
     def wanted(item: pytest.Item) -> bool:
-        if item.get_closest_marker("full") and not full:
+        marked = item.get_closest_marker("full")
+        if marked and not full:
             return False
         called = getattr(item, "callspec", None)
-        if called is not None and "server" in called.params and called.params["server"] is None:
+        server = called.params.get("server", "") if called is not None else ""
+        if server is None:
+            return False
+        if done is not None and not marked and (not server or server in done):
             return False
         needed = {FIXTURE_FLAVORS[name] for name in getattr(item, "fixturenames", ()) if name in FIXTURE_FLAVORS}
         return all(fleet.chosen(flavors=[flavor]) for flavor in needed)

@@ -11,7 +11,7 @@ from tests.exporters import ROOT
 
 # What fixtures give that start something.
 STARTED = {"Fleet", "DatabaseServer", "Live", "Prometheus", "Promtool", "PgBouncer", "Program", "Engine"}
-TARGETS = ("demo", "test", "test-fast", "test-full", "lint", "fmt", "docs", "bench")
+TARGETS = ("demo", "test", "test-fast", "test-full", "test-rest", "lint", "fmt", "docs", "bench")
 
 
 def _make(*arguments: str) -> str:

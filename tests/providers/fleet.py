@@ -15,11 +15,36 @@ class Fleet:
     def __init__(self, provider: str = "auto", choice: str = "edges") -> None:
         self.workspace = Workspace()
         self.provider: Provider = choose(provider, self.workspace)
-        self.names = _select(choice, self.provider)
+        self.names = self.select(choice)
         self._servers: dict[str, DatabaseServer] = {}
         self._replicas: dict[str, DatabaseServer] = {}
         self._failed: dict[str, str] = {}
         self._versions: dict[str, str] = {}
+
+    def select(self, choice: str) -> list[str]:
+        """The names that a choice stands for: all, edges, or names.
+
+        Raises:
+            ProviderError: The provider has no server of such a name.
+        """
+        available = self.provider.names()
+        if choice == "all":
+            return available
+        if choice == "edges":
+            edges: list[str] = []
+            for flavor in dict.fromkeys(Kind.parse(name).flavor for name in available):
+                of_flavor = [name for name in available if Kind.parse(name).flavor == flavor]
+                of_flavor.sort(key=lambda name: Kind.parse(name).release)
+                edges += dict.fromkeys([of_flavor[0], of_flavor[-1]])
+            return edges
+        names = [name.strip() for name in choice.split(",") if name.strip()]
+        for name in names:
+            Kind.parse(name)
+            if name not in available:
+                raise ProviderError(
+                    f"--servers: the provider {self.provider.name!r} has no {name}; it has {', '.join(available)}"
+                )
+        return names
 
     def chosen(self, engines: Sequence[str] = (), flavors: Sequence[str] = ()) -> list[str]:
         """List the chosen servers of these engines and flavors; an empty list of either means all."""
@@ -64,24 +89,3 @@ class Fleet:
         self._replicas.clear()
         self.provider.close()
         self.workspace.close()
-
-
-def _select(choice: str, provider: Provider) -> list[str]:
-    available = provider.names()
-    if choice == "all":
-        return available
-    if choice == "edges":
-        edges: list[str] = []
-        for flavor in dict.fromkeys(Kind.parse(name).flavor for name in available):
-            of_flavor = [name for name in available if Kind.parse(name).flavor == flavor]
-            of_flavor.sort(key=lambda name: Kind.parse(name).release)
-            edges += dict.fromkeys([of_flavor[0], of_flavor[-1]])
-        return edges
-    names = [name.strip() for name in choice.split(",") if name.strip()]
-    for name in names:
-        Kind.parse(name)
-        if name not in available:
-            raise ProviderError(
-                f"--servers: the provider {provider.name!r} has no {name}; it has {', '.join(available)}"
-            )
-    return names

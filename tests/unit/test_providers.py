@@ -83,6 +83,20 @@ def test_tests_of_a_flavor_not_chosen_are_left_out_and_not_skipped() -> None:
     assert "skipped" not in done.stdout
 
 
+def test_the_rest_is_all_that_a_run_on_the_edges_leaves() -> None:
+    def collected(*options: str) -> set[str]:
+        argv = [*(sys.executable, "-m", "pytest", "--collect-only", "-q", "--provider=local", "-p", "no:cacheprovider")]
+        done = subprocess.run(
+            [*argv, *options], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=300
+        )
+        return {line for line in done.stdout.splitlines() if "::" in line}
+
+    edges, rest = collected("--servers=edges"), collected("--servers=all", "--full", "--beyond=edges")
+    assert edges | rest == collected("--servers=all", "--full")
+    assert edges & rest == set()
+    assert any("[postgres-15" in name for name in rest)
+
+
 def test_pause_freezes_children_too(workspace: Workspace) -> None:
     process = _family(workspace)
     pids = [process.pid, *descendants(process.pid)]
