@@ -23,7 +23,7 @@ class Verdict(StrEnum):
     CHANGED = "changed"
     # It has an answer now, and will have none.
     DEAD = "dead"
-    # It has none now, for its metrics are on neither page: misspelt, gone with an older version, or another exporter's.
+    # It has none now, for its metrics are on neither page (misspelt, gone with a version, another exporter's) or match nothing.
     UNKNOWN = "unknown"
     UNREADABLE = "unreadable"
 
@@ -98,6 +98,8 @@ class _State:
 _NUMBER = _State()
 # A series of another exporter, or of Prometheus itself.
 _FOREIGN = _State(server=(False, False))
+_NOTHING = _State((False, False), (False, False))
+_NATIVE = ("pg_", "mysql_")
 
 
 def _judged(question: Question, pages: _Pages) -> Judgement:
@@ -145,8 +147,10 @@ class _Walk:
     def _selector(self, selector: promql.Selector) -> _State:
         metrics = self._metrics(selector)
         if not metrics:
-            self.found.unknown.append(f"no metric {selector.metric or _pattern(selector)} on either page")
-            return _FOREIGN
+            name = selector.metric or _pattern(selector)
+            self.found.unknown.append(f"no metric {name} on either page")
+            # What the other exporter would show is gone; anything else may well be there.
+            return _NOTHING if name.startswith(_NATIVE) else _FOREIGN
         states = [self._metric(metric, selector.matchers) for metric in metrics]
         return _State(_any(state.alive for state in states), _any(state.server or (False, False) for state in states))
 
@@ -157,7 +161,8 @@ class _Walk:
             return [selector.metric] if there else []
         pattern = _pattern(selector)
         try:
-            return sorted(metric for metric in every if re.fullmatch(pattern, metric))
+            named = sorted(metric for metric in every if re.fullmatch(pattern, metric))
+            return [metric for metric in named if _selected(self.pages.theirs, metric, selector.matchers)]
         except re.error:
             return []
 
@@ -210,10 +215,17 @@ class _Walk:
         kept = left.server if not on or node.modifier.group_labels is not None else (_SERVER in labels,) * 2
         if operator == "or":
             return _State(_any((left.alive, right.alive)), kept)
-        if (_SERVER in labels) == on and _level(left.server, right.server) == (True, False):
+        alive = left.alive if operator == "unless" else _together((left, right)).alive
+        if (_SERVER in labels) != on:
+            return _State(alive, kept)
+        # Without both or neither having the label no series of one side finds one of the other.
+        there, here = (one == other for one, other in zip(left.server, right.server, strict=True))
+        if alive[0] and there and not here:
             self.found.add("one side of a join has the label server here and the other has not: join on(instance)")
-            return _State((left.alive[0] and right.alive[0], operator == "unless"), kept)
-        return left if operator == "unless" else _State(_together((left, right)).alive, kept)
+        if not there:
+            self.found.unknown.append("one side of a join has the label server on their page and the other has not")
+        matched = (True, True) if operator == "unless" else (there, here)
+        return _State((alive[0] and matched[0], alive[1] and matched[1]), kept)
 
 
 def _any(states: Iterable[tuple[bool, bool]]) -> tuple[bool, bool]:
@@ -227,11 +239,6 @@ def _together(states: Sequence[_State]) -> _State:
         return _NUMBER
     alive = all(state.alive[0] for state in states), all(state.alive[1] for state in states)
     return _State(alive, _any(state.server or (False, False) for state in states))
-
-
-def _level(left: tuple[bool, bool], right: tuple[bool, bool]) -> tuple[bool, bool]:
-    """Whether both sides of a join agree in having the label, on either page."""
-    return left[0] == right[0], left[1] == right[1]
 
 
 def _selected(page: Page, metric: str, matchers: Sequence[promql.Matcher]) -> dict[Labels, float]:
@@ -280,4 +287,4 @@ def _label_values(label: str, tree: Any, pages: _Pages, found: _Found) -> None:
 
 
 def _pattern(selector: promql.Selector) -> str:
-    return next((item.value for item in selector.matchers if item.label == "__name__"), "")
+    return next((item.value for item in selector.matchers if item.label == "__name__"), ".*")

@@ -26,7 +26,7 @@ _VERDICTS = {
     Verdict.DEAD: ("would have no answer any more", "bold red"),
     Verdict.CHANGED: ("would have another answer", "red"),
     Verdict.UNREADABLE: ("can't be read", "red"),
-    Verdict.UNKNOWN: ("ask for what neither page shows", "yellow"),
+    Verdict.UNKNOWN: ("have no answer from the old page either", "yellow"),
     Verdict.SAME: ("stay as they are", "green"),
 }
 

@@ -66,6 +66,10 @@ def judged(*expressions: str | Question) -> list[Judgement]:
         ('pg_stat_activity_count{server="db:5432"}', Verdict.DEAD, "selected by"),
         # Prometheus' own series have no label server, and without on() all labels have to be equal.
         ("pg_up == 1 and up == 1", Verdict.DEAD, "join on(instance)"),
+        ("pg_replication_lag > 1 and pg_up == 1", Verdict.UNKNOWN, "no metric pg_replication_lag"),
+        ("pg_replication_lag_seconds > pg_settings_max_connections", Verdict.UNKNOWN, "on their page"),
+        ('{mode="exclusivelock"}', Verdict.SAME, ""),
+        ('{datname="a"}', Verdict.CHANGED, "pg_locks_count"),
         ("pg_up unless up", Verdict.CHANGED, "join on(instance)"),
         ("pg_up / ignoring(server) up", Verdict.UNKNOWN, "no metric up"),
         ("pg_replication_lag_seconds > 1 and pg_up == 1", Verdict.SAME, ""),
