@@ -155,23 +155,31 @@ class Relay:
         self._open: list[socket.socket] = []
 
     def __enter__(self) -> Relay:
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        # A read that is under way would keep the session open beyond a mere close.
+        for each in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
         for each in (self._listener, *self._open):
             each.close()
 
     def _serve(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             client, _ = self._listener.accept()
+            self._open.append(client)
             upstream = socket.create_connection(self._to)
-            self._open += [client, upstream]
+            self._open.append(upstream)
             for _ in range(self._replies):
                 client.sendall(upstream.recv(65536))
-                upstream.sendall(client.recv(65536))
-        except OSError:
-            return
+                asked = client.recv(65536)
+                if not asked:
+                    return
+                upstream.sendall(asked)
 
 
 def test_wrong_passwords_and_names(server: DatabaseServer, account: Account) -> None:
