@@ -23,7 +23,8 @@ class Verdict(StrEnum):
     CHANGED = "changed"
     # It has an answer now, and will have none.
     DEAD = "dead"
-    # It has none now, for its metrics are on neither page (misspelt, gone with a version, another exporter's) or match nothing.
+    # It has none now: its metrics are on neither page (misspelt, gone with a version, another exporter's), or its sides
+    # do not match.
     UNKNOWN = "unknown"
     UNREADABLE = "unreadable"
 
