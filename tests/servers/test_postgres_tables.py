@@ -247,8 +247,9 @@ def test_beyond_the_limit_sizes_are_those_of_the_last_vacuum(server: DatabaseSer
 
 def everything(watched: Watched) -> dict[str, Snapshot]:
     watched.background(watched.slow_tasks())
-    watched.scrape(Flight(Deadline.after(60)))
-    return dict(watched.latest)
+    flight = Flight(Deadline.after(60))
+    watched.scrape(flight)
+    return {**watched.latest, **flight.results}
 
 
 def relations(snapshot: Snapshot, metric: str) -> set[str]:
@@ -280,7 +281,7 @@ def test_what_there_is_no_room_for_is_the_least_busy_and_counted(server: Databas
         _in_bounds(everything(watched), 15_000)
         # Now each knows what the others have taken.
         _in_bounds(everything(watched), 15_000)
-        first = relations(watched.latest[metric], scans)
+        first = relations(everything(watched)[metric], scans)
         assert "numbers" in first
         assert 250 < len(first) < 400
         assert watched.tasks[metric].dropped["budget"] > 0
@@ -289,13 +290,13 @@ def test_what_there_is_no_room_for_is_the_least_busy_and_counted(server: Databas
         server.execute(f"INSERT INTO {new} SELECT generate_series(1, 10000)", database)
         counted = f"SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = '{new}'"
         assert wait_for(lambda: server.execute(counted, database) == [(10000,)], 15)
-        _in_bounds(everything(watched), 15_000)
-        second = relations(watched.latest[metric], scans)
+        shown = everything(watched)
+        _in_bounds(shown, 15_000)
+        second = relations(shown[metric], scans)
         assert new in second
         assert len(second) == len(first)
         assert len(first - second) == 1
-        _in_bounds(everything(watched), 15_000)
-        assert relations(watched.latest[metric], scans) == second
+        assert relations(everything(watched)[metric], scans) == second
     finally:
         watched.close()
 
@@ -304,8 +305,8 @@ def test_the_limit_of_the_config_bounds_objects(server: DatabaseServer, database
     config = config_of(server, database=database, collectors={"pg_stat_user_tables": {"limit": 2}})
     watched = Watched(config, ENGINES["postgres"], collectors_of("postgres"))
     try:
-        watched.scrape(Flight(Deadline.after(20)))
-        assert len(relations(watched.latest["pg_stat_user_tables"], "pg_stat_user_tables_seq_scan")) == 2
+        shown = everything(watched)["pg_stat_user_tables"]
+        assert len(relations(shown, "pg_stat_user_tables_seq_scan")) == 2
         assert watched.tasks["pg_stat_user_tables"].dropped["budget"] > 0
     finally:
         watched.close()
@@ -317,8 +318,9 @@ def test_ten_thousand_tables_stay_in_the_budget(server: DatabaseServer, database
     watched = Watched(config_of(server, database=database), ENGINES["postgres"], collectors_of("postgres"))
     try:
         for _ in range(2):
-            _in_bounds(everything(watched), 100_000)
-        assert len(relations(watched.latest["pg_stat_user_tables"], "pg_stat_user_tables_seq_scan")) > 2000
+            shown = everything(watched)
+            _in_bounds(shown, 100_000)
+        assert len(relations(shown["pg_stat_user_tables"], "pg_stat_user_tables_seq_scan")) > 2000
     finally:
         watched.close()
 
