@@ -56,6 +56,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if not config.servers:
         console.print("The config names no servers; there is nothing to check.")
         return BROKEN
+    for warning in config.warnings if not args.grants else ():
+        console.print(f"warning: {warning}", style="yellow", markup=False)
     examine = _grants if args.grants else partial(_check, collectors=args.collectors)
     with ThreadPoolExecutor(_CHECKS_AT_ONCE) as pool:
         reports = pool.map(lambda server: examine(server, args.grants_user), config.servers)

@@ -13,6 +13,7 @@ from exporter.config import Config, ConfigError, Known, Problem, SecretError, We
 from exporter.registry import collectors_by_name
 from exporter.switching.accounts_file import Accounts, read_accounts
 from exporter.switching.apply import apply
+from exporter.switching.flags import take
 
 _NOTHING = (
     "no server is named: write a config file and name it with --config.file, or set DATA_SOURCE_NAME, for example "
@@ -42,7 +43,9 @@ def configuration(args: argparse.Namespace) -> Config:
         config = load(args.config_file, known=known())
     else:
         config = _of_environment(accounts)
-    switched = apply(config, args.given, collectors_by_name().values(), known())
+    # Where a command has no such flags the variables count.
+    given = args.given or take((), os.environ)[1]
+    switched = apply(config, given, collectors_by_name().values(), known())
     args.collectors = switched.collectors
     return switched.config.model_copy(update={"web": _web(args, config.web)})
 

@@ -24,6 +24,8 @@ USAGES = ("LABEL", "COUNTER", "GAUGE", "DISCARD", "HISTOGRAM", "MAPPEDMETRIC", "
 _ENTRY = frozenset({"query", "metrics", "master", "cache_seconds", "runonserver"})
 _COLUMN = frozenset({"usage", "description", "metric_mapping"})
 _LIMIT = 100_000
+# There is none there; a scrape has its own.
+_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def _read(text: str, path: str, metrics: frozenset[str], fixed: frozenset[str], 
         if any(collector.name == other.name for other in made):
             document.report((namespace,), "is called like another entry but for its case; rename one", at_key=True)
             continue
-        made.append(collector)
+        made += [one for one in (collector, collector.derived()) if one is not None]
     return PeerFile(tuple(made), tuple(document.problems), "", hashlib.sha256(text.encode()).hexdigest())
 
 
@@ -117,13 +119,13 @@ class _Entry:
         if len(self.document.problems) > before or unsound:
             return None
         try:
-            return self._made(sql, gate, columns, measures, every or (ELSEWHERE_SECONDS if rounds else None), rounds)
+            return self._made(sql, gate, columns, measures, every, rounds)
         except DeclarationError as error:
             self.report(str(error), at_key=True)
         return None
 
     def _made(
-        self, sql: str, gate: Gate, columns: Mapping[str, Any], measures: tuple[Measure, ...], every: float | None,
+        self, sql: str, gate: Gate, columns: Mapping[str, Any], measures: tuple[Measure, ...], every: float,
         rounds: bool,
     ) -> Collector:  # fmt: skip
         labels = {name: name for name, column in columns.items() if column["usage"] == "LABEL"}
@@ -140,10 +142,11 @@ class _Entry:
             queries=(Query(gate, sql, user_defined=True),),
             blocks=(Block(measures, labels, others=start, ignored=frozenset(ignored)),),
             rows=peer_values.hook(frozenset(labels), tuple(histograms)),
-            every=every,
-            timeout=60.0 if every else 5.0,
+            every=every or None,
+            timeout=_TIMEOUT,
             limit=_LIMIT,
-            each_database=rounds,
+            each_database=rounds and every > 0,
+            elsewhere=ELSEWHERE_SECONDS if rounds and not every else None,
         )
 
     def _keys(self, mapping: dict[str, Any], known: frozenset[str], *at: str | int) -> None:

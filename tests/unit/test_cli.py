@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,3 +210,39 @@ def test_output_into_a_pipe_that_closes() -> None:
         check=True,
     )
     assert (done.stdout, done.stderr) == ("# Metrics\n", "")
+
+
+def test_it_serves_on_the_socket_that_systemd_gives() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        number = listening.fileno()
+        # systemd's sockets begin at 3, and the variable names the process that they are for.
+        command = f"exec 3<&{number}; LISTEN_PID=$$ exec {sys.executable} -m exporter --web.systemd-socket"
+        process = subprocess.Popen(
+            ["bash", "-c", command],
+            cwd=ROOT,
+            env=environment(LISTEN_FDS="1", DATA_SOURCE_NAME="postgresql://u@127.0.0.1:1"),
+            pass_fds=[number],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{listening.getsockname()[1]}/-/healthy", timeout=60
+            ) as response:
+                assert response.read() == b"healthy\n"
+        finally:
+            process.terminate()
+            _, said = process.communicate(timeout=20)
+    assert process.returncode == 0, said
+
+
+def test_without_a_socket_of_systemd_it_says_so(run: Run) -> None:
+    done = run("--web.systemd-socket", DATA_SOURCE_NAME="postgresql://u@127.0.0.1:1")
+    assert done.returncode == 1
+    assert "systemd has given no socket" in done.stderr
+
+
+def test_it_says_what_it_would_ask_for_and_ends(run: Run) -> None:
+    done = run("--dumpmaps")
+    assert done.returncode == 0
+    assert done.stdout.startswith("# Metrics")

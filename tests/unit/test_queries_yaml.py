@@ -104,6 +104,10 @@ def test_what_an_entry_becomes(tmp_path: Path) -> None:
     assert (everywhere.every, everywhere.each_database) == (90, True)
     [once] = read(tmp_path, text.replace("  cache_seconds: 90", "  master: true"), each_database=True).collectors
     assert (once.every, once.each_database) == (None, False)
+    # What is read at each scrape stays so in the database that the exporter is connected to.
+    here, there = read(tmp_path, text.replace("  cache_seconds: 90\n", ""), each_database=True).collectors
+    assert (here.name, here.every, here.each_database) == ("user_pg_thing", None, False)
+    assert (there.name, there.every, there.each_database) == ("user_pg_thing_elsewhere", 60, True)
 
 
 FACTS = {v: Facts("postgres", "postgres", v, "", Identity("1", 0.0, Role.PRIMARY)) for v in [(13, 4), (14, 0), (18, 1)]}

@@ -152,7 +152,11 @@ def test_queries_of_a_file_and_what_is_wrong_with_it(tmp_path: Path) -> None:
     [(path, digest, wrong)] = result.servers[0].files_loaded
     assert (path, len(digest), wrong) == (str(file), 64, True)
     everywhere = switched(PG_EXPORTER_EXTEND_QUERY_PATH=str(file), PG_EXPORTER_AUTO_DISCOVER_DATABASES="true").config
-    assert [own.each_database for own in everywhere.servers[0].own] == [True, False]
+    assert [(own.name, own.each_database) for own in everywhere.servers[0].own] == [
+        ("user_fine", False),
+        ("user_fine_elsewhere", True),
+        ("user_also_fine", False),
+    ]
     gone = switched("--extend.query-path=/no/such/file").config
     assert gone.warnings == ("--extend.query-path: there is no file /no/such/file; create it or correct the path",)
     assert gone.servers[0].files_loaded == (("/no/such/file", "", True),)
