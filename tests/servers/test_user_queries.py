@@ -68,11 +68,11 @@ def watched(server: DatabaseServer, account: Account, queries: Mapping[str, Any]
 
 
 def run(watching: Watched, *names: str) -> dict[str, Snapshot]:
-    """Scrape, and run what is named in the background."""
+    """Scrape, and run what is named in the background; what came out of both."""
     flight = Flight(Deadline.after(20))
     watching.scrape(flight)
     watching.background([watching.tasks[name] for name in names])
-    return watching.latest
+    return {**watching.latest, **flight.results, **{name: watching.latest[name] for name in names}}
 
 
 def samples(*outcomes: Snapshot) -> Samples:
