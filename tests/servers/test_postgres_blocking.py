@@ -68,6 +68,11 @@ def test_a_prepared_transaction_and_a_busy_session_hold_others_up(
         busy, one, two = (stack.enter_context(server.connect(held)) for _ in range(3))
         server.execute("BEGIN; LOCK TABLE a; PREPARE TRANSACTION 'forgotten'", held)
         try:
+            one.execute("BEGIN")
+            with running(one, "LOCK TABLE a"):
+                assert _waiting(server, 1)
+                alone = watch.run("pg_blocking")
+            one.execute("ROLLBACK")
             busy.execute("BEGIN; LOCK TABLE b")
             stack.enter_context(running(busy, "SELECT pg_sleep(60)"))
             one.execute("BEGIN")
@@ -81,6 +86,7 @@ def test_a_prepared_transaction_and_a_busy_session_hold_others_up(
             horizon = watch.run("pg_xmin_horizon")
         finally:
             server.execute("ROLLBACK PREPARED 'forgotten'", held)
+    assert 0 < alone.one("pg_blocking_root_oldest_seconds") < 60
     roots = samples.by("pg_blocking_root_sessions", "state")
     assert roots == {"active": 1, "idle_in_transaction": 0, "prepared": 1, "other": 0}
     assert waits.one("pg_wait_event_sessions", wait_event="PgSleep") == 1

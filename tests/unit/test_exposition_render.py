@@ -15,7 +15,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.declare import Block, Rows, block, counter, gauge, histogram
+from exporter.declare import Block, DeclarationError, Rows, block, counter, gauge, histogram
 from exporter.exposition.page import Dialect, page
 from exporter.exposition.render import Rendered, render_blocks, server_label
 from exporter.failure import Failure
@@ -248,3 +248,10 @@ def test_a_column_completes_the_names_of_metrics() -> None:
     ]
     with pytest.raises(Failure, match="no column what"):
         rendered([named], ("at", "value"), [])
+
+
+def test_only_names_that_a_column_completes_end_openly() -> None:
+    with pytest.raises(DeclarationError, match="x: the name ends with _"):
+        block(gauge("x", "value", help="It."), named_by="what")
+    with pytest.raises(DeclarationError, match="x_: the name ends with _"):
+        block(gauge("x_", "value", help="It."))

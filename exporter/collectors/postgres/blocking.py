@@ -23,7 +23,8 @@ _SQL = """
                CASE WHEN root = 0 THEN 'prepared'
                     WHEN state IN ('active', 'fastpath function call') THEN 'active'
                     WHEN state LIKE 'idle in transaction%' THEN 'idle_in_transaction' ELSE 'other' END AS state,
-               extract(epoch FROM now() - xact_start)::float8 AS age
+               extract(epoch FROM now() - CASE WHEN root = 0 THEN (SELECT min(prepared) FROM pg_prepared_xact())
+                                               ELSE xact_start END)::float8 AS age
         FROM behind LEFT JOIN activity ON pid = root GROUP BY root, 3, 4
     )
     SELECT states.state, count(root) AS sessions, coalesce(max(held_up), 0) AS longest_queue,
