@@ -218,6 +218,17 @@ DEVIATIONS: tuple[Deviation, ...] = (
         test=_CONTRACT + "test_tables_of_every_database",
     ),
     Deviation(
+        metrics=("pg_stat_user_tables_*", "pg_statio_user_tables_*", "pg_statio_user_indexes_*"),
+        aspects=("missing",),
+        theirs="temporary tables of whatever session has some",
+        ours="without them",
+        why="they come and go with their sessions, and each is a series for ever in Prometheus",
+        source="collector/pg_stat_user_tables.go and its like: the views leave out TOAST and catalogs alone",
+        test="tests/servers/test_postgres_tables.py::test_temporary_tables_make_no_series",
+        labels={"schemaname": "pg_temp_*"},
+        provoked=False,
+    ),
+    Deviation(
         metrics=("pg_process_idle_seconds_*",),
         aspects=("more", "label", "value", "missing"),
         theirs="one state and application, whichever the server gives first",
