@@ -10,7 +10,7 @@ import pytest
 from exporter.failure import Reason
 from exporter.polling.snapshot import State
 from exporter.registry import collectors_of
-from tests.providers.base import DatabaseServer
+from tests.providers.base import DatabaseServer, wait_for
 from tests.providers.fleet import Fleet
 from tests.servers.statement_runs import Watch, watching
 
@@ -192,6 +192,46 @@ def test_mysql_s_histogram_of_all_statements(server: DatabaseServer):
         reset = watch.look("mysql_statement_histogram")
         assert reset(f"{name}_count") >= last(f"{name}_count")
         assert reset(SLOW, database="", source="histogram") >= slow
+
+
+@pytest.mark.flavor("mysql")
+def test_connections_of_replicas_are_no_statements(server: DatabaseServer, replica: DatabaseServer):
+    """The server has each with its whole life in histogram and sums, once it ended."""
+    ended = (
+        "SELECT COUNT_STAR, SUM_TIMER_WAIT FROM performance_schema.events_statements_summary_global_by_event_name "
+        "WHERE EVENT_NAME = 'statement/com/Binlog Dump GTID'"
+    )
+    name = "db_statement_duration_seconds"
+    replica.wait_until_caught_up()
+    with watching(server) as watch:
+        [(count, time)] = server.execute(ended)
+        quick_before, first = histogram(server), watch.look("mysql_statement_histogram")
+        for turn in range(1, 4):
+            # The source has noticed, and the connection has lasted.
+            assert wait_for(lambda: _sending(server) >= 1.2, 20)
+            replica.execute("STOP REPLICA IO_THREAD")
+            replica.execute("START REPLICA IO_THREAD")
+            assert wait_for(lambda turn=turn: server.execute(ended)[0][0] == count + turn, 20)
+            if turn == 2:
+                watch.look("mysql_statement_histogram")
+        quick_after, last = histogram(server), watch.look("mysql_statement_histogram")
+        lasted = (server.execute(ended)[0][1] - time) / 1e12
+    assert lasted > 3 * 1.2
+    assert quick_after[2] - quick_before[2] == 3, "the server counts them as slow statements"
+    assert last(SLOW, database="", source="histogram") == first(SLOW, database="", source="histogram")
+    assert last(f"{name}_sum") - first(f"{name}_sum") < lasted / 2
+    slower = last(f"{name}_count") - last(f"{name}_bucket", le="1.0")
+    assert slower == first(f"{name}_count") - first(f"{name}_bucket", le="1.0")
+    assert last(f"{name}_count") - first(f"{name}_count") == pytest.approx(quick_after[1] - quick_before[1], abs=12)
+
+
+def _sending(server: DatabaseServer) -> float:
+    """How long the only connection of a replica has lasted."""
+    lasted = server.execute(
+        "SELECT TIMER_WAIT / 1e12 FROM performance_schema.threads JOIN performance_schema.events_statements_current "
+        "USING (THREAD_ID) WHERE PROCESSLIST_COMMAND LIKE 'Binlog Dump%'"
+    )
+    return float(lasted[0][0]) if len(lasted) == 1 else 0
 
 
 @pytest.mark.flavor("mysql")

@@ -18,15 +18,35 @@ CONTEXT = Context(SERVER, Facts("mysql", "mysql", (9, 7), "9.7", Identity("", 0,
 
 
 class Table:
+    """What a server would say: `senders` are in the buckets too, `unseen` of them only from the next reading on."""
+
     def __init__(self) -> None:
         self.statements: list[int] = []
+        self.senders: list[int] = []
+        self.unseen: list[int] = []
+        # What the sums have, which outlive a truncation of the buckets.
+        self.ended: list[int] = []
+
+    def end(self, *durations: int, seen: bool = True) -> None:
+        self.ended += durations
+        (self.senders if seen else self.unseen).extend(durations)
+
+    def truncate(self) -> None:
+        self.statements, self.senders = [], []
 
     def read(self) -> Rows:
         counts = dict.fromkeys(BOUNDS, 0)
-        for duration in self.statements:
+        for duration in (*self.statements, *self.senders):
             counts[next(bound for bound in BOUNDS if duration < bound)] += 1
-        together = (None, len(self.statements), sum(self.statements))
-        return Rows(("bound", "count", "time"), [*((bound, count, None) for bound, count in counts.items()), together])
+        self.senders, self.unseen = self.senders + self.unseen, []
+        return Rows(
+            ("kind", "bound", "count", "time"),
+            [
+                *(("bucket", bound, count, None) for bound, count in counts.items()),
+                ("client", None, len(self.statements), sum(self.statements)),
+                ("sender", None, len(self.ended), sum(self.ended) % 2**64),
+            ],
+        )
 
 
 def fed(histogram: MySQLHistogram, table: Table) -> dict[str, object]:
@@ -65,7 +85,7 @@ def test_it_never_falls_and_counts_nothing_twice(actions):
     ran = 0
     for action in actions:
         if action == "truncate":
-            table.statements = []
+            table.truncate()
         elif action == "rebase":
             histogram.rebase()
         else:
@@ -87,3 +107,76 @@ def test_the_bounds_are_the_server_s_own_and_one_second_is_among_them():
     assert 1.0 in bounds
     assert len(bounds) == 20
     assert {round(bound * 10**12) for bound in bounds} <= set(BOUNDS)
+
+
+SECOND = 10**12
+MONTH = 30 * 86_400 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("senders", "clients"),
+    [
+        ([10 * SECOND], []),
+        ([MONTH], [SECOND // 1000] * 5),
+        ([10 * SECOND, 10 * SECOND], [15 * SECOND]),
+        ([MONTH, 10 * SECOND], [15 * SECOND, SECOND // 10]),
+        ([MONTH, MONTH, 2 * MONTH], [60 * SECOND]),
+        ([SECOND // 100] * 4, [2 * SECOND, SECOND // 100]),
+        # Over the end of the server's sum of time.
+        ([3 * MONTH, 3 * MONTH, 3 * MONTH], [SECOND]),
+    ],
+)
+def test_connections_of_replicas_that_end_are_no_statements(senders, clients):
+    assert_none_counts(senders, clients, seen=True)
+
+
+@pytest.mark.parametrize(
+    ("senders", "clients"),
+    [([10 * SECOND], [SECOND]), ([10 * SECOND, 10 * SECOND], [SECOND]), ([MONTH], [60 * SECOND])],
+)
+def test_a_connection_whose_end_the_buckets_show_later(senders, clients):
+    assert_none_counts(senders, clients, seen=False)
+
+
+def assert_none_counts(senders: list[int], clients: list[int], *, seen: bool) -> None:
+    histogram, table = MySQLHistogram(), Table()
+    table.statements, table.ended = [SECOND] * 3, [3 * MONTH]
+    fed(histogram, table)
+    table.statements += clients
+    table.end(*senders, seen=seen)
+    for _ in range(3):
+        row = fed(histogram, table)
+        assert row["slow"] == sum(duration >= SECOND for duration in clients)
+        assert row["durations"][1] == pytest.approx(sum(clients) / SECOND)
+        assert row["durations"][2] == len(clients)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.integers(0, MONTH), max_size=4),
+            DURATIONS,
+            st.booleans(),
+            st.sampled_from(["", "", "truncate", "rebase", "reset"]),
+        ),
+        max_size=8,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_it_never_falls_whatever_replicas_do(turns):
+    histogram, table = MySQLHistogram(), Table()
+    before = fed(histogram, table)["durations"]
+    for senders, clients, seen, action in turns:
+        if action == "truncate":
+            table.truncate()
+        elif action == "reset":
+            table.ended = []
+        elif action == "rebase":
+            histogram.rebase()
+        table.statements += clients
+        table.end(*senders, seen=seen)
+        now = fed(histogram, table)["durations"]
+        assert now[2] >= before[2]
+        assert now[1] >= before[1]
+        assert all(below >= earlier for (_, below), (_, earlier) in zip(now[0], before[0], strict=True))
+        before = now

@@ -69,14 +69,23 @@ durations = Collector(
     when=mysql(8) & ON,
     every=15,
     queries=(
+        # A connection of a replica is one statement, which ends with it: that is no work of a client. The buckets are
+        # read first, see MySQLHistogram.
         Query(
             mysql(8),
             """
-            SELECT BUCKET_TIMER_HIGH AS bound, COUNT_BUCKET AS count, NULL AS time
+            SELECT 'bucket' AS kind, BUCKET_TIMER_HIGH AS bound, COUNT_BUCKET AS count, NULL AS time
             FROM performance_schema.events_statements_histogram_global
             UNION ALL
-            SELECT NULL, SUM(COUNT_STAR), SUM(SUM_TIMER_WAIT)
-            FROM performance_schema.events_statements_summary_global_by_event_name""",
+            SELECT whose, NULL, SUM(COUNT_STAR), SUM(SUM_TIMER_WAIT)
+            FROM (
+                SELECT IF(EVENT_NAME LIKE 'statement/com/Binlog Dump%'
+                          OR EVENT_NAME LIKE 'statement/com/Group Replication%'
+                          OR EVENT_NAME = 'statement/clone/server', 'sender', 'client') AS whose,
+                       COUNT_STAR, SUM_TIMER_WAIT
+                FROM performance_schema.events_statements_summary_global_by_event_name
+            ) AS events
+            GROUP BY whose""",
         ),
     ),
     blocks=(DURATIONS, SLOW, THRESHOLD),

@@ -8,6 +8,7 @@ from itertools import accumulate
 
 from exporter.declare import Context, Rows
 from exporter.subjects.statements.measures import COLUMNS, slow_threshold
+from exporter.subjects.statements.senders import ENDLESS, Senders
 from exporter.subjects.statements.totals import Reading, Totals
 
 PICOSECONDS = 10**12
@@ -16,41 +17,43 @@ _WANTED = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
     0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800,
 )  # fmt: skip
-# The upper bound of the last bucket: there is none.
-_ENDLESS = 2**64 - 1
 
 
 class MySQLHistogram:
-    """Accumulates performance_schema.events_statements_histogram_global.
+    """Accumulates performance_schema.events_statements_histogram_global, less what is no work of clients.
 
-    Takes the columns bound (BUCKET_TIMER_HIGH, picoseconds), count (COUNT_BUCKET) and time. The last is NULL but in
-    one row more, without a bound: count and time (picoseconds) of the same statements together, from
-    events_statements_summary_global_by_event_name, since the histogram has no sum.
+    Takes the columns kind, bound, count and time (picoseconds), where kind is
+    `bucket` for BUCKET_TIMER_HIGH and COUNT_BUCKET, without a time;
+    `client` for the count and time of all statements of clients, since the histogram has no sum;
+    `sender` for those of connections that send the binary log, which the histogram holds too once they end. Both come
+    from events_statements_summary_global_by_event_name.
     Gives one row of measures.COLUMNS.
     """
 
     def __init__(self) -> None:
         self._sum = Totals(time_wraps=True)
+        self._senders = Senders()
         self._last: dict[int, int] | None = None
         self._counts: dict[int, int] = {}
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Take a reading of all buckets in."""
-        now = {int(bound): int(count) for bound, count, _ in rows.rows if bound is not None}
-        together = [
-            Reading("", "", int(count), int(time)) for bound, count, time in rows.rows if bound is None and count
-        ]
-        time = self._sum.take(together, [""])[""].time / PICOSECONDS
+        now = {int(bound): int(count) for kind, bound, count, _ in rows.rows if kind == "bucket"}
+        sums = {kind: (int(count), int(time)) for kind, _, count, time in rows.rows if kind != "bucket"}
+        time = self._sum.take([Reading("", "", *sums.get("client", (0, 0)))])[""].time / PICOSECONDS
+        new: dict[int, int] = {}
         for bound, count in now.items():
             before = count if self._last is None else self._last.get(bound, 0)
             # Fewer than before: the table was truncated, and what is there came since.
-            new = count - before if count >= before else count
-            self._counts[bound] = self._counts.get(bound, 0) + new
+            new[bound] = count - before if count >= before else count
         self._last = now
+        self._senders.take_off(new, *sums.get("sender", (0, 0)))
+        for bound, count in new.items():
+            self._counts[bound] = self._counts.get(bound, 0) + count
         bounds = sorted(self._counts)
         below = dict(zip(bounds, accumulate(self._counts[bound] for bound in bounds), strict=True))
         count = sum(self._counts.values())
-        own = tuple(bound for bound in bounds if bound != _ENDLESS)
+        own = tuple(bound for bound in bounds if bound != ENDLESS)
         wanted = slow_threshold(context) * PICOSECONDS
         # The bound below ours: a little too much is counted, but nothing that is slow goes unseen.
         threshold = max((bound for bound in own if bound <= wanted), default=own[0])
@@ -61,6 +64,7 @@ class MySQLHistogram:
     def rebase(self) -> None:
         """Another server answers: the next reading is a baseline."""
         self._sum.rebase()
+        self._senders.rebase()
         self._last = None
 
 
