@@ -269,8 +269,66 @@ def test_mariadb_estimates_slow_statements_until_its_own_threshold_allows_to_cou
             assert found(THRESHOLD, source="status") == 0.5
             server.execute("FLUSH STATUS")
             assert watch.look("mysql_statements")(SLOW, database="", source="status") - base == 1
+            for name, value, default in misleading(server):
+                server.execute(f"SET GLOBAL {name} = {value}")
+                assert sources(watch) == [("mysql_statements", "statements")], name
+                before = watch.look("mysql_statements")(SLOW, database=SCHEMA, source="statements")
+                scan(server)
+                server.execute("SELECT SLEEP(1.2)", SCHEMA)
+                found = watch.look("mysql_statements")(SLOW, database=SCHEMA, source="statements")
+                assert found - before == 1, name
+                server.execute(f"SET GLOBAL {name} = {default}")
         finally:
             server.execute("SET GLOBAL long_query_time = 10")
+            for name, _, default in misleading(server):
+                server.execute(f"SET GLOBAL {name} = {default}")
+
+
+def misleading(server: DatabaseServer) -> list[tuple[str, str, str]]:
+    """Settings with which Slow_queries is another count than that of slow statements, and their defaults."""
+    found = [("log_queries_not_using_indexes", "ON", "OFF"), ("min_examined_row_limit", "1000", "0")]
+    return found + [("log_slow_disabled_statements", "'sp,call'", "'sp'")] * (server.flavor == "mariadb")
+
+
+def scan(server: DatabaseServer) -> None:
+    """Run fast statements that use no index."""
+    with server.connect() as connection, connection.cursor() as cursor:
+        for _ in range(20):
+            cursor.execute("SELECT COUNT(*) FROM mysql.help_topic WHERE description LIKE '%nowhere%'")
+
+
+def slow_queries(server: DatabaseServer) -> int:
+    return int(server.execute("SHOW GLOBAL STATUS LIKE 'Slow_queries'")[0][1])
+
+
+def test_a_server_that_counts_by_more_than_time_is_told_how_to_count(fresh_server: Fresh, server: DatabaseServer):
+    server = fresh_server(server.name, {"performance_schema": "OFF", "long_query_time": "1"})
+    server.execute("CREATE PROCEDURE mysql.slowly() DO SLEEP(1.2)")
+    hidden = {"min_examined_row_limit": "SELECT SLEEP(1.2)", "log_slow_disabled_statements": "CALL mysql.slowly()"}
+    with watching(server) as watch:
+        assert sources(watch) == [("mysql_slow_statements_status", "status")]
+        for name, value, _ in misleading(server):
+            server.execute(f"SET GLOBAL {name} = {value}")
+            before = slow_queries(server)
+            if name in hidden:
+                server.execute(hidden[name])
+                assert slow_queries(server) == before, f"{name} hides no slow statements"
+            else:
+                scan(server)
+                assert slow_queries(server) >= before + 20, f"{name} adds no fast statements"
+            told = watch.snapshot("mysql_slow_statements_status")
+            assert told.reason is Reason.MISSING_EXTENSION
+            assert told.fix is not None
+            assert f"SET GLOBAL {name} = " in told.fix
+        told = watch.snapshot("mysql_slow_statements_status")
+        assert told.fix is not None
+        for statement in told.fix.partition("; or ")[0].split(";"):
+            server.execute(statement)
+        base = watch.look("mysql_slow_statements_status")(SLOW, database="", source="status")
+        scan(server)
+        server.execute("SELECT SLEEP(1.2)")
+        server.execute("CALL mysql.slowly()")
+        assert watch.look("mysql_slow_statements_status")(SLOW, database="", source="status") - base == 2
 
 
 def test_without_performance_schema_the_status_counters_serve(fresh_server: Fresh, server: DatabaseServer):

@@ -9,15 +9,19 @@ from exporter.subjects.statements.measures import SLOW, THRESHOLD, TOTALS
 from exporter.subjects.statements.mysql import Questions, SlowQueries
 
 # With performance_schema the collectors mysql_statements and mysql_statement_histogram have more.
-_LIMIT = "SELECT 'LONG_QUERY_TIME', @@GLOBAL.long_query_time"
+_SETTINGS = " ".join(
+    f"UNION ALL SELECT '{name}', @@GLOBAL.{name}"
+    for name in ("long_query_time", "log_queries_not_using_indexes", "min_examined_row_limit")
+)
+_CALLS = "UNION ALL SELECT 'calls_unlogged', FIND_IN_SET('call', @@GLOBAL.log_slow_disabled_statements) > 0"
 
 
-def _queries(name: str, more: str = "") -> tuple[Query, ...]:
+def _queries(name: str, more: str = "", mariadb_more: str = "") -> tuple[Query, ...]:
     # MySQL keeps this table even where performance_schema is off; MariaDB has none there.
-    sql = f"SELECT VARIABLE_NAME, VARIABLE_VALUE FROM {{}}.global_status WHERE VARIABLE_NAME = '{name}'{more}"
+    sql = f"SELECT VARIABLE_NAME, VARIABLE_VALUE FROM {{}}.global_status WHERE VARIABLE_NAME = '{name}' {more}"
     return (
         Query(mysql(8), sql.format("performance_schema"), pivot=True),
-        Query(mariadb(10, 6), sql.format("information_schema"), pivot=True),
+        Query(mariadb(10, 6), f"{sql.format('information_schema')} {mariadb_more}", pivot=True),
     )
 
 
@@ -38,7 +42,7 @@ slow = Collector(
     engine="mysql",
     when=(mysql(8) | mariadb(10, 6)) & ~ON,
     every=15,
-    queries=_queries("Slow_queries", f" UNION ALL {_LIMIT}"),
+    queries=_queries("Slow_queries", _SETTINGS, _CALLS),
     blocks=(SLOW, THRESHOLD),
     state=SlowQueries,
 )

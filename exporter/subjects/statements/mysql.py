@@ -22,7 +22,8 @@ class Digests:
     Takes the columns kind, database, digest, calls, time and longest (picoseconds), where kind is
     `schema` for a schema that exists, without numbers;
     `digest` for digests, one by one or in sum (longest NULL); digest is NULL for what found no room in the table;
-    `status`, where slow statements are to be counted too: calls is Slow_queries, time is long_query_time.
+    `status`, where slow statements are to be counted too: calls is Slow_queries, time is long_query_time, or NULL where
+    the server counts by other things than time alone.
     Gives DIGEST_COLUMNS: a row for each schema, one for the server.
     """
 
@@ -35,7 +36,7 @@ class Digests:
         threshold = slow_threshold(context)
         status = next((row for row in rows.rows if row[0] == "status"), None)
         # The server's own count is exact, where it counts from our threshold on or below.
-        by_status = status is not None and int(status[4]) <= threshold * PICOSECONDS
+        by_status = status is not None and status[4] is not None and int(status[4]) <= threshold * PICOSECONDS
         estimate = status is not None and not by_status
         schemas = [_name(row[1]) for row in rows.rows if row[0] == "schema"]
         totals = self._totals.take(_digests(rows, threshold * PICOSECONDS if estimate else None), schemas)
@@ -80,7 +81,8 @@ class Questions:
 
 
 class SlowQueries:
-    """Accumulates the status counter Slow_queries, given in the columns slow_queries and long_query_time (s).
+    """Accumulates the status counter Slow_queries, given in a column of that name beside the settings that rule it:
+    long_query_time (s), log_queries_not_using_indexes, min_examined_row_limit, and calls_unlogged (MariaDB).
 
     Gives one row of COLUMNS.
     """
@@ -92,23 +94,44 @@ class SlowQueries:
         """Take a reading in.
 
         Raises:
-            Failure: The server counts from a higher threshold than ours.
+            Failure: The server counts from a higher threshold than ours, or by other things than time.
         """
         reading = rows.dicts()[0]
         total = self._total.take([Reading("", "", int(reading["slow_queries"]), 0)])[""]
         used, threshold = float(reading["long_query_time"]), slow_threshold(context)
-        if used > threshold:
+        wrong = list(_wrong(reading, threshold))
+        if wrong:
             raise Failure(
                 Reason.MISSING_EXTENSION,
-                f"the server counts statements as slow from {used:g} s on, which is more than our {threshold:g} s",
-                fix=f"SET GLOBAL long_query_time = {threshold:g}; or performance_schema=ON in the configuration and a "
-                "restart of the server",
+                f"the server {'; it '.join(what for what, _ in wrong)}",
+                fix="; ".join(f"SET GLOBAL {fix}" for _, fix in wrong)
+                + "; or performance_schema=ON in the configuration and a restart of the server",
             )
         return Rows(COLUMNS, [(None, None, None, total.calls, "status", used, None)])
 
     def rebase(self) -> None:
         """Another server answers."""
         self._total.rebase()
+
+
+def _wrong(reading: dict[str, Any], threshold: float) -> Iterator[tuple[str, str]]:
+    """What makes Slow_queries another count than that of slow statements, and the setting that mends it.
+
+    Measured on MySQL 9.7 and MariaDB 10.11 and 11.8. Neither the switch of the slow log, nor log_slow_filter,
+    log_slow_rate_limit or log_slow_admin_statements changes the counter.
+    """
+    used = float(reading["long_query_time"])
+    if used > threshold:
+        yield (
+            f"counts statements as slow from {used:g} s on, which is more than our {threshold:g} s",
+            f"long_query_time = {threshold:g}",
+        )
+    if int(reading["log_queries_not_using_indexes"]):
+        yield "counts fast statements without an index as slow", "log_queries_not_using_indexes = OFF"
+    if int(reading["min_examined_row_limit"]):
+        yield "leaves slow statements out that read few rows", "min_examined_row_limit = 0"
+    if int(reading.get("calls_unlogged") or 0):
+        yield "leaves slow calls of procedures out", "log_slow_disabled_statements = 'sp'"
 
 
 def _digests(rows: Rows, slow_at: float | None) -> Iterator[Reading]:
