@@ -12,7 +12,7 @@ def recordings(settings: Settings) -> list[Recording]:
     """Shares between 0 and 1 of the connections that may be opened.
 
     The server's share is of max less reserved, since the reserved slots are closed to applications: they are turned
-    away while max itself is not reached.
+    away while max itself is not reached, and their share is 1 exactly then.
     """
     return [
         Recording(

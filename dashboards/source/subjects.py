@@ -20,8 +20,8 @@ def connections() -> list[Placed]:
     return [
         series(
             "Connections in use",
-            "Share of the connections that applications may have: the limit less the slots reserved for "
-            "administrators. At 100 % new connections are refused.",
+            "Share of the connections that applications may have: the limit less the slots that are kept for "
+            "administrators or taken by replicas and the exporter. At 100 % new connections are refused.",
             "percentunit",
             Query(
                 f"sum without (state) (db_connections{{{SELECTED}}})\n  / on ({SERVER}) group_left ()\n"

@@ -200,6 +200,32 @@ def test_refused_connections(server: DatabaseServer, watch: Watch) -> None:
         assert full["login"] == before["login"] + 2
 
 
+def test_a_full_server_is_full(server: DatabaseServer, replica: DatabaseServer, watch: Watch) -> None:
+    """Whom it refuses finds all slots taken that are not reserved: replicas and the exporter hold those."""
+    replica.wait_until_caught_up()
+    crowd = server.account(name="crowd", limit=100)
+    most = int(server.execute("SELECT @@GLOBAL.max_connections")[0][0])
+    held: list[Any] = []
+    try:
+        server.execute("SET GLOBAL max_connections = 11")
+        with pytest.raises(pymysql.OperationalError, match="1040"):
+            held.extend(server.connect(user=crowd.user, password=crowd.password) for _ in range(20))
+        found, limit = watch.run("mysql_activity"), watch.run("mysql_variables").one("db_connections_max")
+        # The administrator's connection comes on top.
+        processes = server.execute("SELECT USER, COMMAND FROM information_schema.PROCESSLIST")
+    finally:
+        for each in held:
+            each.close()
+        assert wait_for(lambda: _raised(server, most), 10)
+    senders = sum(command.startswith("Binlog Dump") for _, command in processes)
+    own = sum(user == watch.config.user for user, _ in processes)
+    assert senders >= 1
+    assert own >= 1
+    assert limit == 11
+    assert found.one("db_connections_reserved") == senders + own
+    assert sum(found.by("db_connections", "state").values()) == limit - found.one("db_connections_reserved")
+
+
 def _raised(server: DatabaseServer, most: int) -> bool:
     try:
         server.execute(f"SET GLOBAL max_connections = {most}")
@@ -211,8 +237,6 @@ def _raised(server: DatabaseServer, most: int) -> bool:
 def test_limits(server: DatabaseServer, watch: Watch) -> None:
     found = watch.run("mysql_variables")
     assert found.one("db_connections_max") == int(server.execute("SELECT @@max_connections")[0][0])
-    # The slot of an administrator comes on top, so ordinary users may have them all.
-    assert found.one("db_connections_reserved") == 0
     shown = dict(server.execute("SHOW GLOBAL VARIABLES"))
     switches = {"ON": 1.0, "OFF": 0.0}
     for name, _, value in found.all:

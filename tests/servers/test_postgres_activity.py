@@ -166,14 +166,28 @@ def test_server_limits(server: DatabaseServer, watch: Watch) -> None:
     show = {name: int(ask(server, f"SHOW {name}")) for name in ("max_connections", "superuser_reserved_connections")}
     reserved = int(ask(server, "SHOW reserved_connections")) if server.version[0] >= 16 else 0
     assert got.one("db_connections_max") == show["max_connections"]
-    assert got.one("db_connections_reserved") == show["superuser_reserved_connections"] + reserved
+    ours = ask(server, "SELECT count(*) FROM pg_stat_activity WHERE usename = %s", watch.config.user)
+    assert ours >= 1
+    assert got.one("db_connections_reserved") == show["superuser_reserved_connections"] + reserved + ours
 
 
-def test_reserved_connections_count(fresh_server: Any, server: DatabaseServer) -> None:
+def test_a_full_server_is_full(fresh_server: Any, server: DatabaseServer) -> None:
+    """Whom it refuses finds all slots taken that are not reserved: for administrators, or by the exporter."""
     more = {"reserved_connections": "2"} if server.version[0] >= 16 else {}
-    own = fresh_server(server.name, {"superuser_reserved_connections": "4", **more})
+    own = fresh_server(server.name, {"max_connections": "12", "superuser_reserved_connections": "4", **more})
+    crowd = limited(own, "crowd", "")
+    held: list[Any] = []
     with watching(own) as watch:
-        assert watch.run("pg_connection_limits").one("db_connections_reserved") == (6 if more else 4)
+        try:
+            with pytest.raises(psycopg.OperationalError, match=r"reserved|too many clients"):
+                held.extend(own.connect("postgres", crowd.user, crowd.password) for _ in range(20))
+            found, limits = watch.run("pg_activity"), watch.run("pg_connection_limits")
+        finally:
+            for each in held:
+                each.close()
+    assert limits.one("db_connections_reserved") == (7 if more else 5)
+    assert len(held) == 12 - limits.one("db_connections_reserved")
+    assert sum(found.by("db_connections", "state").values()) == len(held)
 
 
 def limited(server: DatabaseServer, name: str, sql: str) -> Account:

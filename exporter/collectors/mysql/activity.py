@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS
+from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS, CONNECTED_PROCESSES, CONNECTED_THREADS
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Context, Query, Rows, block
@@ -16,13 +16,15 @@ _STATES = ("active", "idle", "idle_in_transaction", "other")
 # other locks than those on rows are seen in a session's state; they are not older than its statement.
 _SQL = """
     SELECT 'session' AS part,
-           CASE t.{command} WHEN 'Sleep' THEN 'idle' WHEN 'Connect' THEN 'other' ELSE 'active' END AS kind,
+           CASE WHEN {clients}
+                THEN CASE t.{command} WHEN 'Sleep' THEN 'idle' WHEN 'Connect' THEN 'other' ELSE 'active' END
+                ELSE 'reserved' END AS kind,
            COUNT(*) AS sessions,
            MAX({statement_age}) AS age,
            SUM(t.{state} LIKE 'Waiting for %lock') AS waiting,
            MAX(CASE WHEN t.{state} LIKE 'Waiting for %lock' THEN {statement_age} END) AS wait_age
     FROM {sessions}
-    WHERE {clients}
+    WHERE {connected}
     GROUP BY kind
     UNION ALL
     SELECT 'transaction', IF(t.{command} = 'Sleep', 'idle', 'active'), COUNT(*),
@@ -44,24 +46,29 @@ _THREADS = _SQL.format(
             ON s.THREAD_ID = t.THREAD_ID AND s.END_EVENT_ID IS NULL AND s.NESTING_EVENT_LEVEL = 0""",
     table="performance_schema.threads",
     clients=CLIENT_THREADS,
+    connected=CONNECTED_THREADS,
 )
-_PROCESSES = _SQL.replace("{clients}", CLIENT_PROCESSES.replace("{", "{{").replace("}", "}}"))
 
 
 def _processes(age: str) -> str:
-    return _PROCESSES.format(
+    return _SQL.format(
         command="COMMAND",
         state="STATE",
         id="ID",
         statement_age=age,
         sessions="information_schema.PROCESSLIST t",
         table="information_schema.PROCESSLIST",
+        clients=CLIENT_PROCESSES,
+        connected=CONNECTED_PROCESSES,
     )
 
 
 def summed(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
     """One row for each state, those without sessions too; the figures of the whole server stand in the first."""
-    found = rows.dicts()
+    # An administrator's connection comes on top of max_connections, so the slots that are closed to applications are
+    # those that replicas and we hold: the server is full without them.
+    reserved = sum(row["sessions"] for row in rows.dicts() if row["kind"] == "reserved")
+    found = [row for row in rows.dicts() if row["kind"] != "reserved"]
     sessions = [row for row in found if row["part"] == "session"]
     transactions = [row for row in found if row["part"] == "transaction"]
     count = dict.fromkeys(_STATES, 0) | {row["kind"]: row["sessions"] for row in sessions}
@@ -70,6 +77,7 @@ def summed(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
     count["idle_in_transaction"] = min(asleep, count["idle"])
     count["idle"] -= count["idle_in_transaction"]
     whole = {
+        "reserved": reserved,
         "transaction_age": _oldest(transactions, "age"),
         "statement_age": _oldest([row for row in sessions if row["kind"] == "active"], "age"),
         "waiting": sum(row["waiting"] or 0 for row in found),
@@ -101,6 +109,7 @@ activity = Collector(
             labels=("state",),
         ),
         block(
+            shared("db_connections_reserved", "reserved"),
             shared("db_transaction_longest_seconds", "transaction_age"),
             shared("db_statement_longest_seconds", "statement_age"),
             shared("db_lock_waiting_sessions", "waiting"),

@@ -1,10 +1,16 @@
 """SQL that tells the sessions of clients from the server's own threads and from the exporter's sessions."""
 
+# What takes one of max_connections: clients, replicas that are sent the binary log, and we.
+CONNECTED_THREADS = "(t.NAME LIKE '%one\\_connection' OR t.NAME LIKE 'thread/mysqlx/%')"
+CONNECTED_PROCESSES = """
+    t.USER NOT IN ('system user', 'event_scheduler')
+    AND t.COMMAND NOT IN ('Daemon', 'Slave_IO', 'Slave_SQL', 'Slave_worker')"""
+
 # performance_schema takes no lock for this. Replication, events and group replication have threads of other names;
 # who sends the binary log to a replica is a connection, told by its command. Ours are those of our account that call
 # themselves what this session calls itself.
-CLIENT_THREADS = """
-    (t.NAME LIKE '%one\\_connection' OR t.NAME LIKE 'thread/mysqlx/%')
+CLIENT_THREADS = f"""
+    {CONNECTED_THREADS}
     AND t.PROCESSLIST_COMMAND NOT IN ('Binlog Dump', 'Binlog Dump GTID', 'Daemon')
     AND t.PROCESSLIST_ID <> CONNECTION_ID()
     AND NOT (
@@ -19,9 +25,9 @@ CLIENT_THREADS = """
 
 # Without performance_schema nobody knows programs, so ours are those of our account from our host. HOST ends with a
 # port, and may be an IPv6 address.
-CLIENT_PROCESSES = """
-    t.USER NOT IN ('system user', 'event_scheduler')
-    AND t.COMMAND NOT IN ('Binlog Dump', 'Binlog Dump GTID', 'Daemon', 'Slave_IO', 'Slave_SQL', 'Slave_worker')
+CLIENT_PROCESSES = f"""
+    {CONNECTED_PROCESSES}
+    AND t.COMMAND NOT IN ('Binlog Dump', 'Binlog Dump GTID')
     AND t.ID <> CONNECTION_ID()
     AND NOT (
         t.USER = SUBSTRING_INDEX(USER(), '@', 1)

@@ -55,8 +55,6 @@ variables = Collector(
         block(
             *(_native(*entry) for entry in _VARIABLES),
             shared("db_connections_max", "max_connections", sql="@@GLOBAL.max_connections"),
-            # The administrator's connection comes on top.
-            shared("db_connections_reserved", "reserved", sql="0"),
         ),
         block(
             gauge("mysql_version_info", "known", help="1; the version of the server.", sql="1", drop_in=True),
