@@ -13,7 +13,8 @@ HELP = {
     # Connections
     "db_connections": "Client connections, without the exporter's own, by state.",
     "db_connections_max": "Connections that the server takes.",
-    "db_connections_reserved": "Connections among them that ordinary users cannot take.",
+    "db_connections_reserved": "Connections among them that ordinary users cannot take: on PostgreSQL those kept for "
+    "administrators, on MySQL and MariaDB those that replicas have taken, and everywhere the exporter's own.",
     "db_role_connections": "Client connections of a role or user that has a limit.",
     "db_role_connections_max": "Connections that the role or user may have.",
     "db_database_connections": "Client connections to a database that has a limit.",
@@ -48,9 +49,12 @@ HELP = {
     "db_replication_lag_seconds": "How far the replica is behind its source, 0 if it has applied all that the source "
     "is known to have; a configured delay is part of it.",
     "db_replication_lag_bytes": "Bytes that the source is known to have and the replica has not applied, on MySQL and "
-    "MariaDB of what was received; absent while nothing is received.",
-    "db_replication_running": "1 only if the replica both receives from its source and applies; on PostgreSQL a source "
-    "that gives no sign of life is not received from, and with wal_receiver_timeout = 0 nobody can tell: then absent.",
+    "MariaDB of what was received, and over the end of a binary log some hundred too many for each file; absent while "
+    "nothing is received, and over that end where relay_log_purge is off.",
+    "db_replication_running": "1 only if the replica both receives from its source and applies. A source that gives no "
+    "sign of life is not received from: on PostgreSQL after 3/4 of wal_receiver_timeout, on MySQL and MariaDB after "
+    "1.5 times the heartbeat period, by default half of replica_net_timeout; where that is 0 nobody can tell: then "
+    "absent.",
     "db_replication_delay_seconds": "Delay that the replica is told to keep.",
     "db_standby_lag_seconds": "Seconds until recent WAL was known to be written, flushed or replayed on the standby.",
     "db_standby_lag_bytes": "Bytes of WAL not yet written, flushed or replayed on the standby.",

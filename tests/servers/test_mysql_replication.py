@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import pymysql
 import pytest
 
 from exporter.facts import Role
@@ -96,6 +97,44 @@ def test_an_applier_that_is_held_up(standby: DatabaseServer, watch: Watch) -> No
     assert wait_for(lambda: level(watch), 10)
 
 
+def test_an_applier_that_is_several_files_behind(standby: DatabaseServer, watch: Watch) -> None:
+    """Against the files of the source, from where the applier is to their end."""
+    primary = standby.primary
+    assert primary is not None
+    files, each = 4, 300_000
+    primary.execute("CREATE TABLE IF NOT EXISTS replicated.wide (a longtext)")
+    standby.wait_until_caught_up()
+    with standby.connect() as holder, holder.cursor() as cursor:
+        cursor.execute("LOCK TABLES replicated.wide READ")
+        for number in range(files):
+            primary.execute(f"INSERT INTO replicated.wide VALUES ('{number}{'x' * each}')")
+            primary.execute("FLUSH BINARY LOGS")
+        assert wait_for(lambda: positions(standby)[0] == primary.execute("SHOW BINARY LOGS")[-1][0], 20)
+        time.sleep(1)
+        (_, applied, position), sizes = positions(standby), primary.execute("SHOW BINARY LOGS")
+        found = watch.run("mysql_replica_status").one(BYTES, channel="")
+        standby.execute("SET GLOBAL relay_log_purge = OFF")
+        kept = watch.run("mysql_replica_status").values(BYTES)
+        standby.execute("SET GLOBAL relay_log_purge = ON")
+        cursor.execute("UNLOCK TABLES")
+    unapplied = sum(size - position * (name == applied) for name, size, *_ in sizes if name >= applied)
+    assert unapplied > files * each * 0.9
+    assert unapplied <= found <= unapplied + 1000 * (files + 1)
+    assert kept == [], "where applied files are kept their bytes are no lag"
+    standby.wait_until_caught_up()
+    assert wait_for(lambda: watch.run("mysql_replica_status").one(BYTES, channel="") == 0, 10)
+
+
+def positions(replica: DatabaseServer) -> tuple[str, str, int]:
+    """The source's file that is received, the one that is applied, and the position in it."""
+    with replica.connect() as connection, connection.cursor(pymysql.cursors.DictCursor) as cursor:
+        cursor.execute(say(replica, "SHOW REPLICA STATUS"))
+        row = cursor.fetchone()
+    old, new = ("Master", "Source")
+    word = new if f"{new}_Log_File" in row else old
+    return row[f"{word}_Log_File"], row[f"Relay_{word}_Log_File"], int(row[f"Exec_{word}_Log_Pos"])
+
+
 def test_a_stopped_applier_is_not_without_lag(standby: DatabaseServer, watch: Watch) -> None:
     standby.execute(say(standby, "STOP REPLICA SQL_THREAD"))
     write(standby)
@@ -141,6 +180,45 @@ def test_a_source_that_is_gone(standby: DatabaseServer, watch: Watch) -> None:
         assert found.values(LAG) == []
     finally:
         standby.primary.start()
+
+
+def test_a_source_that_hangs(standby: DatabaseServer, watch: Watch) -> None:
+    """It keeps its connection, and the replica takes its silence for nothing to do until replica_net_timeout."""
+    assert standby.primary is not None
+    heartbeat(standby, 2)
+    try:
+        # An idle one is silent too, but for its heartbeats.
+        assert wait_for(lambda: replication(watch).one(RUNNING, channel="") == 1, 10)
+        idle = time.monotonic()
+        while time.monotonic() < idle + 7:
+            found = replication(watch)
+            assert found.one(RUNNING, channel="") == 1
+            assert found.one(LAG, channel="") == 0
+            time.sleep(0.5)
+        standby.primary.pause()
+        try:
+            assert wait_for(lambda: replication(watch).one(RUNNING, channel="") == 0, 20)
+            found = replication(watch)
+            assert found.values(LAG) == [], "nobody knows what the source has"
+            assert found.values("mysql_slave_status_slave_io_running") == [1], "the receiver believes in its connection"
+        finally:
+            standby.primary.resume()
+        assert wait_for(lambda: replication(watch).one(RUNNING, channel="") == 1, 20)
+        assert wait_for(lambda: replication(watch).values(LAG) == [0], 20)
+        heartbeat(standby, 0)
+        found = replication(watch)
+        assert found.one(RUNNING, channel="") == 1, "whether it is silent is not known so soon"
+    finally:
+        heartbeat(standby, 30)
+
+
+def heartbeat(replica: DatabaseServer, seconds: int) -> None:
+    replica.execute(say(replica, "STOP REPLICA"))
+    if replica.flavor == "mysql":
+        replica.execute(f"CHANGE REPLICATION SOURCE TO SOURCE_HEARTBEAT_PERIOD = {seconds}")
+    else:
+        replica.execute(f"CHANGE MASTER TO MASTER_HEARTBEAT_PERIOD = {seconds}")
+    replica.execute(say(replica, "START REPLICA"))
 
 
 def test_a_primary_has_no_lag(standby: DatabaseServer) -> None:

@@ -10,10 +10,25 @@ from exporter.gates import REPLICA, mysql
 # that nobody has touched yet. None of these: the replica is level. All times are of this server's session, so no time
 # zone matters; a zero date is NULL, and then the age is not known. Both delays are unsigned, and what remains may be
 # more than what is desired by a second.
+#
+# A source that has nothing to send sends a heartbeat every HEARTBEAT_INTERVAL seconds. One that hangs, or whose network
+# does, looks like it until replica_net_timeout, which may be an hour; so after one and a half of that interval without
+# a sign of life nothing is received. With an interval of 0 there are no heartbeats, and after a minute nobody can tell.
+# The receiver's own age is the silence before the first sign. What is being received is one, and a group has others.
 _SQL = """
-    SELECT channel, CASE WHEN applier = 'ON' AND (receiver = 'ON' OR age > 0) THEN age END AS behind
+    SELECT channel, CASE WHEN applier = 'ON' AND (receives = 1 OR age > 0) THEN age END AS behind,
+           CASE WHEN channel NOT LIKE 'group\\_replication\\_%' THEN applier = 'ON' AND receives END AS running
     FROM (
-        SELECT c.CHANNEL_NAME AS channel, c.SERVICE_STATE AS receiver, a.SERVICE_STATE AS applier,
+        SELECT c.CHANNEL_NAME AS channel, a.SERVICE_STATE AS applier,
+               CASE WHEN c.SERVICE_STATE <> 'ON' THEN 0
+                    WHEN c.CHANNEL_NAME LIKE 'group\\_replication\\_%' THEN 1
+                    WHEN c.QUEUEING_TRANSACTION <> '' THEN 1
+                    WHEN LEAST(
+                        COALESCE(t.PROCESSLIST_TIME, 0),
+                        COALESCE(TIMESTAMPDIFF(SECOND, c.LAST_HEARTBEAT_TIMESTAMP, NOW(6)), 1e9),
+                        COALESCE(TIMESTAMPDIFF(SECOND, c.LAST_QUEUED_TRANSACTION_END_QUEUE_TIMESTAMP, NOW(6)), 1e9)
+                    ) <= 1.5 * COALESCE(NULLIF(n.HEARTBEAT_INTERVAL, 0), 40) THEN 1
+                    WHEN n.HEARTBEAT_INTERVAL > 0 THEN 0 END AS receives,
                CASE WHEN w.age IS NULL AND w.busy > 0 THEN NULL
                     ELSE GREATEST(
                         COALESCE(w.age, 0),
@@ -29,6 +44,8 @@ _SQL = """
         FROM performance_schema.replication_connection_status c
         JOIN performance_schema.replication_applier_status a ON a.CHANNEL_NAME = c.CHANNEL_NAME
         JOIN performance_schema.replication_applier_configuration g ON g.CHANNEL_NAME = c.CHANNEL_NAME
+        JOIN performance_schema.replication_connection_configuration n ON n.CHANNEL_NAME = c.CHANNEL_NAME
+        LEFT JOIN performance_schema.threads t ON t.THREAD_ID = c.THREAD_ID
         LEFT JOIN (
             SELECT CHANNEL_NAME, COUNT(*) AS busy, MAX(TIMESTAMPDIFF(
                        MICROSECOND, APPLYING_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP, NOW(6))) / 1e6 AS age
@@ -46,13 +63,14 @@ _SQL = """
 
 replica_lag = Collector(
     name="mysql_replica_lag",
-    about="How far a replica is behind, from what its threads are working on, for every channel.",
+    about="How far a replica is behind, from what its threads are working on, and whether they are, for every channel.",
     engine="mysql",
     when=mysql(8) & REPLICA & GRANTED,
     queries=(Query(mysql(8), _SQL),),
     blocks=(
         block(
             shared("db_replication_lag_seconds", "behind"),
+            shared("db_replication_running", "running"),
             labels=("channel",),
         ),
     ),

@@ -35,6 +35,8 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("auto_position", "auto_position", "1 if the source is followed by GTID."),
 )
 _NEW: Gate = mysql(8, 4)
+# Elsewhere mysql_replica_lag knows more: the age of transactions, and when the source was last heard of.
+_KNOWN_HERE: Gate = mariadb(10, 6) | (mysql(8) & ~GRANTED)
 
 
 def _natives() -> list[Measure]:
@@ -50,22 +52,22 @@ _ADDED = (
     *("source_name", "source_id", "channel_name", "connection_name", "channel", "kind"),
     *("running", "delay", "behind", "unapplied", "relay_bytes"),
 )
+# What changes on MariaDB whenever the source is heard of.
+_SIGNS = ("slave_io_running", "slave_received_heartbeats", "master_log_file", "read_master_log_pos")
 
 
-def understood(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
+def understood(rows: Rows, context: Context) -> Rows:
     """Add to each channel what the db_* names say of it."""
-    return Rows.of(tuple(dict.fromkeys((*rows.columns, *_ADDED))), [row | _of(row) for row in rows.dicts()])
+    return Rows.of(tuple(dict.fromkeys((*rows.columns, *_ADDED))), [row | _of(row, context) for row in rows.dicts()])
 
 
-def _of(row: dict[str, Any]) -> dict[str, Any]:
+def _of(row: dict[str, Any], context: Context) -> dict[str, Any]:
     def get(new: str, old: str) -> Any:
         return row.get(new, row.get(old))
 
     receiver = get("replica_io_running", "slave_io_running") == "Yes"
     applier = get("replica_sql_running", "slave_sql_running") == "Yes"
     channel = row.get("channel_name") or row.get("connection_name") or ""
-    same_file = get("source_log_file", "master_log_file") == get("relay_source_log_file", "relay_master_log_file")
-    read, done = get("read_source_log_pos", "read_master_log_pos"), get("exec_source_log_pos", "exec_master_log_pos")
     found: dict[str, Any] = {
         "source_name": get("source_host", "master_host"),
         "source_id": get("source_uuid", "master_uuid"),
@@ -82,8 +84,61 @@ def _of(row: dict[str, Any]) -> dict[str, Any]:
         # NULL where a thread stands still: a stopped applier must not look like no lag.
         "behind": get("seconds_behind_source", "seconds_behind_master"),
         # Without the receiver nobody knows how far the source is.
-        "unapplied": max(read - done, 0) if receiver and same_file and read is not None and done is not None else None,
+        "unapplied": _unapplied(row, context) if receiver else None,
     }
+
+
+def _unapplied(row: dict[str, Any], context: Context) -> int | None:
+    """Bytes that were received and are not applied.
+
+    Of one file of the source they are the distance of two positions. Over the end of a file only the replica's own
+    files are known: those that were applied are deleted, so what is left is all of them less what was applied of the
+    first, which is more than the source has by the head of each file, some hundred bytes. Where they are kept nobody
+    knows.
+    """
+
+    def get(new: str, old: str) -> Any:
+        return row.get(new, row.get(old))
+
+    read, done = get("read_source_log_pos", "read_master_log_pos"), get("exec_source_log_pos", "exec_master_log_pos")
+    if get("source_log_file", "master_log_file") != get("relay_source_log_file", "relay_master_log_file"):
+        read, done = row.get("relay_log_space"), row.get("relay_log_pos")
+        if context.facts.settings.get("relay_log_purge") == "OFF":
+            return None
+    return max(read - done, 0) if read is not None and done is not None else None
+
+
+class SignsOfLife:
+    """Remembers when each channel of MariaDB was last heard of, and takes back what is not known in a silence.
+
+    A source that has nothing to send sends a heartbeat every Slave_heartbeat_period seconds. One that hangs, or whose
+    network does, looks like it until slave_net_timeout, which may be an hour; so after one and a half of that period
+    nothing is received. With a period of 0 there are no heartbeats, and after a minute nobody can tell.
+    """
+
+    def __init__(self) -> None:
+        self._heard: dict[str, tuple[tuple[Any, ...], float]] = {}
+
+    def feed(self, rows: Rows, context: Context) -> Rows:
+        """Correct the rows of `understood`."""
+        found = rows.dicts()
+        heard = {}
+        for row in found:
+            if row.get("slave_heartbeat_period") is None:
+                continue
+            period = float(row["slave_heartbeat_period"])
+            signs = tuple(row.get(column) for column in _SIGNS)
+            before = self._heard.get(row["channel"])
+            since = before[1] if before and before[0] == signs else context.now
+            heard[row["channel"]] = (signs, since)
+            if row["running"] and context.now - since > (1.5 * period or 60):
+                row |= {"running": 0 if period else None, "behind": row["behind"] or None, "unapplied": None}
+        self._heard = heard
+        return Rows.of(rows.columns, found)
+
+    def rebase(self) -> None:
+        """Another server answers."""
+        self._heard = {}
 
 
 replica_status = Collector(
@@ -98,6 +153,7 @@ replica_status = Collector(
         Query(mariadb(10, 6), "SHOW ALL SLAVES STATUS"),
     ),
     rows=understood,
+    state=SignsOfLife,
     blocks=(
         block(
             *_natives(),
@@ -109,14 +165,10 @@ replica_status = Collector(
             },
         ),
         block(
-            shared("db_replication_running", "running"),
             shared("db_replication_lag_bytes", "unapplied"),
             shared("db_replication_delay_seconds", "delay"),
-            shared(
-                "db_replication_lag_seconds",
-                "behind",
-                when=mariadb(10, 6) | (mysql(8) & ~GRANTED),
-            ),
+            shared("db_replication_running", "running", when=_KNOWN_HERE),
+            shared("db_replication_lag_seconds", "behind", when=_KNOWN_HERE),
             labels=("channel",),
         ),
         block(shared("db_storage_bytes", "relay_bytes"), labels=("kind",), merge="sum"),

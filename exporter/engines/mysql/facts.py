@@ -21,6 +21,7 @@ SETTINGS = (
     "log_output",
     "log_bin",
     "read_only",
+    "relay_log_purge",
     "userstat",
     "max_connections",
     "max_user_connections",
