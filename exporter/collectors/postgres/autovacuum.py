@@ -18,7 +18,7 @@ autovacuum = Collector(
                    (query LIKE '%(to prevent wraparound)')::int AS urgent,
                    CASE WHEN query LIKE 'autovacuum:%' THEN extract(epoch FROM xact_start)::float8 END AS started,
                    current_setting('autovacuum_max_workers')::int AS most
-            FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'
+            FROM pg_stat_get_activity(NULL) WHERE backend_type = 'autovacuum worker'
             UNION ALL SELECT NULL, 0, 0, NULL, current_setting('autovacuum_max_workers')::int""",
         ),
     ),

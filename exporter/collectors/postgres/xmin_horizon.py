@@ -49,7 +49,7 @@ prepared_xacts = Collector(
             """
             SELECT datname, count(gid) AS waiting,
                    coalesce(greatest(extract(epoch FROM now() - min(prepared)), 0), 0)::float8 AS oldest
-            FROM pg_database LEFT JOIN pg_prepared_xacts ON database = datname
+            FROM pg_database LEFT JOIN pg_prepared_xact() ON dbid = oid
             WHERE datallowconn GROUP BY 1""",
         ),
     ),
