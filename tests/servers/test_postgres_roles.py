@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from exporter.facts import Role
 from exporter.failure import Failure
-from tests.postgres_sessions import ENGINE, Connect, config, deadline, sessions
+from tests.postgres_sessions import ENGINE, Connect, config, connecting, deadline  # noqa: F401 - a fixture among them
 from tests.providers.base import Account, DatabaseServer, wait_for
 
 pytestmark = pytest.mark.engine("postgres")
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    with sessions() as open_one:
-        yield open_one
 
 
 def role(connect: Connect, server: DatabaseServer, account: Account | None = None) -> Role:

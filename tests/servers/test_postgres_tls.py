@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from exporter.config.model import TLS
 from exporter.failure import Reason
-from tests.postgres_sessions import Connect, config, deadline, failing, sessions, value
+from tests.postgres_sessions import Connect, config, connecting, deadline, failing, value  # noqa: F401 - a fixture too
 from tests.providers.base import DatabaseServer
 from tests.providers.tls import Certificate, make_certificate
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    with sessions() as open_one:
-        yield open_one
 
 
 @pytest.fixture
