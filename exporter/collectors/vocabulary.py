@@ -50,7 +50,8 @@ HELP = {
     "is known to have; a configured delay is part of it.",
     "db_replication_lag_bytes": "Bytes that the source is known to have and the replica has not applied, on MySQL and "
     "MariaDB of what was received, and over the end of a binary log some hundred too many for each file; absent while "
-    "nothing is received, and over that end where relay_log_purge is off.",
+    "nothing is received, on MySQL while the receiver is not connected, and over that end where "
+    "relay_log_purge is off.",
     "db_replication_running": "1 only if the replica both receives from its source and applies. A source that gives no "
     "sign of life is not received from: on PostgreSQL after 3/4 of wal_receiver_timeout, on MySQL and MariaDB after "
     "1.5 times the heartbeat period, by default half of replica_net_timeout; where that is 0 nobody can tell: then "
