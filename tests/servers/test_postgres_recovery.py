@@ -97,6 +97,29 @@ def test_what_replay_reads_ahead(pair: tuple[DatabaseServer, DatabaseServer, Acc
         assert not here.run("pg_stat_recovery_prefetch").all
 
 
+def test_a_standby_that_commits_wait_for(pair: tuple[DatabaseServer, DatabaseServer, Account]) -> None:
+    primary, _, account = pair
+
+    def state() -> str:
+        return str(primary.execute("SELECT sync_state FROM pg_stat_replication")[0][0])
+
+    with watching(primary, account) as watch:
+
+        def shown() -> list[float]:
+            return watch.run("pg_stat_replication").values("pg_standby_synchronous")
+
+        assert (state(), shown()) == ("async", [0])
+        primary.execute("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'")
+        try:
+            primary.execute("SELECT pg_reload_conf()")
+            assert wait_for(lambda: state() == "quorum", 15)
+            assert shown() == [1]
+        finally:
+            primary.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            primary.execute("SELECT pg_reload_conf()")
+        assert wait_for(lambda: state() == "async", 15)
+
+
 def test_a_promotion_begins_another_timeline(pair: tuple[DatabaseServer, DatabaseServer, Account]) -> None:
     _, standby, account = pair
     standby.execute("SELECT pg_promote()")

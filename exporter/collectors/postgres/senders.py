@@ -8,13 +8,14 @@ from exporter.gates import pg
 
 # The server forgets its measured times (NULL) when a standby has caught up and nothing new is written: that is no lag.
 _SQL = f"""
-    SELECT application_name, client_addr, state, slot_name, pid, stage, latest, replay_behind, reply_time,
+    SELECT application_name, client_addr, state, slot_name, pid, stage, latest, replay_behind, reply_time, synchronous,
            CASE WHEN behind < 0 THEN 0 ELSE behind END AS behind,
            coalesce(lag, CASE WHEN behind <= 0 THEN 0 END) AS lag
     FROM (
         SELECT r.application_name, host(r.client_addr) AS client_addr, r.state, s.slot_name, r.pid, stage,
                (now.lsn - '0/0')::int8 AS latest, (now.lsn - r.replay_lsn)::int8 AS replay_behind,
                extract(epoch FROM r.reply_time)::float8 AS reply_time,
+               (r.sync_state IN ('sync', 'quorum'))::int AS synchronous,
                (now.lsn - stages.lsn)::int8 AS behind, extract(epoch FROM stages.lag)::float8 AS lag
         FROM (SELECT {LATEST} AS lsn) now
         CROSS JOIN pg_stat_replication r
@@ -56,6 +57,11 @@ senders = Collector(
             shared("db_standby_lag_seconds", "lag"),
             shared("db_standby_lag_bytes", "behind"),
             labels={"standby": "application_name", "stage": "stage"},
+            merge="max",
+        ),
+        block(
+            gauge("pg_standby_synchronous", "synchronous", help="1 if commits may have to wait for the standby."),
+            labels={"standby": "application_name"},
             merge="max",
         ),
     ),
