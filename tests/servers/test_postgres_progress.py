@@ -46,6 +46,10 @@ def tables(server: DatabaseServer) -> Iterator[None]:
                 "CREATE OR REPLACE FUNCTION slow(int) RETURNS int LANGUAGE plpgsql IMMUTABLE"
                 " AS 'BEGIN PERFORM pg_sleep(0.05); RETURN $1; END'"
             )
+    # What a standby still needs is not dead for vacuum; it says so every few seconds.
+    [(last,)] = server.execute("SELECT pg_current_xact_id()::xid::text")
+    held = f"SELECT count(*) FROM pg_stat_replication WHERE age(backend_xmin) > age('{last}'::xid)"
+    assert wait_for(lambda: server.execute(held)[0][0] == 0, 30)
     yield
     server.execute('DROP SCHEMA "My Shop" CASCADE; DROP TABLE worked; DROP FUNCTION slow')
     server.execute("DROP DATABASE elsewhere")
