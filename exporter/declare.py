@@ -28,12 +28,12 @@ _SCHEMA = re.compile(r"\{schema:([a-z0-9_-]+)\}")
 RESERVED_LABELS = frozenset({"server", "engine", "instance", "job", "le"})
 
 
-_RELATION = re.compile(r"(?:SELECT|WITH)\b", re.IGNORECASE)
+_SHOW = re.compile(r"SHOW\b", re.IGNORECASE)
 
 
 def _bounded(sql: str, limit: int | None) -> str:
     """The statement with one row more than the limit at most, which tells that there are more; SHOW stays as it is."""
-    if limit is None or not _RELATION.match(sql):
+    if limit is None or _SHOW.match(sql):
         return sql
     return f"SELECT * FROM (\n{sql}\n) AS result LIMIT {limit + 1}"
 

@@ -247,6 +247,33 @@ def test_it_runs_with_the_accounts_search_path_and_ours_do_not(server: DatabaseS
 
 
 @pytest.mark.engine("postgres")
+@pytest.mark.parametrize(
+    ("sql", "column"),
+    [
+        ("TABLE orders", "id"),
+        ("VALUES (1), (2), (3)", "column1"),
+        ("(SELECT id FROM orders)", "id"),
+        ("WITH o AS (SELECT id FROM orders) SELECT id FROM o ORDER BY id -- the first", "id"),
+    ],
+)
+def test_every_kind_of_statement_is_bounded(server: DatabaseServer, account: Account, sql: str, column: str) -> None:
+    measures = [{"name": "shop_number", "column": column, **HELP}]
+    many = {"sql": sql, "labels": {"key": column}, "measures": measures, "limit": 2}
+    with watched(server, account, {"many": many}, connect_to="shop") as watching:
+        outcome = run(watching)["many"]
+    assert "more than 2 rows" in outcome.message
+    assert samples(outcome).by("shop_number", "key") == {"1": 1, "2": 2}
+
+
+@pytest.mark.engine("postgres")
+def test_settings_can_be_shown(server: DatabaseServer, account: Account) -> None:
+    shown = {"sql": "SHOW max_connections", "measures": [{"name": "shop_number", "column": "max_connections", **HELP}]}
+    with watched(server, account, {"shown": shown}) as watching:
+        found = samples(run(watching)["shown"]).one("shop_number")
+    assert [(str(int(found)),)] == server.execute("SHOW max_connections")
+
+
+@pytest.mark.engine("postgres")
 def test_in_every_database(server: DatabaseServer, account: Account) -> None:
     everywhere = query(
         "SELECT count(*) AS shop_number, current_database() AS there FROM orders", labels=["database", "there"],
