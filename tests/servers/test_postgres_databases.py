@@ -28,11 +28,12 @@ def watch(server: DatabaseServer) -> Iterator[Watch]:
 
 
 @pytest.fixture
-def database(server: DatabaseServer) -> str:
+def database(server: DatabaseServer) -> Iterator[str]:
     """Give an empty database."""
-    server.execute("DROP DATABASE IF EXISTS shop")
+    server.execute("DROP DATABASE IF EXISTS shop WITH (FORCE)")
     server.execute("CREATE DATABASE shop")
-    return "shop"
+    yield "shop"
+    server.execute("DROP DATABASE IF EXISTS shop WITH (FORCE)")
 
 
 def statistics(server: DatabaseServer, database: str, column: str) -> Any:

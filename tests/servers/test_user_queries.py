@@ -32,6 +32,7 @@ def account(server: DatabaseServer) -> Iterator[Account]:
     made = server.account(limit=6)
     if server.engine == "postgres":
         for database in ("shop", "crm"):
+            server.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
             server.execute(f"CREATE DATABASE {database}")
             server.execute("CREATE SCHEMA app", database)
             server.execute(f"GRANT USAGE ON SCHEMA app TO {made.user}", database)

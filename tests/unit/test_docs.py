@@ -188,13 +188,12 @@ def test_every_decision_is_short_and_in_the_list() -> None:
         assert len(lines) <= 40
 
 
-def test_nothing_tells_of_the_machine_it_was_written_on() -> None:
+def test_no_registry_is_named() -> None:
     # Written so that this file does not hold what it looks for.
     words = (
-        ("/work", "/"), ("/tmp", "/brief"), ("pypi", ".org"), ("python", "hosted.org"), ("npmjs", ".org"),
+        ("pypi", ".org"), ("python", "hosted.org"), ("npmjs", ".org"),
         ("npmjs", ".com"), ("deb.debian", ".org"), ("snapshot.debian", ".org"), ("archive.ubuntu", ".com"),
-        ("proxy.golang", ".org"), ("registry-1.", "docker.io"), ("ghcr", ".io"), ("quay", ".io"), ("cla", "ude"),
-        ("anthro", "pic"),
+        ("proxy.golang", ".org"), ("registry-1.", "docker.io"), ("ghcr", ".io"), ("quay", ".io"),
     )  # fmt: skip
     forbidden = re.compile("|".join(re.escape("".join(parts)) for parts in words).encode(), re.IGNORECASE)
     found = {f"{_name(path)}: {match[0].decode()}" for path in FILES for match in forbidden.finditer(path.read_bytes())}
