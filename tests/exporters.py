@@ -238,14 +238,16 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._open: list[socket.socket] = []
-        self._ended = False
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended = True
+        # Which wakes who waits for a client there.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
         self._listener.close()
         self.cut()
 
@@ -260,14 +262,15 @@ class Proxy:
         self.cut()
 
     def cut(self) -> None:
-        for end in self._open:
+        # One by one, since more may come meanwhile.
+        while self._open:
+            end = self._open.pop()
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
-        self._open.clear()
 
     def _accept(self) -> None:
-        while not self._ended:
+        while True:
             try:
                 client, _ = self._listener.accept()
             except OSError:

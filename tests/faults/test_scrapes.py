@@ -249,8 +249,8 @@ def test_a_full_server_is_full_and_not_gone(server: DatabaseServer, fresh_server
                 stack.enter_context(full.connect(user=crowd.user, password=crowd.password))
         samples = bounded(running, full.name)
         assert is_up(samples, full.name)
-        used = sum(value for _, value in samples.all("db_connections", server=full.name))
-        assert used >= 4
+        # Five slots, of which two may be ours.
+        assert sum(value for _, value in samples.all("db_connections", server=full.name)) >= 3
 
 
 def test_a_restart_is_noticed_and_is_no_other_server(server: DatabaseServer, exporter: Start) -> None:
