@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exporter.config.model import ServerConfig
+from exporter.config.model import TLS, ServerConfig
 from exporter.config.secrets import Secret
 from exporter.demo.processes import Child
 from exporter.demo.servers import DemoServer
@@ -43,6 +43,8 @@ def test_a_session_shows_no_password(server: DatabaseServer) -> None:
         port=server.port,
         user=account.user,
         password=Secret.text(CANARY),
+        # What the config makes of an address on this machine.
+        tls=TLS(mode="disable"),
     )
     engine = ENGINES[server.engine]
     session = engine.connect(config, Deadline.after(10))
