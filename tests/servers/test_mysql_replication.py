@@ -119,7 +119,8 @@ def test_an_applier_that_is_several_files_behind(standby: DatabaseServer, watch:
         cursor.execute("UNLOCK TABLES")
     unapplied = sum(size - position * (name == applied) for name, size, *_ in sizes if name >= applied)
     assert unapplied > files * each * 0.9
-    assert unapplied <= found <= unapplied + 1000 * (files + 1)
+    # Relay logs have a head of their own, and there are more of them than of the source's files.
+    assert unapplied <= found <= 1.02 * unapplied
     assert kept == [], "where applied files are kept their bytes are no lag"
     standby.wait_until_caught_up()
     assert wait_for(lambda: watch.run("mysql_replica_status").one(BYTES, channel="") == 0, 10)
@@ -206,8 +207,8 @@ def test_a_source_that_hangs(standby: DatabaseServer, watch: Watch) -> None:
         assert wait_for(lambda: replication(watch).one(RUNNING, channel="") == 1, 20)
         assert wait_for(lambda: replication(watch).values(LAG) == [0], 20)
         heartbeat(standby, 0)
-        found = replication(watch)
-        assert found.one(RUNNING, channel="") == 1, "whether it is silent is not known so soon"
+        # Whether it is silent is not known so soon.
+        assert wait_for(lambda: replication(watch).values(RUNNING) == [1], 20)
     finally:
         heartbeat(standby, 30)
 
