@@ -175,6 +175,7 @@ def _start_mysql(name: str, program: str, home: Path, common: list[str]) -> Demo
                 f"CREATE USER exporter@'%' IDENTIFIED BY '{server.exporter_password}' WITH MAX_USER_CONNECTIONS 3",
                 f"GRANT PROCESS, {monitor}, REFERENCES ON *.* TO exporter@'%'",
                 "GRANT SELECT ON performance_schema.* TO exporter@'%'",
+                "GRANT SELECT (user, host, max_user_connections) ON mysql.user TO exporter@'%'",
                 "CREATE DATABASE forum",
                 f"CREATE USER app@'%' IDENTIFIED BY '{server.exporter_password}'",
                 "GRANT ALL ON forum.* TO app@'%'",
