@@ -172,6 +172,9 @@ def index_findings(server: DatabaseServer, *, days: int) -> dict[str, str]:
     assert "interval '7 days'" in sql
     patient = replace(declared, queries=(Query(ANY, sql.replace("interval '7 days'", f"interval '{days} days'")),))
     config = config_of(server.primary or server, port=server.port, host=server.host, databases={"include": [HERE]})
+    if server.primary is not None:
+        # The account was made there a moment ago.
+        server.wait_until_caught_up()
     watched = Watched(config, ENGINES["postgres"], [patient])
     watched.background(watched.slow_tasks())
     last = watched.latest[patient.name]
@@ -211,7 +214,6 @@ def test_young_statistics_call_nothing_unused(server: DatabaseServer, indexed: s
 
 
 def test_a_standby_tells_its_own_apart(server: DatabaseServer, replica: DatabaseServer, indexed: str) -> None:
-    replica.wait_until_caught_up()
     counts = by_label(index_findings(replica, days=0)["pg_index_findings"], "kind")
     assert counts.keys() == {"unused_on_standby", "duplicate", "invalid"}
     # Nobody has read anything there.
