@@ -58,7 +58,7 @@ HELP = {
     "absent.",
     "db_replication_delay_seconds": "Delay that the replica is told to keep.",
     "db_standby_lag_seconds": "Seconds until recent WAL was known to be written, flushed or replayed on the standby.",
-    "db_standby_lag_bytes": "Bytes of WAL not yet written, flushed or replayed on the standby.",
+    "db_standby_lag_bytes": "Bytes of WAL not yet sent to the standby, or not yet written, flushed or replayed there.",
 }
 
 

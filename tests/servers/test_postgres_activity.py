@@ -50,7 +50,8 @@ def test_connections_by_state(server: DatabaseServer, watch: Watch) -> None:
             return wait_for(lambda: observer.execute(count).fetchone() == (sessions,), 10)
 
         assert settled(1)
-        before = watch.run("pg_activity").by("db_connections", "state")
+        first = watch.run("pg_activity")
+        before = first.by("db_connections", "state")
         opened = [stack.enter_context(server.connect()) for _ in range(6)]
         opened[0].execute("BEGIN")
         opened[1].execute("BEGIN")
@@ -70,6 +71,9 @@ def test_connections_by_state(server: DatabaseServer, watch: Watch) -> None:
         "idle_in_transaction": 2,
         "other": 1,
     }
+    kinds = [samples.by("pg_backends", "backend_type") for samples in (first, after)]
+    assert kinds[1]["client backend"] - kinds[0]["client backend"] == 6
+    assert kinds[1]["checkpointer"] == 1
     native = {
         state: sum(after.values("pg_stat_activity_count", application_name="test", state=state))
         for state in ("active", "idle", "idle in transaction", "idle in transaction (aborted)", "disabled")

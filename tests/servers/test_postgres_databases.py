@@ -267,7 +267,7 @@ def test_storage(server: DatabaseServer, watch: Watch) -> None:
             connection.execute("DECLARE big CURSOR FOR SELECT i FROM generate_series(1, 100000) i ORDER BY i DESC")
             connection.execute("FETCH 1 FROM big")
             got = watch.run("pg_storage")
-            temporary = server.execute("SELECT sum(size) FROM pg_ls_tmpdir()")[0][0]
+            number, temporary = server.execute("SELECT count(*), sum(size) FROM pg_ls_tmpdir()")[0]
         retained = "SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)) FROM pg_replication_slots"
         most = server.execute(retained)[0][0]
     finally:
@@ -277,6 +277,10 @@ def test_storage(server: DatabaseServer, watch: Watch) -> None:
     assert got.one("pg_wal_size_bytes") == files[1]
     assert files[1] <= got.one("db_storage_bytes", kind="wal") < files[1] + 100_000
     assert got.one("db_storage_bytes", kind="temp") == temporary > 0
+    assert got.one("pg_temp_files") == number > 0
+    assert 0 <= got.one("pg_temp_file_oldest_seconds") < 60
     assert 0 < got.one("db_storage_bytes", kind="slot_retained") <= most
     after = watch.run("pg_storage")
     assert after.one("db_storage_bytes", kind="temp") == 0
+    assert after.one("pg_temp_files") == 0
+    assert not after.values("pg_temp_file_oldest_seconds")

@@ -61,12 +61,28 @@ def test_a_subscription_and_its_tables(server: DatabaseServer, watch: Watch) -> 
     [(now,)] = server.execute("SELECT extract(epoch FROM now())::float8")
     for name in ("message", "report"):
         assert 0 <= now - samples.one(f"pg_subscription_last_{name}_timestamp_seconds", **labels) < 60
+    assert_positions_grow(server, watch)
+    published = watch.run("pg_publications")
+    assert published.by("pg_publication_tables", "datname", "pubname") == {("outbox", "everything"): 1}
     server.execute("ALTER SUBSCRIPTION inbox DISABLE", "inbox")
     idle = "SELECT count(pid) FROM pg_stat_subscription"
     assert wait_for(lambda: server.execute(idle)[0][0] == 0, 15)
     disabled = watch.run("pg_stat_subscription")
     assert disabled.one("pg_subscription_enabled", **labels) == 0
     assert disabled.by("pg_subscription_workers", "worker") == {"": 0}
+
+
+def assert_positions_grow(server: DatabaseServer, watch: Watch) -> None:
+    """What is published after a position was read is received beyond it; both are the publisher's positions."""
+    [(before,)] = server.execute("SELECT (pg_current_wal_lsn() - '0/0')::int8")
+    server.execute("INSERT INTO orders VALUES (99)", "outbox")
+
+    def position(name: str) -> float:
+        return watch.run("pg_stat_subscription").one(f"pg_subscription_{name}_lsn_bytes", subname="inbox")
+
+    for name in ("received", "reported"):
+        assert wait_for(lambda name=name: position(name) > before, 30)
+    assert position("received") <= server.execute("SELECT (pg_current_wal_lsn() - '0/0')::int8")[0][0]
 
 
 @pytest.mark.usefixtures("subscribed")
@@ -150,6 +166,29 @@ def test_a_slot_that_was_lost(fresh_server: Callable[..., DatabaseServer], serve
         assert lost.one("pg_replication_slot_conflicting", slot_name="lost") == 0
     else:
         assert not reasons
+
+
+def test_what_kind_of_slot_it_is(server: DatabaseServer, watch: Watch) -> None:
+    version = server.version[0]
+    flags = "" if version < 14 else ", true" if version < 17 else ", true, true"
+    server.execute(f"SELECT pg_create_logical_replication_slot('two', 'pgoutput', false{flags})")
+    server.execute("SELECT pg_create_physical_replication_slot('one')")
+    try:
+        samples = watch.run("pg_replication_slots")
+        infos = {given["slot_name"]: given for name, given, _ in samples.all if name == "pg_replication_slot_info"}
+        kinds = {"plugin": "pgoutput", "temporary": "false"}
+        kinds |= {"two_phase": "true" if version >= 14 else "", "synced": "false" if version >= 17 else ""}
+        kinds |= {"failover": "true" if version >= 17 else ""}
+        assert infos["two"] == {"slot_name": "two", "slot_type": "logical"} | kinds
+        assert (infos["one"]["slot_type"], infos["one"]["plugin"]) == ("physical", "")
+        if version >= 18:
+            [(position,)] = server.execute(
+                "SELECT (two_phase_at - '0/0')::int8 FROM pg_replication_slots WHERE slot_name = 'two'"
+            )
+            assert samples.one("pg_replication_slot_two_phase_lsn_bytes", slot_name="two") == position > 0
+    finally:
+        for slot in ("two", "one"):
+            server.execute("SELECT pg_drop_replication_slot(%s)", params=(slot,))
 
 
 def test_origins_of_changes_for_those_who_may_see_them(server: DatabaseServer) -> None:

@@ -131,12 +131,14 @@ def test_time_that_a_vacuum_sleeps(server: DatabaseServer, watch: Watch) -> None
 def test_an_analyze(server: DatabaseServer, watch: Watch) -> None:
     view = "pg_stat_progress_analyze"
     with at_work(server, view, "ANALYZE worked", first=SLOWLY):
-        sql = f"SELECT sample_blks_scanned, sample_blks_total FROM {view}"
+        sql = f"SELECT sample_blks_scanned, sample_blks_total, ext_stats_computed, ext_stats_total FROM {view}"
         assert wait_for(lambda: server.execute(sql)[0][0] > 0, 15)
         before, samples, after = between(server, watch, "pg_progress", sql)
     labels = {"command": "ANALYZE", "datname": "postgres", "relname": "worked", "phase": "acquiring sample rows"}
     assert before[0] <= samples.one("pg_progress_blocks_done", **labels) <= after[0]
     assert samples.one("pg_progress_blocks", **labels) == before[1]
+    told = (samples.one("pg_progress_statistics_done", **labels), samples.one("pg_progress_statistics", **labels))
+    assert told == before[2:]
     assert samples.one("pg_progress_running", **labels) == 1
 
 
@@ -151,6 +153,21 @@ def test_an_index_under_construction(server: DatabaseServer, watch: Watch) -> No
     assert samples.one("pg_progress_blocks", **labels) == before[1]
 
 
+def test_whom_an_index_waits_for(server: DatabaseServer, watch: Watch) -> None:
+    view = "pg_stat_progress_create_index"
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(server.connect()).execute("BEGIN; LOCK TABLE worked IN ROW EXCLUSIVE MODE")
+        stack.enter_context(at_work(server, view, "CREATE INDEX CONCURRENTLY waits ON worked (i)"))
+        sql = f"SELECT lockers_total, lockers_done FROM {view} WHERE phase = 'waiting for writers before build'"
+        assert wait_for(lambda: server.execute(sql) == [(2, 0)], 15)
+        samples = watch.run("pg_progress")
+    server.execute("DROP INDEX IF EXISTS waits")
+    labels = {"command": "CREATE INDEX CONCURRENTLY", "phase": "waiting for writers before build"}
+    assert samples.one("pg_progress_lockers", **labels) == 2
+    assert samples.one("pg_progress_lockers_done", **labels) == 0
+
+
 def test_a_table_being_rewritten(server: DatabaseServer, watch: Watch) -> None:
     server.execute("CREATE TABLE rewritten AS SELECT generate_series(1, 40) i")
     server.execute("CREATE INDEX ON rewritten (slow(i))")
@@ -160,18 +177,23 @@ def test_a_table_being_rewritten(server: DatabaseServer, watch: Watch) -> None:
             built = "SELECT heap_tuples_scanned FROM pg_stat_progress_cluster WHERE phase = 'rebuilding index'"
             assert wait_for(lambda: bool(server.execute(built)), 15)
             samples = watch.run("pg_progress")
-        assert samples.one("pg_progress_tuples_done", command="VACUUM FULL", phase="rebuilding index") == 40
+        for name, value in {"tuples_done": 40, "tuples_written": 40, "indexes_rebuilt": 0}.items():
+            assert samples.one(f"pg_progress_{name}", command="VACUUM FULL", phase="rebuilding index") == value
     finally:
         server.execute("DROP TABLE rewritten")
 
 
 def test_copies_into_a_table(server: DatabaseServer, watch: Watch) -> None:
     server.execute("CREATE TABLE copied (i int)")
+    forgiving = server.version[0] >= 17
+    how = "WITH (ON_ERROR ignore) " if forgiving else ""
     try:
         with contextlib.ExitStack() as stack:
             for _ in range(2):
                 connection = stack.enter_context(server.connect())
-                copy = stack.enter_context(connection.cursor().copy("COPY copied FROM STDIN"))
+                copy = stack.enter_context(connection.cursor().copy(f"COPY copied FROM STDIN {how}WHERE i >= 100"))
+                if forgiving:
+                    copy.write_row(("many",))
                 for number in range(20_000):
                     copy.write_row((number,))
             if server.version[0] >= 14:
@@ -182,6 +204,8 @@ def test_copies_into_a_table(server: DatabaseServer, watch: Watch) -> None:
                 assert samples.one("pg_progress_running", **labels) == 2
                 assert before[0] <= samples.one("pg_progress_bytes_done", **labels) <= after[0]
                 assert before[1] <= samples.one("pg_progress_tuples_done", **labels) <= after[1]
+                assert samples.one("pg_progress_tuples_excluded", **labels) == 200
+                assert samples.values("pg_progress_tuples_skipped", **labels) == ([2] if forgiving else [])
                 # Nobody knows how much the client will send.
                 assert not samples.values("pg_progress_bytes", **labels)
             else:

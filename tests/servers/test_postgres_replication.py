@@ -365,6 +365,7 @@ def test_sender(primary: DatabaseServer, standby: DatabaseServer) -> None:
         got = watch.run("pg_stat_replication")
         most = ask(primary, "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::int8 FROM pg_stat_replication")
         assert 0 < least <= got.one("db_standby_lag_bytes", standby=name, stage="replay") <= most
+        assert got.one("db_standby_lag_bytes", standby=name, stage="send") <= most - least
         labels = {"application_name": name, "client_addr": "127.0.0.1", "state": "streaming", "slot_name": "first"}
         assert least <= got.one("pg_stat_replication_pg_wal_lsn_diff", pid=pid, **labels) <= most
         assert got.one("pg_stat_replication_pg_current_wal_lsn_bytes", pid=pid) >= int_of(written)
@@ -382,7 +383,7 @@ def test_sender(primary: DatabaseServer, standby: DatabaseServer) -> None:
 
         def quiet() -> bool:
             behind = watch.run("pg_stat_replication").by("db_standby_lag_bytes", "stage")
-            return behind == {"write": 0, "flush": 0, "replay": 0}
+            return behind == {"send": 0, "write": 0, "flush": 0, "replay": 0}
 
         assert wait_for(quiet, 15)
         assert set(watch.run("pg_stat_replication").by("db_standby_lag_seconds", "stage")) == {

@@ -27,7 +27,7 @@ def test_every_number_and_switch_is_there_in_base_units(server: DatabaseServer) 
     with watching(server) as watch:
         samples = watch.run("pg_settings")
     found = {name: value for name, labels, value in samples.all if not labels}
-    expected: dict[str, float] = {"pg_settings_pending_restart": 0}
+    expected: dict[str, float] = {"pg_settings_pending_restart": 0, "pg_settings_changes_total": 0}
     for name, has_unit, vartype, shown, amount, ending in server.execute(_SHOWN):
         value: Any = amount
         if vartype == "bool":
@@ -69,3 +69,30 @@ def test_what_waits_for_a_restart(server: DatabaseServer) -> None:
         server.execute("ALTER SYSTEM RESET max_connections")
         server.execute("SELECT pg_reload_conf()")
         assert wait_for(lambda: pending() == set(), 10)
+
+
+def test_changes_are_counted_whatever_the_setting_is(server: DatabaseServer) -> None:
+    with watching(server) as watch:
+
+        def changes() -> float:
+            return watch.run("pg_settings").one("pg_settings_changes_total")
+
+        before = changes()
+        assert changes() == before
+        try:
+            server.execute("ALTER SYSTEM SET log_line_prefix = 'changed %p '")
+            server.execute("ALTER SYSTEM SET work_mem = '5MB'")
+            server.execute("SELECT pg_reload_conf()")
+            assert wait_for(lambda: changes() == before + 2, 10)
+            # Another server may have what it likes.
+            watch.forget()
+        finally:
+            server.execute("ALTER SYSTEM RESET log_line_prefix")
+            server.execute("ALTER SYSTEM RESET work_mem")
+            server.execute("SELECT pg_reload_conf()")
+        told = "SELECT setting FROM pg_settings WHERE name = 'log_line_prefix'"
+        assert wait_for(lambda: not server.execute(told)[0][0].startswith("changed"), 10)
+        with watching(server) as other:
+            # A session of ours is told a moment later than the others.
+            assert wait_for(lambda: other.run("pg_settings").one("pg_settings_work_mem_bytes") != 5 * 2**20, 10)
+        assert before + 2 <= changes() <= before + 4

@@ -81,6 +81,8 @@ def test_locks_by_database_and_mode(server: DatabaseServer) -> None:
     assert modes["locked", "sharerowexclusivelock"] == 1
     assert modes["locked", "accessexclusivelock"] == 0
     assert contended.one("pg_locks_count", datname="locked", mode="accessexclusivelock") == 1
+    assert samples.one("pg_locks_waiting", datname="locked") == 0
+    assert contended.one("pg_locks_waiting", datname="locked") == 1
     databases = {name for (name,) in server.execute("SELECT datname FROM pg_database")}
     assert {database for database, _ in modes} == databases
     assert len(modes) == 9 * len(databases)

@@ -28,7 +28,7 @@ _SQL = f"""
     )
     SELECT p.datname, p.state, usename, application_name, backend_type, wait_event_type, wait_event,
            CASE WHEN kind IS NOT NULL THEN coalesce(sessions, 0) END AS sessions,
-           CASE WHEN kind IS NOT NULL THEN greatest(max_age, 0) END AS max_age,
+           CASE WHEN kind IS NOT NULL THEN greatest(max_age, 0) END AS max_age, g.sessions AS processes,
            coalesce(kind, 'other') AS kind, coalesce(clients, 0) AS clients,
            greatest(transaction_age, none) AS transaction_age, greatest(statement_age, none) AS statement_age
     FROM (SELECT datname, state, kind FROM pg_database, places) p
@@ -50,6 +50,11 @@ activity = Collector(
                 drop_in=True,
             ),
             labels=("datname", "state", "usename", "application_name", "backend_type", "wait_event_type", "wait_event"),
+        ),
+        block(
+            gauge("pg_backends", "processes", help="Processes of the server by their kind, without the one that asks."),
+            labels=("backend_type",),
+            merge="sum",
         ),
         block(
             shared("db_connections", "clients"),

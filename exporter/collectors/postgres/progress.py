@@ -13,7 +13,10 @@ RELNAME = (
     "CASE WHEN n.nspname IN ('public', 'pg_catalog') THEN quote_ident(c.relname)"
     " ELSE coalesce(quote_ident(n.nspname) || '.' || quote_ident(c.relname), p.relid::text) END"
 )
-_COLUMNS = ("blocks_done", "blocks", "tuples_done", "tuples", "bytes_done", "bytes", "parts_done", "parts", "delay")
+_COLUMNS = (
+    *("blocks_done", "blocks", "tuples_done", "tuples", "bytes_done", "bytes", "parts_done", "parts", "delay"),
+    *("lockers_done", "lockers", "statistics_done", "statistics", "left_out", "skipped", "indexes_rebuilt", "written"),
+)
 
 
 def _part(view: str, labels: str, **columns: str) -> str:
@@ -30,6 +33,8 @@ def _sql(version: int) -> str:
             blocks="sample_blks_total",
             parts_done="child_tables_done",
             parts="child_tables_total",
+            statistics_done="ext_stats_computed",
+            statistics="ext_stats_total",
             **({"delay": "nullif(delay_time, 0) / 1000"} if version >= 18 else {}),
         ),
         _part(
@@ -41,6 +46,8 @@ def _sql(version: int) -> str:
             tuples="tuples_total",
             parts_done="partitions_done",
             parts="partitions_total",
+            lockers_done="lockers_done",
+            lockers="lockers_total",
         ),
         _part(
             "pg_stat_progress_cluster",
@@ -48,6 +55,8 @@ def _sql(version: int) -> str:
             blocks_done="heap_blks_scanned",
             blocks="heap_blks_total",
             tuples_done="heap_tuples_scanned",
+            written="heap_tuples_written",
+            indexes_rebuilt="index_rebuild_count",
         ),
         _part(
             "pg_stat_progress_basebackup",
@@ -67,6 +76,8 @@ def _sql(version: int) -> str:
                 bytes_done="bytes_processed",
                 bytes="nullif(bytes_total, 0)",
                 tuples_done="tuples_processed",
+                left_out="tuples_excluded",
+                **({"skipped": "tuples_skipped"} if version >= 17 else {}),
             )
         )
     union = "\n        UNION ALL ".join(parts)
@@ -84,7 +95,7 @@ progress = Collector(
     # Five views are dear to plan, and what they tell takes minutes.
     every=15,
     when=SEES_OTHERS,
-    queries=(Query(pg(18), _sql(18)), Query(pg(14), _sql(14)), Query(pg(13), _sql(13))),
+    queries=tuple(Query(pg(version), _sql(version)) for version in (18, 17, 14, 13)),
     blocks=(
         block(
             _measure("running", "one", "Commands of this kind that run on this table now."),
@@ -96,6 +107,14 @@ progress = Collector(
             _measure("bytes", "bytes", "Bytes to copy or stream, where it is known."),
             _measure("parts_done", "parts_done", "Partitions, children or tablespaces done."),
             _measure("parts", "parts", "Partitions, children or tablespaces to do."),
+            _measure("lockers_done", "lockers_done", "Transactions that are not waited for any more."),
+            _measure("lockers", "lockers", "Transactions that CREATE INDEX or REINDEX CONCURRENTLY has to wait for."),
+            _measure("statistics_done", "statistics_done", "Extended statistics computed."),
+            _measure("statistics", "statistics", "Extended statistics to compute."),
+            _measure("tuples_excluded", "left_out", "Rows that the WHERE of COPY left out."),
+            _measure("tuples_skipped", "skipped", "Rows that COPY skipped since they were malformed."),
+            _measure("tuples_written", "written", "Rows written into the new table."),
+            _measure("indexes_rebuilt", "indexes_rebuilt", "Indexes built anew."),
             _measure("delay_seconds", "delay", "How long it has slept for vacuum_cost_delay, if that is timed."),
             labels=("command", "datname", "relname", "phase"),
             merge="sum",

@@ -7,10 +7,11 @@ from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
 
 # The server forgets its measured times (NULL) when a standby has caught up and nothing new is written: that is no lag.
+# It takes none of what it has not sent.
 _SQL = f"""
     SELECT application_name, client_addr, state, slot_name, pid, stage, latest, replay_behind, reply_time, synchronous,
            CASE WHEN behind < 0 THEN 0 ELSE behind END AS behind,
-           coalesce(lag, CASE WHEN behind <= 0 THEN 0 END) AS lag
+           coalesce(lag, CASE WHEN behind <= 0 AND stage <> 'send' THEN 0 END) AS lag
     FROM (
         SELECT r.application_name, host(r.client_addr) AS client_addr, r.state, s.slot_name, r.pid, stage,
                (now.lsn - '0/0')::int8 AS latest, (now.lsn - r.replay_lsn)::int8 AS replay_behind,
@@ -19,7 +20,8 @@ _SQL = f"""
                (now.lsn - stages.lsn)::int8 AS behind, extract(epoch FROM stages.lag)::float8 AS lag
         FROM (SELECT {LATEST} AS lsn) now
         CROSS JOIN pg_stat_replication r
-        CROSS JOIN LATERAL (VALUES ('write', r.write_lsn, r.write_lag), ('flush', r.flush_lsn, r.flush_lag),
+        CROSS JOIN LATERAL (VALUES ('send', r.sent_lsn, NULL::interval),
+                                   ('write', r.write_lsn, r.write_lag), ('flush', r.flush_lsn, r.flush_lag),
                                    ('replay', r.replay_lsn, r.replay_lag)) stages(stage, lsn, lag)
         LEFT JOIN pg_replication_slots s ON s.active_pid = r.pid
     ) senders"""

@@ -1,6 +1,8 @@
 """Settings of the server that are numbers or switches, and those that wait for a restart."""
 
-from exporter.declare import Collector, Query, block, gauge
+from __future__ import annotations
+
+from exporter.declare import Collector, Context, Query, Rows, block, counter, gauge
 from exporter.gates import pg
 
 # Our own session has timeouts of its own, so that what a new session would have is told: reset_val. Only in these two
@@ -18,7 +20,7 @@ _SQL = r"""
                ('h', 'seconds', 3600), ('d', 'seconds', 86400), ('B', 'bytes', 1), ('kB', 'bytes', 1024),
                ('MB', 'bytes', 1048576), ('GB', 'bytes', 1073741824), ('TB', 'bytes', 1099511627776)
     )
-    SELECT name, pending, CASE WHEN pending = 1 THEN 1 END AS waits,
+    SELECT name, told, pending, CASE WHEN pending = 1 THEN 1 END AS waits,
            CASE WHEN vartype IN ('bool', 'integer', 'real')
                 THEN replace(name, '.', '_') || coalesce('_' || base, '') END AS metric,
            CASE WHEN vartype = 'bool' THEN (told = 'on')::int::float8
@@ -29,12 +31,35 @@ _SQL = r"""
            END AS value
     FROM told LEFT JOIN units ON units.unit = ltrim(told.unit, '0123456789')"""
 
+
+class Changes:
+    """Counts settings that have another value than at the last reading: text, of which there are no series, too."""
+
+    def __init__(self) -> None:
+        self._changes = 0
+        self._last: dict[str, str | None] = {}
+
+    def feed(self, rows: Rows, context: Context) -> Rows:  # noqa: ARG002 - the protocol's
+        """The rows, of which name and told are looked at, with the count so far in the column changes."""
+        name, told = rows.columns.index("name"), rows.columns.index("told")
+        now = {row[name]: row[told] for row in rows.rows}
+        # What an extension brings with it or takes away is no change.
+        self._changes += sum(now[known] != value for known, value in self._last.items() if known in now)
+        self._last = now
+        return Rows((*rows.columns, "changes"), [(*row, self._changes) for row in rows.rows])
+
+    def rebase(self) -> None:
+        """Another server has other settings, which is no change either."""
+        self._last = {}
+
+
 settings = Collector(
     name="pg_settings",
     about="Settings that are numbers or switches, in base units, and those that wait for a restart.",
     engine="postgres",
     every=60,
     queries=(Query(pg(13), _SQL),),
+    state=Changes,
     blocks=(
         block(
             gauge(
@@ -48,6 +73,14 @@ settings = Collector(
         block(
             gauge("pg_settings_pending_restart", "pending", help="Settings changed that wait for a restart."),
             merge="sum",
+        ),
+        block(
+            counter(
+                "pg_settings_changes_total",
+                "changes",
+                help="Settings that changed since the exporter began to look, those that are text among them.",
+            ),
+            merge="max",
         ),
         block(
             gauge("pg_settings_pending_restart_info", "waits", help="1; a setting that waits for a restart."),

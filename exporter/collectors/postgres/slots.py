@@ -5,17 +5,22 @@ from exporter.declare import Block, Collector, Query, block, gauge
 from exporter.gates import pg
 
 _SQL = f"""
-    SELECT slot_name, slot_type, database, active::int AS active, wal_status,
+    SELECT slot_name, slot_type, plugin, temporary::text AS temporary, database, active::int AS active, 1 AS one,
+           wal_status,
            CASE WHEN wal_status IS NOT NULL THEN 1 END AS has_status, safe_wal_size,
            (latest - restart_lsn)::int8 AS retained, (latest - '0/0')::int8 AS latest,
            CASE WHEN active THEN (confirmed_flush_lsn - '0/0')::int8 END AS confirmed,
            (latest - confirmed_flush_lsn)::int8 AS unconfirmed,
            age(xmin)::int8 AS xmin_age, age(catalog_xmin)::int8 AS catalog_xmin_age{{more}}
     FROM pg_replication_slots CROSS JOIN (SELECT {LATEST} AS latest) now"""
+_13 = ", NULL AS two_phase, NULL AS failover, NULL AS synced"
+_14 = ", two_phase::text AS two_phase, NULL AS failover, NULL AS synced"
 # 16 says conflicting of every slot that was lost, whatever for.
-_17 = """, conflicting::int AS conflicting, invalidation_reason,
+_17 = """, two_phase::text AS two_phase, failover::text AS failover, synced::text AS synced,
+           conflicting::int AS conflicting, invalidation_reason,
            CASE WHEN invalidation_reason IS NOT NULL THEN 1 END AS invalidated,
            extract(epoch FROM inactive_since)::float8 AS inactive_since"""
+_18 = f"{_17}, (two_phase_at - '0/0')::int8 AS two_phase_at"
 
 
 def _since(more: str) -> str:
@@ -58,7 +63,12 @@ slots = Collector(
     name="pg_replication_slots",
     about="Replication slots: in use or not, the WAL they hold back, and whether it is still there.",
     engine="postgres",
-    queries=(Query(pg(17), _since(_17)), Query(pg(13), _since(""))),
+    queries=(
+        Query(pg(18), _since(_18)),
+        Query(pg(17), _since(_17)),
+        Query(pg(14), _since(_14)),
+        Query(pg(13), _since(_13)),
+    ),
     blocks=(
         block(
             gauge("pg_replication_slots_active", "active", help="1 if the slot is in use.", drop_in=True),
@@ -98,7 +108,22 @@ slots = Collector(
                 help="Since when nobody uses the slot.",
                 when=pg(17),
             ),
+            gauge(
+                "pg_replication_slot_two_phase_lsn_bytes",
+                "two_phase_at",
+                help="Position from which on prepared transactions are decoded, if they are.",
+                when=pg(18),
+            ),
             labels=("slot_name", "slot_type"),
+        ),
+        block(
+            gauge(
+                "pg_replication_slot_info",
+                "one",
+                help="1; what kind of slot it is: two_phase, which PostgreSQL tells from 14 on, decodes prepared "
+                "transactions; failover and synced, from 17 on, say that standbys copy it, and that it is such a copy.",
+            ),
+            labels=("slot_name", "slot_type", "plugin", "temporary", "two_phase", "failover", "synced"),
         ),
         block(
             gauge("pg_replication_slot_invalidated", "invalidated", help="1; why the slot was lost.", when=pg(17)),

@@ -10,7 +10,9 @@ _SQL = """
            CASE WHEN pid IS NULL THEN NULL WHEN relid IS NOT NULL THEN 'table_synchronization'
                 WHEN parallel THEN 'parallel_apply' ELSE 'apply' END AS worker,
            CASE WHEN NOT parallel THEN extract(epoch FROM last_msg_receipt_time)::float8 END AS heard,
-           CASE WHEN NOT parallel THEN extract(epoch FROM latest_end_time)::float8 END AS reported
+           CASE WHEN NOT parallel THEN extract(epoch FROM latest_end_time)::float8 END AS reported,
+           CASE WHEN NOT parallel AND relid IS NULL THEN (received_lsn - '0/0')::int8 END AS received_lsn,
+           CASE WHEN NOT parallel AND relid IS NULL THEN (latest_end_lsn - '0/0')::int8 END AS reported_lsn
     FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid
     LEFT JOIN (SELECT *, {parallel} AS parallel FROM pg_stat_subscription) w ON {same}"""
 
@@ -43,6 +45,16 @@ subscriptions = Collector(
                 "pg_subscription_last_report_timestamp_seconds",
                 "reported",
                 help="When the publisher was last told how far the subscription got.",
+            ),
+            gauge(
+                "pg_subscription_received_lsn_bytes",
+                "received_lsn",
+                help="Position of the publisher up to which the subscription has received WAL.",
+            ),
+            gauge(
+                "pg_subscription_reported_lsn_bytes",
+                "reported_lsn",
+                help="Position that the publisher was last told.",
             ),
             labels=("datname", "subname"),
             merge="max",
