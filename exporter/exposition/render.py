@@ -11,10 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from typing import Any
 
 from exporter.declare import NAME, Block, Collector, Context, Kind, Measure, Parse, Rows, untyped
+from exporter.exposition.written import Written
 from exporter.facts import Facts
 from exporter.failure import Failure, Reason
 
@@ -88,7 +90,9 @@ def number(value: Any) -> str:
     return "+Inf" if as_float > 0 else "-Inf"
 
 
-def render(collector: Collector, rows: Rows, context: Context, budget: int | None = None) -> Rendered:
+def render(
+    collector: Collector, rows: Rows, context: Context, budget: int | None = None, written: Written | None = None
+) -> Rendered:
     """The families of one run.
 
     Args:
@@ -96,12 +100,14 @@ def render(collector: Collector, rows: Rows, context: Context, budget: int | Non
         rows: What its query, hook or accumulator gave.
         context: Of the run.
         budget: At most that many series; rows that come later are left out.
+        written: What this collector's last run on this server has written.
 
     Raises:
         Failure: The result lacks a column that a label needs.
     """
     name = context.server.name
-    return render_blocks(collector.blocks, rows, name, collector.engine, context.facts, budget, collector.note)
+    engine, facts = collector.engine, context.facts
+    return render_blocks(collector.blocks, rows, name, engine, facts, budget, collector.note, written)
 
 
 def render_blocks(
@@ -112,8 +118,11 @@ def render_blocks(
     facts: Facts | None,
     budget: int | None = None,
     note: str = "",
+    written: Written | None = None,
 ) -> Rendered:
     """Like `render`, for blocks that belong to no collector; without facts every gate counts as open."""
+    written = written or Written()
+    written.begin()
     dropped: Counter[str] = Counter()
     families: list[Family] = []
     left = budget
@@ -121,7 +130,7 @@ def render_blocks(
         if facts is not None and not part.when.passes(facts):
             continue
         for suffix, some in _by_name(part, rows, dropped):
-            for family in _block(part, some, server, engine, facts, left, dropped, note, suffix):
+            for family in _block(part, some, server, engine, facts, left, dropped, note, suffix, written):
                 families.append(family)
                 if left is not None:
                     left -= family.series
@@ -157,6 +166,7 @@ def _block(
     dropped: Counter[str],
     note: str,
     suffix: str,
+    written: Written,
 ) -> Iterable[Family]:
     position = {column: index for index, column in enumerate(rows.columns)}
     missing = [column for column in part.labels.values() if column not in position]
@@ -173,7 +183,7 @@ def _block(
         return
     labels = [(label, position[column]) for label, column in part.labels.items()]
     values = rows.rows
-    native = _label_texts(values, labels, server_label(server))
+    native = _label_texts(values, labels, server_label(server), written)
     if len(set(native)) < len(native):
         values, native = _unique(part, values, native, dropped, measures)
     if budget is not None and len(values) * len(measures) > budget:
@@ -185,16 +195,16 @@ def _block(
         texts = native
         if measure.name.startswith("db_") and not measure.drop_in:
             if shared is None:
-                shared = _label_texts(values, labels, f'{server_label(server)},engine="{escape(engine)}"')
+                shared = _label_texts(values, labels, f'{server_label(server)},engine="{escape(engine)}"', written)
             texts = shared
         column = [row[index] for row in values]
         name = measure.name + suffix
-        if measure.kind == "histogram":
-            lines = _histogram_lines(name, texts, column, dropped)
-        else:
-            lines = _lines(name, measure.parse, texts, column, dropped)
-        if lines:
-            yield Family(name, measure.kind, measure.help + note, "".join(lines), len(lines))
+        write = partial(_text, name, measure, texts, column)
+        text, series, unprintable = written.again((name, measure.kind, measure.parse), (texts, column), write)
+        if unprintable:
+            dropped["value"] += unprintable
+        if text:
+            yield Family(name, measure.kind, measure.help + note, text, series)
 
 
 def _others(part: Block, position: Mapping[str, int]) -> list[tuple[Measure, int]]:
@@ -209,22 +219,30 @@ def _others(part: Block, position: Mapping[str, int]) -> list[tuple[Measure, int
     ]
 
 
-def _label_texts(rows: Sequence[tuple[Any, ...]], labels: Sequence[tuple[str, int]], prefix: str) -> list[str]:
+def _label_texts(
+    rows: Sequence[tuple[Any, ...]], labels: Sequence[tuple[str, int]], prefix: str, written: Written
+) -> list[str]:
     if not labels or not rows:
         return [prefix + "}"] * len(rows)
+    columns = [_texts([row[index] for row in rows]) for _, index in labels]
+    names = tuple(label for label, _ in labels)
+    return written.again((prefix, names), columns, partial(_together, prefix, names, columns))
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    return ["" if value is None else value if type(value) is str else str(value) for value in values]
+
+
+def _together(prefix: str, labels: Sequence[str], columns: Sequence[list[str]]) -> list[str]:
     # Column by column, so that no row costs a call: what stands before each value, the value, and the end.
     parts: list[Iterable[str]] = []
     before = prefix
-    for label, index in labels:
-        parts += [repeat(f'{before},{label}="'), _texts([row[index] for row in rows])]
+    for label, texts in zip(labels, columns, strict=True):
+        together = "".join(texts)
+        escaped = texts if escape(together) is together else map(escape, texts)
+        parts += [repeat(f'{before},{label}="'), escaped]
         before = '"'
     return list(map("".join, zip(*parts, repeat('"}'), strict=False)))
-
-
-def _texts(values: Sequence[Any]) -> Sequence[str]:
-    texts = ["" if value is None else value if type(value) is str else str(value) for value in values]
-    together = "".join(texts)
-    return texts if escape(together) is together else [escape(text) for text in texts]
 
 
 _ABSENT = type(None)
@@ -255,6 +273,16 @@ def _unique(
             together[index] = merge(present) if present else None
         merged.append(tuple(together))
     return merged, list(groups)
+
+
+def _text(name: str, measure: Measure, labels: Sequence[str], values: Sequence[Any]) -> tuple[str, int, int]:
+    """The lines of a metric, how many they are, and how many values could not be printed."""
+    dropped: Counter[str] = Counter()
+    if measure.kind == "histogram":
+        lines = _histogram_lines(name, labels, values, dropped)
+    else:
+        lines = _lines(name, measure.parse, labels, values, dropped)
+    return "".join(lines), len(lines), dropped["value"]
 
 
 def _lines(

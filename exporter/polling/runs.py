@@ -15,6 +15,7 @@ from exporter.declare import Accumulator, Collector, Context, Query, Rows
 from exporter.engines.base import Session
 from exporter.engines.deadline import Deadline
 from exporter.exposition.render import render
+from exporter.exposition.written import Written
 from exporter.facts import Facts
 from exporter.failure import Failure, Reason
 from exporter.gates import Miss
@@ -83,6 +84,7 @@ class Task:
         databases: Which databases it may show, where it reads the connected one as one of many.
         cost: What it has cost so far.
         dropped: Series left out so far, by reason.
+        written: What its last run has written, if it runs at the scrape; in the background it is not worth its memory.
     """
 
     collector: Collector
@@ -91,6 +93,7 @@ class Task:
     databases: DatabaseFilter | None = None
     cost: Cost = field(default_factory=Cost)
     dropped: dict[str, int] = field(default_factory=dict)
+    written: Written = field(default_factory=Written, repr=False, compare=False)
 
     @staticmethod
     def of(collector: Collector, config: ServerConfig) -> Task:
@@ -262,7 +265,7 @@ def finish(task: Task, reading: Reading, config: ServerConfig, facts: Facts, bud
             rows = task.collector.rows(rows, context)
         if task.state is not None:
             rows = task.state.feed(rows, context)
-        rendered = render(task.collector, rows, context, budget)
+        rendered = render(task.collector, rows, context, budget, task.written if task.every is None else None)
     except Failure as failure:
         return task.fail(failure, started)
     except Exception as error:

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter.declare import Block, DeclarationError, Rows, block, counter, gauge, histogram
 from exporter.exposition.page import Dialect, page
 from exporter.exposition.render import Rendered, render_blocks, server_label
+from exporter.exposition.written import Written
 from exporter.failure import Failure
 
 DIALECTS = list(Dialect)
@@ -168,6 +169,54 @@ def test_a_budget_holds_and_what_is_left_out_is_counted(count: int, budget: int)
     # A row is there with all of its metrics, or with none.
     counts = {family.name: family.series for family in made.families}
     assert counts.get("g", 0) == counts.get("h", 0)
+
+
+def readings(made: Rendered) -> list[tuple[str, dict[str, str], float | str]]:
+    families = parsed(page(made.families, Dialect.TEXT_0_0_4), Dialect.TEXT_0_0_4)
+    samples = [sample for family in families for sample in family.samples]
+    return [(s.name, s.labels, "NaN" if math.isnan(s.value) else float(s.value)) for s in samples]
+
+
+@given(
+    runs=st.lists(
+        st.lists(st.tuples(st.sampled_from("abc"), NUMBER | st.none() | NOT_A_NUMBER, st.integers(0, 2)), max_size=4),
+        min_size=2,
+        max_size=5,
+    )
+)
+def test_what_is_taken_over_from_the_last_run_says_the_same_as_what_is_written_anew(
+    runs: list[list[tuple[str, Any, int]]],
+) -> None:
+    blocks = [
+        block(gauge("g", "v", help="V."), counter("db_n_total", "n", help="N."), labels=("k",)),
+        block(counter("db_m_total", "n", help="M."), labels=("k",), merge="sum"),
+    ]
+    written = Written()
+    for rows in runs:
+        again = rendered(blocks, ("k", "v", "n"), rows, written=written)
+        anew = rendered(blocks, ("k", "v", "n"), rows)
+        assert (again.series, again.dropped) == (anew.series, anew.dropped)
+        # As numbers: 1 may stand there for an equal 1.0.
+        assert readings(again) == readings(anew)
+
+
+def test_only_what_has_changed_is_written_anew() -> None:
+    blocks = [block(gauge("g", "v", help="V."), gauge("h", "w", help="W."), labels=("k",))]
+    written = Written()
+
+    def texts(*rows: tuple[Any, ...]) -> dict[str, str]:
+        made = rendered(blocks, ("k", "v", "w"), rows, written=written)
+        return {family.name: family.text for family in made.families}
+
+    first = texts(("a", 1000, 2000), ("b", 3000, 4000))
+    second = texts(("a", 1000, 2000), ("b", 3000, 4001))
+    assert second["g"] is first["g"]
+    assert second["h"].splitlines()[1].endswith(" 4001")
+    # Nor is anything kept of a run that another one has followed.
+    texts()
+    assert texts(("a", 1000, 2000), ("b", 3000, 4000))["g"] is not first["g"]
+    # Another object with the same numbers.
+    assert 'k="c"' in texts(("a", 1000, 2000), ("c", 3000, 4000))["g"]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
