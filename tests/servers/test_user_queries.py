@@ -248,6 +248,17 @@ def test_it_runs_with_the_accounts_search_path_and_ours_do_not(server: DatabaseS
 
 
 @pytest.mark.engine("postgres")
+@pytest.mark.parametrize("after", ["", " / 0"])
+def test_advisory_locks_are_given_back(server: DatabaseServer, account: Account, after: str) -> None:
+    locks = f"SELECT count(pg_advisory_lock(4711 + n)){after} AS shop_locks FROM generate_series(1, 2) AS n"
+    with watched(server, account, {"locks": query(locks, "shop_locks")}, connect_to="shop") as watching:
+        outcome = run(watching)["locks"]
+        assert outcome.state is (State.FAILED if after else State.OK)
+        assert watching.sessions.connections == 1
+        assert server.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'") == []
+
+
+@pytest.mark.engine("postgres")
 @pytest.mark.parametrize(
     ("sql", "column"),
     [

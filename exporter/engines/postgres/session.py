@@ -109,7 +109,9 @@ class PostgresSession:
             raise Failure(Reason.TIMEOUT, "no time was left to ask")
         kept = {name: literal(value) for name, value in self._settings.items()} if self.pooled else {}
         local = {**kept, "statement_timeout": str(limit), "search_path": "DEFAULT"}
-        return self._guarded(lambda: self._in_transaction(sql, local, "ROLLBACK", labels), deadline)
+        # Advisory locks outlive a rollback. Behind a pooler there may be somebody else's in the same session.
+        end = "ROLLBACK" if self.pooled else "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()"
+        return self._guarded(lambda: self._in_transaction(sql, local, end, labels), deadline)
 
     def settle(self, deadline: Deadline, more: Mapping[str, str], *, anyway: bool = False) -> None:
         """Make the settings, and `more` (SQL expressions), for the whole session, unless a pooler stands in between.
@@ -166,7 +168,7 @@ class PostgresSession:
         except psycopg.Error:
             # A connection that is lost has taken its transaction along.
             with contextlib.suppress(psycopg.Error):
-                self._execute("ROLLBACK")
+                self._execute(end if end.startswith("ROLLBACK") else "ROLLBACK")
             raise
         self._execute(end)
         return rows
