@@ -137,7 +137,7 @@ class CollectorSettings(Model):
     every: Annotated[Seconds, at_least(1.0, "1s")] | None = None
     """Run in the background at this interval, 1s or more, instead of at each scrape."""
     timeout: Annotated[Seconds, at_least(0.01, "10ms")] | None = None
-    """The longest that one run may take, 10ms or more."""
+    """The longest that one run may take, 10ms or more; of that 3.2s at most in a database that has to be entered."""
     limit: Annotated[int, Field(gt=0)] | None = None
     """How many objects to show; the rest is counted."""
 

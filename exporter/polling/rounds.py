@@ -48,6 +48,14 @@ class _Gathered:
         if self.problem is None:
             self.problem = Failure(failure.reason, f"in database {database}: {failure.message}", fix=failure.fix)
 
+    def cut_short(self, unread: int, all_of_them: int) -> None:
+        if self.problem is None:
+            self.problem = Failure(
+                Reason.TIMEOUT,
+                f"no time was left for {unread} of {all_of_them} databases; the next run begins with them",
+                fix="give it a longer interval, of which half may be used, or fewer databases",
+            )
+
     def outcome(self, started: float) -> Reading | Snapshot:
         if self.columns is not None:
             return Reading(Rows(self.columns, self.rows), self.problem, started)
@@ -62,10 +70,13 @@ def read_each_database(
     session_in: SessionIn,
     facts: Facts,
     deadline: Deadline,
-) -> dict[str, Reading | Snapshot]:
-    """Run the tasks' queries in every database, one short session after another; by task the rows put together.
+) -> tuple[dict[str, Reading | Snapshot], frozenset[str]]:
+    """Run the tasks' queries in every database, one short session after another.
 
     A database that fails leaves the others' series intact; a database that was dropped meanwhile is no failure.
+
+    Returns:
+        By task the rows put together; and the databases that no time was left for, which is a failure.
     """
     started = time.monotonic()
     outcomes: dict[str, Reading | Snapshot] = {}
@@ -76,11 +87,16 @@ def read_each_database(
             outcomes[task.name] = task.unsupported(miss or Miss("needs another server"))
         else:
             gathered.append(_Gathered(task, query))
-    for database in databases:
+    unread: frozenset[str] = frozenset()
+    for place, database in enumerate(databases, 1):
         here = [one for one in gathered if not (one.task.collector.elsewhere_of and database == facts.database)]
         if not _visit(database, here, session_in, facts, deadline):
+            unread = frozenset(databases[place:])
             break
-    return outcomes | {one.task.name: one.outcome(started) for one in gathered}
+    if unread:
+        for one in gathered:
+            one.cut_short(len(unread), len(databases))
+    return outcomes | {one.task.name: one.outcome(started) for one in gathered}, unread
 
 
 def _visit(database: str, waiting: list[_Gathered], session_in: SessionIn, facts: Facts, deadline: Deadline) -> bool:

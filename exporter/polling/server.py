@@ -33,6 +33,9 @@ QUICK_SECONDS = 1.0
 # Three intervals without a good run, and a slow collector's series are dropped.
 STALE_INTERVALS = 3.0
 
+# What goes through databases together: the interval, and the database if it is only one.
+_Kind = tuple[float, str]
+
 
 def _holds(good: Snapshot, every: float, now: float) -> bool:
     return now - good.at <= STALE_INTERVALS * every
@@ -74,6 +77,7 @@ class Watched:
         self._breakers = {name: Breaker() for name in self.tasks}
         self._failed: dict[str, Snapshot] = {}
         self._facts: Facts | None = None
+        self._unread: dict[_Kind, frozenset[str]] = {}
 
     @property
     def name(self) -> str:
@@ -152,7 +156,7 @@ class Watched:
             self._record_all(tasks, Snapshot("", State.PAUSED, time.monotonic()))
             return
         waiting: list[Task] = []
-        rounds: dict[tuple[float, str], list[Task]] = {}
+        rounds: dict[_Kind, list[Task]] = {}
         for task in tasks:
             if not task.enabled:
                 self._record(task, Snapshot(task.name, State.DISABLED, time.monotonic()))
@@ -163,7 +167,7 @@ class Watched:
             else:
                 waiting.append(task)
         for kind in sorted(rounds):
-            self._round(rounds[kind])
+            self._round(kind, rounds[kind])
         while waiting:
             started = time.monotonic()
             try:
@@ -225,7 +229,7 @@ class Watched:
             if failure.reason is Reason.TIMEOUT:
                 self.sessions.end(side.session)
 
-    def _round(self, tasks: Sequence[Task]) -> None:
+    def _round(self, kind: _Kind, tasks: Sequence[Task]) -> None:
         """Run tasks of one interval in every database, or in the one that all of them name."""
         started = time.monotonic()
         try:
@@ -236,7 +240,12 @@ class Watched:
                 self._record(task, task.fail(failure, started))
             return
         whole = Deadline.after(max(BACKGROUND_SECONDS, (tasks[0].every or 0.0) / 2))
-        readings = read_each_database(tasks, databases, lambda name: self.sessions.side_in(name, whole), facts, whole)
+        # Those that a run had no time for come first in the next, so that none is left out for ever.
+        unread = self._unread.get(kind, frozenset())
+        databases.sort(key=lambda name: name not in unread)
+        readings, self._unread[kind] = read_each_database(
+            tasks, databases, lambda name: self.sessions.side_in(name, whole), facts, whole
+        )
         for task in tasks:
             try:
                 self._keep(task, readings[task.name], generation, facts)

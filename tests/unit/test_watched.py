@@ -23,7 +23,7 @@ from exporter.polling.server import Watched
 from exporter.polling.snapshot import Snapshot, State
 from tests.providers.base import wait_for
 
-HANGS, LOCKED = "HANGS", "LOCKED"
+HANGS, LOCKED, TAKES_TEN_SECONDS = "HANGS", "LOCKED", "TAKES TEN SECONDS"
 
 
 class FakeSession:
@@ -44,6 +44,8 @@ class FakeSession:
             raise Failure(Reason.TIMEOUT, "silent", broken=True)
         if sql == LOCKED:
             raise Failure(Reason.LOCK, "locked")
+        if sql == TAKES_TEN_SECONDS:
+            self.engine.seconds += 10
         return Rows(("value",), [(self.value,)])
 
     def close(self) -> None:
@@ -60,6 +62,9 @@ class FakeEngine:
         self.down = self.full = False
         self.learning: Failure | None = None
         self.learnt = 0
+        self.names: list[str] = []
+        # What statements have taken, for tests that put the clock forward by it.
+        self.seconds = 0
         self.cancelled: list[FakeSession] = []
         self.when_cancelling: Callable[[], None] = lambda: None
 
@@ -84,15 +89,15 @@ class FakeEngine:
         return Facts("mysql", "mysql", (9, 7), "9.7", identity)
 
     def databases(self, *_: Any) -> list[str]:
-        return []
+        return list(self.names)
 
     def cancel(self, _: Any, session: FakeSession, __: Deadline) -> None:
         self.when_cancelling()
         self.cancelled.append(session)
 
 
-def declared(name: str, sql: str = "SELECT", **more: Any) -> Collector:
-    blocks = (block(gauge(f"db_{name}", "value", help="A number.")),)
+def declared(name: str, sql: str = "SELECT", labels: tuple[str, ...] = (), **more: Any) -> Collector:
+    blocks = (block(gauge(f"db_{name}", "value", help="A number."), labels=labels),)
     return Collector(name=name, about="A number.", engine="mysql", queries=(Query(ANY, sql),), blocks=blocks, **more)
 
 
@@ -202,6 +207,31 @@ def test_series_that_are_still_shown_count_in_the_budget() -> None:
     server.good["slow"] = Snapshot("slow", State.OK, good.at, families=good.families, series=80)
     server.latest["slow"] = Snapshot.failed("slow", Failure(Reason.LOCK, "locked"), time.monotonic())
     assert server._budget(server.tasks["at_scrape"]) == 20
+
+
+def test_databases_that_a_run_has_no_time_for_are_a_failure_and_come_first_in_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine, clock = FakeEngine(), time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + engine.seconds)
+    engine.names = [f"db{number}" for number in range(10)]
+    collector = declared("sizes", TAKES_TEN_SECONDS, ("database",), every=60, each_database=True)
+    server = watched(engine, collector)
+    seen = []
+    for _ in range(3):
+        server.background(server.slow_tasks())
+        outcome = server.latest["sizes"]
+        assert (outcome.state, outcome.reason) == (State.FAILED, Reason.TIMEOUT)
+        assert "4 of 10 databases" in outcome.message
+        shown = "".join(family.text for family in outcome.families)
+        seen.append({name for name in engine.names if f'database="{name}"' in shown})
+    first, second, third = seen
+    assert first == set(engine.names[:6])
+    assert first | second == set(engine.names)
+    assert set(engine.names) - second <= third
+    engine.names = engine.names[:3]
+    server.background(server.slow_tasks())
+    assert (server.latest["sizes"].state, server.latest["sizes"].message) == (State.OK, "")
 
 
 def test_on_a_full_server_an_old_session_is_not_given_away(monkeypatch: pytest.MonkeyPatch) -> None:

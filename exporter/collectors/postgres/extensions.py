@@ -8,7 +8,6 @@ extensions = Collector(
     about="Extensions of every database, and which of them could be updated.",
     engine="postgres",
     every=3600,
-    timeout=15,
     limit=200,
     each_database=True,
     queries=(

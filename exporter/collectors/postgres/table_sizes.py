@@ -67,7 +67,6 @@ table_sizes = Collector(
     about="The size of every table and schema in every database, exact for the largest; projects of schemas.",
     engine="postgres",
     every=300,
-    timeout=30,
     limit=2500,
     share=0.08,
     each_database=True,
