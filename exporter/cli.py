@@ -110,13 +110,12 @@ environment: a flag wins over its variable, a variable over the config file
   DATA_SOURCE_NAME                       servers without a config file: URLs with commas between
   DATA_SOURCE_URI, _USER, _PASS, or each with _FILE: the same in parts
 
-started as postgres_exporter was, it takes that one's flags, PG_EXPORTER_* variables and postgres_exporter.yml too
+started as postgres_exporter was, it takes that one's flags, PG_EXPORTER_* variables and postgres_exporter.yml too;
+started as mysqld_exporter was, that one's flags, MYSQLD_EXPORTER_PASSWORD and .my.cnf
 """
 # Flags of the exporters that this one replaces, and where the config file has the same.
 _MOVED = {
     ("--collector", "--no-collector", "--collect", "--no-collect"): "the config file switches them under collectors:",
-    ("--mysqld", "--config.my-cnf", "--tls."): "the config file names servers and their TLS under servers:",
-    ("--timeout-offset",): "the config file has it as scrape_offset under timeouts:",
 }
 
 

@@ -77,7 +77,7 @@ def environment(**more: str) -> dict[str, str]:
     ours = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(("DATABASE_EXPORTER_", "DATA_SOURCE_", "PG_EXPORTER_"))
+        if not key.startswith(("DATABASE_EXPORTER_", "DATA_SOURCE_", "PG_EXPORTER_", "MYSQLD_EXPORTER_"))
     }
     return {**ours, **more}
 

@@ -13,7 +13,8 @@ from exporter.config import Config, ConfigError, Known, Problem, SecretError, We
 from exporter.registry import collectors_by_name
 from exporter.switching.accounts_file import Accounts, read_accounts
 from exporter.switching.apply import apply
-from exporter.switching.flags import take
+from exporter.switching.flags import Given, take
+from exporter.switching.my_cnf import from_my_cnf, is_named, is_there
 
 _NOTHING = (
     "no server is named: write a config file and name it with --config.file, or set DATA_SOURCE_NAME, for example "
@@ -28,6 +29,9 @@ _WHICH_ACCOUNT = (
     "of several auth_modules it can't be known which account belongs to a server that names none: write the account "
     "into DATA_SOURCE_NAME, or into a config file"
 )
+_FILE_NAMES_SERVERS = (
+    "--config.my-cnf and --mysqld.* are left aside: the config file names the servers and their accounts under servers:"
+)
 
 
 def configuration(args: argparse.Namespace) -> Config:
@@ -39,22 +43,29 @@ def configuration(args: argparse.Namespace) -> Config:
         ConfigError: With everything that is wrong.
     """
     accounts = read_accounts(args.config_file, os.environ) if args.config_file else None
-    if args.config_file and accounts is None:
-        config = load(args.config_file, known=known())
-    else:
-        config = _of_environment(accounts)
     # Where a command has no such flags the variables count.
     given = args.given or take((), os.environ)[1]
+    if args.config_file and accounts is None:
+        config = load(args.config_file, known=known())
+        if is_named(given):
+            config = config.model_copy(update={"warnings": (*config.warnings, _FILE_NAMES_SERVERS)})
+    else:
+        config = _of_environment(accounts, given)
     switched = apply(config, given, collectors_by_name().values(), known())
     args.collectors = switched.collectors
     return switched.config.model_copy(update={"web": _web(args, config.web)})
 
 
-def _of_environment(accounts: Accounts | None) -> Config:
-    """What the environment names, with the account of a postgres_exporter.yml where a server has none."""
+def _of_environment(accounts: Accounts | None, given: Given) -> Config:
+    """What the environment names, with the account of a postgres_exporter.yml where a server has none.
+
+    Besides it or instead what mysqld_exporter's flags name, or would if there is nothing else.
+    """
     accounts = accounts or Accounts()
     modules = list(accounts.modules.values())
     config = from_environment(defaults=modules[0] if len(modules) == 1 else None)
+    if is_named(given) or (config is None and not modules and is_there(os.environ)):
+        config = _both(config, from_my_cnf(given))
     warnings = accounts.warnings
     if config is None:
         if not modules:
@@ -63,6 +74,17 @@ def _of_environment(accounts: Accounts | None) -> Config:
     if len(modules) > 1 and any(server.user is None for server in config.servers):
         warnings = (*warnings, _WHICH_ACCOUNT)
     return config.model_copy(update={"warnings": (*config.warnings, *warnings)})
+
+
+def _both(one: Config | None, other: Config) -> Config:
+    if one is None:
+        return other
+    there = {server.name for server in one.servers}
+    twice = [server.name for server in other.servers if server.name in there]
+    if twice:
+        raise ConfigError([Problem("DATA_SOURCE_NAME", f"names {twice[0]}, which --mysqld.* names too; remove one")])
+    update = {"servers": (*one.servers, *other.servers), "warnings": (*one.warnings, *other.warnings)}
+    return one.model_copy(update=update)
 
 
 def known() -> Known:

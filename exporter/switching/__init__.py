@@ -1,1 +1,1 @@
-"""Starting this exporter as postgres_exporter was started: its flags, its variables and its config file."""
+"""Starting this exporter as postgres_exporter or mysqld_exporter was: its flags, its variables and its config file."""

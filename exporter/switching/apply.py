@@ -1,4 +1,4 @@
-"""What was said in postgres_exporter's words, made part of the config; a warning says what can't be."""
+"""What was said in the existing exporters' words, made part of the config; a warning says what can't be."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from exporter.declare import NAME, Collector
 from exporter.queries.peer_file import read_queries_file
 from exporter.switching.families import COLLECTORS, DEFAULT_METRICS, matcher
 from exporter.switching.flags import Given
+from exporter.switching.mysqld_apply import apply_mysqld
 from exporter.tailor import tailored
 
 _LABEL: TypeAdapter[str] = TypeAdapter(LabelName)
@@ -60,7 +61,8 @@ def apply(config: Config, given: Given, collectors: Iterable[Collector], known: 
             server = server.model_copy(update=change(server))  # noqa: PLW2901 - each change sees the ones before
         servers.append(server)
     update = {"servers": tuple(servers), "warnings": (*config.warnings, *warnings)}
-    return Switched(config.model_copy(update=update), tuple(made))
+    config, made = apply_mysqld(config.model_copy(update=update), given, made)
+    return Switched(config, tuple(made))
 
 
 Change = Callable[[ServerConfig], Mapping[str, Any]]

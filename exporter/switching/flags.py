@@ -1,4 +1,4 @@
-"""The flags and variables of postgres_exporter: what each becomes here, or what is said instead."""
+"""The flags and variables of postgres_exporter and mysqld_exporter, taken out of what was said."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from exporter.switching import mysqld_flags
 from exporter.switching.families import COLLECTORS
 
 _BOOLEANS = {**dict.fromkeys(("1", "t", "true"), True), **dict.fromkeys(("0", "f", "false"), False)}
@@ -17,6 +18,7 @@ _SWITCHES = {
     "web.systemd-socket": "",
     "collector.stat_statements.include_query": "",
     **{f"collector.{name}": "" for name in COLLECTORS},
+    **mysqld_flags.SWITCHES,
 }
 _VALUES = {
     "extend.query-path": "PG_EXPORTER_EXTEND_QUERY_PATH",
@@ -30,17 +32,18 @@ _VALUES = {
     "collector.stat_statements.limit": "",
     "collector.stat_statements.exclude_databases": "",
     "collector.stat_statements.exclude_users": "",
+    **mysqld_flags.VALUES,
 }
 _HELP = re.compile(r"--help-(?:long|man)")
 
 
 class FlagError(ValueError):
-    """A flag of postgres_exporter without what has to stand behind it."""
+    """A flag of an existing exporter without what has to stand behind it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What was said in postgres_exporter's words.
+    """What was said in the existing exporters' words.
 
     Attributes:
         switches: By flag, without its dashes, whether it was switched on; absent if nothing was said of it.
@@ -62,7 +65,7 @@ class Given:
 
 
 def take(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[list[str], Given]:
-    """Take the flags of postgres_exporter out of arguments, and give the rest back; a flag wins over a variable.
+    """Take the flags of the existing exporters out of arguments, and give the rest back; a flag wins over a variable.
 
     Raises:
         FlagError: A flag lacks its value.

@@ -1,0 +1,166 @@
+""".my.cnf as mysqld_exporter reads it: [client] is the server, [client.NAME] an account that may have its own."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.config import Config, ConfigError, Problem, ServerConfig, Web
+from exporter.config.resolve import resolve
+from exporter.config.secrets import Secret
+from exporter.switching.flags import Given
+
+DEFAULT_FILE = ".my.cnf"
+PASSWORD = "MYSQLD_EXPORTER_PASSWORD"  # noqa: S105 - a variable's name
+_WORDS = ("config.my-cnf", "mysqld.address", "mysqld.username")
+_ADDRESS = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*):(?P<port>\d*)")
+_SETTING = re.compile(r"([^=:]+?)\s*(?:[=:]\s*(.*))?")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_MODES = {"true": "verify-full", "skip-verify": "require", "false": "disable"}
+_NOT_HERE = ("host", "port", "socket")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of the file; what it does not say itself, [client] says for it."""
+
+    name: str
+    own: Mapping[str, str]
+    every: Mapping[str, str]
+
+
+def is_named(given: Given) -> bool:
+    """Whether a flag of mysqld_exporter names a server, or the file that does."""
+    return any(word in given.values for word in _WORDS)
+
+
+def is_there(env: Mapping[str, str]) -> bool:
+    """Whether that exporter would find a server if nothing is said: its variable, or the file in this folder."""
+    return bool(env.get(PASSWORD)) or Path(DEFAULT_FILE).is_file()
+
+
+def from_my_cnf(given: Given, env: Mapping[str, str] | None = None) -> Config:
+    """The servers that the flags and the file name, and that exporter's port.
+
+    Raises:
+        ConfigError: With everything that is wrong; no message repeats a password.
+    """
+    env = os.environ if env is None else env
+    path = given.values.get("config.my-cnf", DEFAULT_FILE)
+    sections = _sections(path)
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    servers: list[ServerConfig] = []
+    for section in sections:
+        where = path if section.name == "client" else f"{path}, [{section.name}]"
+        if section.name != "client" and not any(key in section.own for key in _NOT_HERE):
+            warnings.append(
+                f"{where}: an account for targets of /probe, which asks servers of the config only, so that nobody can "
+                "make the exporter connect elsewhere: list them under servers: in a config file, or write host= here"
+            )
+            continue
+        server = _server(section, given, env, where, problems, warnings)
+        if server is not None and any(server.name == other.name for other in servers):
+            problems.append(Problem(where, f"names {server.name} a second time; remove one"))
+        elif server is not None:
+            servers.append(server)
+    if problems:
+        raise ConfigError(problems)
+    return Config(servers=tuple(servers), web=Web(listen_addresses=(":9104",)), warnings=tuple(warnings))
+
+
+def _sections(path: str) -> list[Section]:
+    """The sections about clients; a file that is not there says nothing, as there."""
+    found: dict[str, dict[str, str]] = {"client": {}}
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        text = ""
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError([Problem("--config.my-cnf", f"{path} can't be read")]) from None
+    current: dict[str, str] = {}
+    for line in map(str.strip, text.splitlines()):
+        if not line or line[0] in "#;!":
+            continue
+        if line[0] == "[" and line[-1] == "]":
+            current = found.setdefault(line[1:-1].strip(), {})
+        elif setting := _SETTING.fullmatch(line):
+            current[setting[1].replace("_", "-")] = _unquoted(setting[2] or "")
+    client = found["client"]
+    return [
+        Section(name, own, {**client, **own})
+        for name, own in found.items()
+        if name == "client" or name.startswith("client.")
+    ]
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
+
+
+def _server(
+    section: Section,
+    given: Given,
+    env: Mapping[str, str],
+    where: str,
+    problems: list[Problem],
+    warnings: list[str],
+) -> ServerConfig | None:
+    said = {key: _VARIABLE.sub(lambda found: env.get(found[1] or found[2], ""), text)
+            for key, text in section.every.items()}  # fmt: skip
+    keys: dict[str, object] = {"engine": "mysql", "user": said.get("user") or given.values.get("mysqld.username")}
+    if not keys["user"]:
+        problems.append(Problem(where, "says no user; add user= to the section, or give --mysqld.username"))
+        return None
+    if said.get("password"):
+        keys["password"] = Secret.text(said["password"])
+    elif env.get(PASSWORD):
+        keys["password"] = Secret.from_env(PASSWORD, env)
+    failure = _place(keys, said, section, given.values.get("mysqld.address", "localhost:3306"))
+    if failure:
+        problems.append(Problem("--mysqld.address", failure))
+        return None
+    keys["tls"] = _tls(said, given)
+    if said.get("enable-cleartext-plugin"):
+        warnings.append(f"{where}: enable-cleartext-plugin means nothing here; passwords are never sent in plain text")
+    resolved = resolve(keys, lambda at, message: problems.append(Problem(where, " ".join([*map(str, at), message]))))
+    if resolved is None:
+        return None
+    server = resolved[0]
+    if not keys["tls"] and server.tls.mode != "disable":
+        warnings.append(
+            f"{where}: the connection to {server.name} is encrypted, which it was not; tls=false in the section "
+            "(tls.mode: disable in the config) is for a server that has no TLS"
+        )
+    return server
+
+
+def _place(keys: dict[str, object], said: Mapping[str, str], section: Section, address: str) -> str:
+    """Fill in where the server is; gives what is wrong with the address."""
+    if said.get("socket") and not (section.own.get("host") and "socket" not in section.own):
+        keys["socket"] = said["socket"]
+    elif address.startswith("unix://") and not said.get("host"):
+        keys["socket"] = address.removeprefix("unix://")
+    else:
+        parts = _ADDRESS.fullmatch(address)
+        if parts is None and not address.startswith("unix://"):
+            return "must be host:port, or unix:// and the path of a socket"
+        keys["host"] = said.get("host") or (parts and parts["host"].strip("[]")) or "localhost"
+        port = said.get("port") or (parts and parts["port"]) or "3306"
+        keys["port"] = int(port) if port.isdecimal() else port
+    return ""
+
+
+def _tls(said: Mapping[str, str], given: Given) -> dict[str, object]:
+    if given.on("tls.insecure-skip-verify") or said.get("ssl-skip-verfication", "").lower() in ("true", "1"):
+        return {"mode": "require"}
+    if said.get("ssl-ca"):
+        tls: dict[str, object] = {"ca": said["ssl-ca"]}
+        if said.get("ssl-cert") and said.get("ssl-key"):
+            tls |= {"cert": said["ssl-cert"], "key": said["ssl-key"]}
+        return tls
+    mode = _MODES.get(said.get("tls", "").lower())
+    return {"mode": mode} if mode else {}

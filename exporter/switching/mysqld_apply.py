@@ -1,0 +1,116 @@
+"""What was said in mysqld_exporter's words, made part of the config; a warning says what can't be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from exporter.config import Config
+from exporter.config.model import CollectorSettings, ServerConfig
+from exporter.declare import Collector
+from exporter.switching.families import matcher
+from exporter.switching.flags import Given
+from exporter.switching.mysqld_families import COLLECTORS
+from exporter.switching.mysqld_flags import DEFAULTS, NOT_THERE
+from exporter.tailor import tailored
+
+# Switches inside a collector, and the metrics that they are about.
+_PARTS: Mapping[str, str] = {
+    "collect.info_schema.processlist.processes_by_user": "mysql_info_schema_processlist_processes_by_user",
+    "collect.info_schema.processlist.processes_by_host": "mysql_info_schema_processlist_processes_by_host",
+    "collect.mysql.user.privileges": "mysql_mysql_(?!max_).*",
+}
+_SWITCHES: Mapping[str, str] = {**{f"collect.{name}": pattern for name, pattern in COLLECTORS.items()}, **_PARTS}
+_LIMIT = "collect.perf_schema.eventsstatements.limit"
+_MOST_OFFSET = 0.5
+"""The largest part of a scrape's time that an offset may take."""
+
+
+def apply_mysqld(config: Config, given: Given, collectors: list[Collector]) -> tuple[Config, list[Collector]]:
+    """The config, and the collectors, as the flags have left them."""
+    warnings: list[str] = []
+    collectors = _named(collectors, given)
+    settings = _switched_on(collectors, given, warnings)
+    times = _timeouts(given, warnings)
+    warnings += [
+        f"{given.flags[flag]}: {text}"
+        for flag, text in NOT_THERE.items()
+        if given.on(flag) or given.values.get(flag, DEFAULTS.get(flag)) != DEFAULTS.get(flag)
+    ]
+    servers = []
+    for server in config.servers:
+        update: dict[str, Any] = {}
+        if server.engine == "mysql" and settings:
+            update["collectors"] = {**settings, **server.collectors}
+        if server.engine == "mysql" and times:
+            update["timeouts"] = server.timeouts.model_copy(update=_fitting(times, server))
+        servers.append(server.model_copy(update=update) if update else server)
+    update = {"servers": tuple(servers), "warnings": (*config.warnings, *warnings)}
+    return config.model_copy(update=update), collectors
+
+
+def _named(collectors: list[Collector], given: Given) -> list[Collector]:
+    """The collectors without the metrics that were switched off."""
+    off = [pattern for flag, pattern in _SWITCHES.items() if given.switches.get(flag) is False]
+    if not off:
+        return collectors
+    hidden = matcher(off)
+    others = [collector for collector in collectors if collector.engine != "mysql"]
+    theirs = [collector for collector in collectors if collector.engine == "mysql"]
+    return others + tailored(theirs, lambda metric: None if hidden.fullmatch(metric) else metric)
+
+
+def _switched_on(collectors: list[Collector], given: Given, warnings: list[str]) -> dict[str, CollectorSettings]:
+    wanted: dict[str, CollectorSettings] = {}
+    for flag, pattern in _SWITCHES.items():
+        if not given.on(flag):
+            continue
+        found = _having(collectors, pattern)
+        if not found:
+            warnings.append(f"{given.flags[flag]}: there are no such metrics here yet")
+        wanted |= {item.name: CollectorSettings(enabled=True) for item in found if not item.default}
+    limit = given.values.get(_LIMIT, "")
+    if limit.isascii() and limit.isdecimal() and int(limit) > 0:
+        for item in _having(collectors, COLLECTORS["perf_schema.eventsstatements"]):
+            if item.limit is not None:
+                old = wanted.get(item.name, CollectorSettings())
+                wanted[item.name] = old.model_copy(update={"limit": int(limit)})
+    return wanted
+
+
+def _having(collectors: list[Collector], pattern: str) -> list[Collector]:
+    return [
+        item
+        for item in collectors
+        if item.engine == "mysql" and any(re.fullmatch(pattern, measure.name) for measure in item.measures())
+    ]
+
+
+def _timeouts(given: Given, warnings: list[str]) -> dict[str, float]:
+    times: dict[str, float] = {}
+    for flag, key in (("timeout-offset", "scrape_offset"), ("exporter.lock_wait_timeout", "lock")):
+        if flag not in given.values:
+            continue
+        try:
+            seconds = float(given.values[flag])
+        except ValueError:
+            seconds = -1.0
+        if 0 <= seconds < float("inf") and (seconds > 0 or key == "scrape_offset"):
+            times[key] = seconds
+        else:
+            warnings.append(f"{given.flags[flag]}: must be a number of seconds; timeouts.{key} stays as it is")
+    if given.switches.get("exporter.enable_lock_wait_timeout") is False:
+        warnings.append(
+            f"{given.flags['exporter.enable_lock_wait_timeout']}: a session that waits for locks without end would "
+            "hold up others, so timeouts.lock of the config holds here"
+        )
+    return times
+
+
+def _fitting(times: Mapping[str, float], server: ServerConfig) -> Mapping[str, float]:
+    """An offset that leaves something of a scrape that announces no timeout."""
+    if "scrape_offset" not in times:
+        return times
+    most = server.timeouts.scrape_default * _MOST_OFFSET
+    return {**times, "scrape_offset": min(times["scrape_offset"], most)}

@@ -1,0 +1,135 @@
+"""The real mysqld_exporter and ours, started with the same words."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from exporter.catalogue import metric_names
+from exporter.compare.pages import Page, fetch, parse
+from exporter.switching.flags import take
+from exporter.switching.mysqld_families import COLLECTORS
+from tests.exporters import Exporter
+from tests.providers.base import Account, DatabaseServer, wait_for
+from tests.providers.processes import free_port
+from tests.providers.tools import Program, tool
+
+pytestmark = pytest.mark.engine("mysql")
+
+# The flags that both have under one name.
+SAME = {"--help", "--version", "--web.listen-address", "--web.telemetry-path", "--log.level", "--log.format"}
+_OWN = ("mysql_up", "mysql_exporter_")
+
+
+def listed_flags() -> dict[str, bool]:
+    """Every flag that the real one lists, and whether it takes a value."""
+    done = subprocess.run([tool("mysqld_exporter"), "--help"], capture_output=True, text=True, check=False)
+    found = re.findall(r"^ +(?:-\w, )?(--[\w.-]+)(=\S*)?", done.stdout + done.stderr, re.MULTILINE)
+    return {flag: bool(value) for flag, value in found}
+
+
+def collectors() -> list[str]:
+    """The flags that switch a whole collector."""
+    return sorted(flag for flag in listed_flags() if flag.removeprefix("--collect.") in COLLECTORS)
+
+
+def file_for(server: DatabaseServer, account: Account, directory: Path) -> Path:
+    path = directory / "my.cnf"
+    path.write_text(
+        f'[client]\nuser = {account.user}\npassword = "{account.password}"\n'
+        f"[client.targets]\nhost = {server.host}\nport = {server.port}\n"
+    )
+    return path
+
+
+def peer(program: Callable[..., Program], path: str, *flags: str, **env: str) -> Page:
+    """The page of a real mysqld_exporter."""
+    url = f"http://127.0.0.1:{(port := free_port())}{path}"
+    argv = [tool("mysqld_exporter"), f"--web.listen-address=127.0.0.1:{port}", *flags]
+    program("peer", argv, env=env, url=url)
+    assert wait_for(lambda: fetch(url).value("mysql_up") == 1, 20)
+    return fetch(url)
+
+
+def names(page: Page) -> set[str]:
+    return {name for name in page.metrics if name.startswith("mysql_") and not name.startswith(_OWN)}
+
+
+def test_every_flag_of_theirs_is_taken() -> None:
+    flags = listed_flags()
+    assert len(flags) > 60
+    left = set()
+    for flag, value in flags.items():
+        rest, _ = take([flag, *(["value"] if value else [])], {})
+        if rest:
+            left.add(flag)
+        elif not value:
+            assert take([flag.replace("--", "--no-", 1)], {})[0] == []
+    assert left - {"--help-long", "--help-man"} == SAME
+    assert {f"--collect.{name}" for name in COLLECTORS} == set(collectors())
+
+
+def test_every_metric_of_theirs_belongs_to_one_collector(
+    server: DatabaseServer, program: Callable[..., Program]
+) -> None:
+    server.account("GRANT SELECT, PROCESS ON *.* TO 'peer'@'%'", name="peer", limit=10)
+    account = Account("peer", "peer secret")
+    page = peer(
+        program, "/metrics", *collectors(), f"--mysqld.address={server.host}:{server.port}",
+        f"--mysqld.username={account.user}", MYSQLD_EXPORTER_PASSWORD=account.password,
+    )  # fmt: skip
+    unclear = {
+        name: found
+        for name in names(page)
+        if len(found := [key for key, pattern in COLLECTORS.items() if re.fullmatch(pattern, name)]) != 1
+    }
+    assert unclear == {}
+    assert len(names(page)) > 500
+
+
+def test_started_with_the_same_words(server: DatabaseServer, program: Callable[..., Program], tmp_path: Path) -> None:
+    account = server.account()
+    flags = (
+        f"--mysqld.address={server.host}:{server.port}", f"--mysqld.username={account.user}",
+        f"--config.my-cnf={tmp_path / 'none'}", "--collect.binlog_size", "--no-collect.global_variables",
+        "--web.telemetry-path=/their-path", "--exporter.lock_wait_timeout=2", "--log.format=logfmt",
+    )  # fmt: skip
+    env = {"MYSQLD_EXPORTER_PASSWORD": account.password}
+    theirs = peer(program, "/their-path", *flags, **env)
+    with Exporter(tmp_path, None, env, flags=flags) as exporter:
+
+        def page() -> Page:
+            status, text = exporter.get("/their-path")
+            assert status == 200, text
+            return parse(text)
+
+        # It is read in the background.
+        assert wait_for(lambda: page().value("mysql_binlog_files"), 30)
+        ours, log = page(), exporter.log()
+    assert ours.value("mysql_up") == 1
+    there = metric_names()
+    assert {name for name in names(theirs) if name in there} <= names(ours)
+    assert theirs.value("mysql_binlog_files") == ours.value("mysql_binlog_files")
+    for page in (theirs, ours):
+        assert not [name for name in names(page) if name.startswith(("mysql_global_variables_", "mysql_version_info"))]
+    assert "level=warn" not in log, log
+    assert account.password not in log
+
+
+def test_sections_of_the_file_and_probes(
+    server: DatabaseServer, program: Callable[..., Program], tmp_path: Path
+) -> None:
+    account = server.account()
+    file = file_for(server, account, tmp_path)
+    flags = (f"--config.my-cnf={file}", f"--mysqld.address={server.host}:{free_port()}")
+    probe = f"/probe?target={server.host}:{server.port}&auth_module=client.targets"
+    assert peer(program, probe, *flags).value("mysql_up") == 1
+    with Exporter(tmp_path, None, {}, flags=flags) as exporter:
+        status, text = exporter.get(probe)
+        assert (status, parse(text).value("mysql_up")) == (200, 1)
+        assert exporter.get("/probe?target=127.0.0.1:1&auth_module=client.targets")[0] == 400
+        assert account.password not in exporter.log()

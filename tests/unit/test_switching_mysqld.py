@@ -1,0 +1,201 @@
+"""Started as mysqld_exporter was: each of its flags is known, and does here what it did there, or says why not."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+
+from exporter.commands.configuration import configuration, known
+from exporter.config import Config, ConfigError, from_environment
+from exporter.registry import collectors_by_name
+from exporter.switching.apply import Switched, apply
+from exporter.switching.flags import take
+from exporter.switching.my_cnf import from_my_cnf
+from exporter.switching.mysqld_families import COLLECTORS
+from exporter.switching.mysqld_flags import NOT_THERE, SWITCHES
+
+CANARY = "canary-77x1"
+DSN = {"DATA_SOURCE_NAME": f"mysql://u:{CANARY}@one,postgresql://u:{CANARY}@two"}
+
+
+def switched(*arguments: str) -> Switched:
+    config = from_environment(DSN)
+    assert config is not None
+    return apply(config, take(arguments, {})[1], collectors_by_name().values(), known())
+
+
+def metrics(result: Switched) -> set[str]:
+    return {measure.name for item in result.collectors for measure in item.measures()}
+
+
+def read(text: str | None, directory: Path, *flags: str, **env: str) -> Config:
+    path = directory / "my.cnf"
+    if text is not None:
+        path.write_text(text)
+    return from_my_cnf(take([f"--config.my-cnf={path}", *flags], {})[1], env)
+
+
+@pytest.mark.parametrize("name", sorted(COLLECTORS))
+def test_a_collector_switched_off_leaves_its_metrics_out_and_no_others(name: str) -> None:
+    every, left = metrics(switched()), metrics(switched(f"--no-collect.{name}"))
+    assert all(re.fullmatch(COLLECTORS[name], metric) for metric in every - left)
+    assert not any(re.fullmatch(COLLECTORS[name], metric) for metric in left)
+    assert {metric for metric in every if metric.startswith(("db_", "pg_"))} <= left
+
+
+def test_collectors_switched_on() -> None:
+    result = switched(*(f"--{flag}" for flag in SWITCHES if flag.startswith("collect.")))
+    on = {name for name, settings in result.config.servers[0].collectors.items() if settings.enabled}
+    expected = {
+        item.name
+        for item in collectors_by_name().values()
+        if item.engine == "mysql"
+        and not item.default
+        and any(re.fullmatch("|".join(COLLECTORS.values()), measure.name) for measure in item.measures())
+    }
+    assert on == expected
+    assert result.config.servers[1].collectors == {}
+    missing = {
+        name for name, pattern in COLLECTORS.items() if not any(re.fullmatch(pattern, m) for m in metrics(result))
+    }
+    said = {line.partition(":")[0] for line in result.config.warnings if "no such metrics" in line}
+    assert said >= {f"--collect.{name}" for name in missing}
+    assert not said & {f"--collect.{name}" for name in COLLECTORS.keys() - missing}
+
+
+def test_what_there_is_none_of_is_said() -> None:
+    for flag in NOT_THERE:
+        [warning] = switched(f"--{flag}" if flag in SWITCHES else f"--{flag}=7").config.warnings
+        assert warning.startswith(f"--{flag}: ")
+    for default in ("heartbeat.table=heartbeat", "info_schema.tables.databases=*"):
+        assert switched(f"--collect.{default}").config.warnings == ()
+
+
+def test_times() -> None:
+    one, two = switched("--timeout-offset=1.5", "--exporter.lock_wait_timeout=3").config.servers
+    assert (one.timeouts.scrape_offset, one.timeouts.lock) == (1.5, 3.0)
+    assert (two.timeouts.scrape_offset, two.timeouts.lock) == (0.5, 0.25)
+    assert switched("--timeout-offset=100").config.servers[0].timeouts.scrape_offset == 5
+    for wrong in ("--timeout-offset=soon", "--exporter.lock_wait_timeout=0", "--no-exporter.enable_lock_wait_timeout"):
+        result = switched(wrong).config
+        assert result.servers[0].timeouts == one.timeouts.model_copy(update={"scrape_offset": 0.5, "lock": 0.25})
+        assert [line.partition("=")[0].partition(":")[0] for line in result.warnings] == [wrong.partition("=")[0]]
+
+
+def test_the_client_section_is_the_server(tmp_path: Path) -> None:
+    text = f"""
+        # a comment
+        [mysqld]
+        user = mysql
+        [client]
+        user=ann
+        password = "{CANARY}#;'"
+        host = db1
+        port: 3307
+        no-beep
+    """
+    config = read(text, tmp_path, "--mysqld.address=elsewhere:1", "--mysqld.username=bob", MYSQLD_EXPORTER_PASSWORD="x")
+    [server] = config.servers
+    assert (server.name, server.user, server.engine, server.tls.mode) == ("db1:3307", "ann", "mysql", "require")
+    assert server.password is not None
+    assert server.password.reveal() == f"{CANARY}#;'"
+    assert CANARY not in repr(config)
+    [warning] = config.warnings
+    assert "tls=false" in warning
+
+
+def test_flags_and_the_variable_say_what_the_file_does_not(tmp_path: Path) -> None:
+    env = {"MYSQLD_EXPORTER_PASSWORD": CANARY}
+    [server] = read(None, tmp_path, "--mysqld.address=[::1]:3307", "--mysqld.username=bob", **env).servers
+    assert (server.host, server.port, server.user, server.tls.mode) == ("::1", 3307, "bob", "disable")
+    assert server.password is not None
+    assert server.password.reveal() == CANARY
+    [server] = read("", tmp_path, "--mysqld.address=unix:///run/my.sock", "--mysqld.username=bob").servers
+    assert (server.socket, server.password) == ("/run/my.sock", None)
+    [server] = read(
+        "[client]\nuser=$WHO\npassword=a${SECRET}\nsocket=/run/a.sock\n", tmp_path, WHO="ann", SECRET="b"
+    ).servers
+    assert (server.user, server.socket) == ("ann", "/run/a.sock")
+    assert server.password is not None
+    assert server.password.reveal() == "ab"
+    [server] = read("[client]\nuser=ann\n", tmp_path).servers
+    assert (server.name, server.port) == ("localhost:3306", 3306)
+
+
+def test_sections_are_servers_where_they_say_where(tmp_path: Path) -> None:
+    text = (
+        "[client]\nuser=ann\npassword=one\n[client.second]\nhost=127.0.0.2\npassword=two\n"
+        "[client.only_account]\nuser=bob\n[other]\nhost=x\n"
+    )
+    config = read(text, tmp_path)
+    assert [(server.name, server.user) for server in config.servers] == [
+        ("localhost:3306", "ann"),
+        ("127.0.0.2:3306", "ann"),
+    ]
+    assert [server.password.reveal() for server in config.servers if server.password] == ["one", "two"]
+    [warning] = config.warnings
+    assert "[client.only_account]" in warning
+    assert "servers:" in warning
+
+
+@pytest.mark.parametrize(
+    ("lines", "flags", "mode"),
+    [
+        ("tls=true", (), "verify-full"),
+        ("tls=skip-verify", (), "require"),
+        ("tls=false", (), "disable"),
+        ("ssl-skip-verfication=true", (), "require"),
+        ("ssl-ca=CA", (), "verify-full"),
+        ("ssl-ca=CA", ("--tls.insecure-skip-verify",), "require"),
+    ],
+)
+def test_tls(lines: str, flags: tuple[str, ...], mode: str, tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.write_text("")
+    config = read(f"[client]\nuser=ann\nhost=db1\n{lines.replace('CA', str(authority))}\n", tmp_path, *flags)
+    assert config.servers[0].tls.mode == mode
+    assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "flag", "said"),
+    [
+        ("[client]\npassword=canary-77x1\n", "--mysqld.address=a:1", "says no user"),
+        ("[client]\nuser=a\npassword=canary-77x1\n", "--mysqld.address=canary", "must be host:port"),
+        ("[client]\nuser=a\nport=many\npassword=canary-77x1\n", "--mysqld.address=a:1", "port"),
+        ("[client]\nuser=a\n[client.b]\nhost=a\nport=1\n", "--mysqld.address=a:1", "a second time"),
+        ("[client]\nuser=a\nssl-ca=/no/such/file\n", "--mysqld.address=a:1", "/no/such/file"),
+    ],
+)
+def test_what_is_wrong_is_said_without_the_password(text: str, flag: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(text, tmp_path, flag)
+    message = "\n".join(map(str, caught.value.problems))
+    assert said in message
+    assert CANARY not in message
+
+
+def test_which_words_name_the_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("DATA_SOURCE_NAME", "DATA_SOURCE_URI", "MYSQLD_EXPORTER_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+
+    def servers(*flags: str, file: str | None = None) -> tuple[list[str], tuple[str, ...]]:
+        args = argparse.Namespace(config_file=file, given=take(flags, {})[1])
+        found = configuration(args)
+        return [server.name for server in found.servers], found.web.listen_addresses
+
+    with pytest.raises(ConfigError, match="no server is named"):
+        servers()
+    (tmp_path / ".my.cnf").write_text("[client]\nuser=ann\n")
+    assert servers() == (["localhost:3306"], (":9104",))
+    monkeypatch.setenv("DATA_SOURCE_NAME", "postgresql://u@h:1/d")
+    assert servers() == (["h:1"], (":9187",))
+    assert servers("--mysqld.address=m:2") == (["h:1", "m:2"], (":9187",))
+    with pytest.raises(ConfigError, match="remove one"):
+        servers("--mysqld.address=h:1")
+    (tmp_path / "ours.yml").write_text("servers: [{name: it, url: 'postgresql://u@h/d'}]\n")
+    assert servers("--mysqld.address=m:2", file="ours.yml") == (["it"], (":9187",))
