@@ -70,18 +70,27 @@ class Totals:
         Returns:
             The totals of `databases` and of those in `readings`; any other is forgotten.
         """
-        readings = list(readings)
-        current: dict[Hashable, Plain] = {reading[0]: reading for reading in readings}
-        if len(current) < len(readings):
-            current = _each_key_once(readings)
-        names = {reading[1] for reading in readings}.union(databases)
+        last = self._last or {}
+        current: dict[Hashable, Plain] = {}
+        moved: list[Hashable] = []
+        for reading in readings:
+            key = reading[0]
+            before = last.get(key)
+            if key in current:
+                current[key] = _together(Reading(*current[key]), Reading(*reading))
+                moved.append(key)
+            elif before == reading:
+                # Most are as they were. The old one is kept, so that not all of them are there twice for a while.
+                current[key] = before
+            else:
+                current[key] = reading
+                moved.append(key)
+        names = {reading[1] for reading in current.values()}.union(databases)
         self._totals = {name: self._totals.get(name) or Total() for name in names}
-        last = self._last
-        if last is not None:
-            # Most statements are as they were; only the others are worth a closer look.
-            for reading in [reading for key, reading in current.items() if last.get(key) != reading]:
-                before = last.get(reading[0])
-                self._count(Reading(*before) if before is not None else None, Reading(*reading))
+        if self._last is not None:
+            for key in dict.fromkeys(moved):
+                before = last.get(key)
+                self._count(Reading(*before) if before is not None else None, Reading(*current[key]))
         self._last = current
         return self._totals
 
@@ -116,14 +125,6 @@ def _slow(calls: int, time: float, longest: float | None, slow_at: float | None)
     if time / calls >= slow_at:
         return calls
     return 1 if longest is not None and longest >= slow_at else 0
-
-
-def _each_key_once(readings: Iterable[Plain]) -> dict[Hashable, Plain]:
-    once: dict[Hashable, Plain] = {}
-    for reading in readings:
-        twin = once.get(reading[0])
-        once[reading[0]] = reading if twin is None else _together(Reading(*twin), Reading(*reading))
-    return once
 
 
 def _together(one: Reading, other: Reading) -> Reading:
