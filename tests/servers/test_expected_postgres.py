@@ -31,6 +31,8 @@ def pair(server: DatabaseServer, replica: DatabaseServer) -> Iterator[dict[str, 
     server.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'x' CONNECTION LIMIT 5")
     server.execute(f"CREATE DATABASE {DATABASE} CONNECTION LIMIT 20")
     server.execute("SELECT pg_create_physical_replication_slot(%s, true)", params=(SLOT,))
+    server.execute("ALTER SYSTEM SET track_functions = 'pl'")
+    server.execute("SELECT pg_reload_conf()")
     with server.connect(DATABASE) as connection:
         connection.execute("CREATE SCHEMA project")
         connection.execute("CREATE TABLE project.items AS SELECT i AS id FROM generate_series(1, 5000) i")
@@ -44,6 +46,12 @@ def pair(server: DatabaseServer, replica: DatabaseServer) -> Iterator[dict[str, 
         connection.execute("GRANT SELECT ON ALL SEQUENCES IN SCHEMA project TO PUBLIC")
         connection.execute("UPDATE project.items SET id = id + 10000 WHERE id < 100")
         connection.execute("VACUUM ANALYZE project.items")
+        connection.execute("CREATE PUBLICATION items FOR TABLE project.items")
+        connection.execute(
+            "CREATE FUNCTION project.twice(int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 2 * $1; END'"
+        )
+        assert wait_for(lambda: connection.execute("SHOW track_functions").fetchone() == ("pl",), 10)
+        connection.execute("SELECT project.twice(1)")
         connection.execute("SET enable_seqscan = off")
         connection.execute("SELECT * FROM project.items WHERE id = 700")
         with contextlib.suppress(psycopg.Error):
@@ -51,6 +59,8 @@ def pair(server: DatabaseServer, replica: DatabaseServer) -> Iterator[dict[str, 
     replica.wait_until_caught_up()
     yield {"primary": server, "replica": replica}
     server.execute("SELECT pg_drop_replication_slot(%s)", params=(SLOT,))
+    server.execute("ALTER SYSTEM RESET track_functions")
+    server.execute("SELECT pg_reload_conf()")
 
 
 def everything(server: DatabaseServer) -> dict[str, Samples]:

@@ -149,3 +149,47 @@ def test_what_the_buffer_cache_holds(server: DatabaseServer) -> None:
         assert samples.one("pg_buffercache_summary_buffers_pinned") <= used
     finally:
         server.execute("DROP EXTENSION pg_buffercache")
+
+
+def test_whose_blocks_are_in_the_buffer_cache(server: DatabaseServer) -> None:
+    server.execute("CREATE EXTENSION IF NOT EXISTS pg_buffercache")
+    server.execute("CREATE TABLE cached AS SELECT generate_series(1, 20000) i")
+    try:
+        [(blocks,)] = server.execute("SELECT pg_relation_size('cached') / current_setting('block_size')::int")
+        server.execute("SELECT count(*) FROM cached")
+        with watching(server) as watch:
+            samples, counts = watch.run("pg_buffercache_relations"), watch.run("pg_buffercache_usage_counts")
+        # With its maps of free space and visibility.
+        cached = samples.one("pg_buffercache_relation_buffers", datname="postgres", relname="cached")
+        assert blocks <= cached <= blocks + 5
+        assert samples.one("pg_buffercache_relation_buffers_dirty", relname="cached") <= cached
+        databases = samples.by("pg_buffercache_database_buffers", "datname")
+        assert databases["postgres"] >= cached
+        # Catalogs of all databases.
+        assert databases[""] > 0
+        [(buffers,)] = server.execute("SELECT setting::int FROM pg_settings WHERE name = 'shared_buffers'")
+        assert sum(databases.values()) <= buffers
+        by_usage = counts.by("pg_buffercache_usage_buffers", "usage_count")
+        if server.version[0] < 16:
+            assert not by_usage
+        else:
+            assert set(by_usage) == {"0", "1", "2", "3", "4", "5"}
+            assert sum(by_usage.values()) == buffers
+    finally:
+        server.execute("DROP TABLE cached")
+        server.execute("DROP EXTENSION pg_buffercache")
+
+
+def test_when_statistics_began(server: DatabaseServer) -> None:
+    server.execute("SELECT pg_stat_reset_shared('archiver')")
+    server.execute("SELECT pg_stat_reset_slru('notify')" if server.version[0] >= 17 else
+                   "SELECT pg_stat_reset_slru('Notify')")  # fmt: skip
+    moments = "SELECT extract(epoch FROM {})::float8 FROM {}"
+    [(archiver,)] = server.execute(moments.format("stats_reset", "pg_stat_archiver"))
+    [(slru,)] = server.execute(moments.format("max(stats_reset)", "pg_stat_slru"))
+    with watching(server) as watch:
+        found = watch.run("pg_statistics_resets").by("pg_statistics_reset_timestamp_seconds", "view")
+    assert found["pg_stat_archiver"] == pytest.approx(archiver, abs=0.001)
+    assert found["pg_stat_slru"] == pytest.approx(slru, abs=0.001)
+    views = {"pg_stat_wal": 14, "pg_stat_io": 16, "pg_stat_checkpointer": 17, "pg_stat_bgwriter": 13}
+    assert {view for view in views if view in found} == {view for view, n in views.items() if server.version[0] >= n}

@@ -298,6 +298,8 @@ def test_functions_where_they_are_tracked(server: DatabaseServer, database: str)
         assert got.by("pg_stat_user_functions_calls_total", "datname", "funcname") == {(HERE, "twice"): 3}
         [(total,)] = server.execute("SELECT sum(total_time) / 1000 FROM pg_stat_user_functions", database)
         assert got.one("pg_stat_user_functions_seconds_total", funcname="twice") == pytest.approx(total)
+        [(own,)] = server.execute("SELECT sum(self_time) / 1000 FROM pg_stat_user_functions", database)
+        assert got.one("pg_stat_user_functions_self_seconds_total", funcname="twice") == pytest.approx(own)
 
 
 # -- bloat -----------------------------------------------------------------------------------------
@@ -319,3 +321,32 @@ def test_bloat_is_estimated_where_there_are_statistics_that_we_may_see(
     ratios = here(got, "pg_table_bloat_estimated_ratio", "relname")
     assert ratios == {"dense": pytest.approx(0, abs=0.05), "half": pytest.approx(0.5, abs=0.05)}
     assert here(got, "pg_table_bloat_estimated_bytes", "relname")["half"] == pytest.approx(size / 2, rel=0.1)
+
+
+def test_bloat_of_indexes_is_estimated_from_what_their_columns_hold(
+    server: DatabaseServer, database: str, watch: Watch
+) -> None:
+    with server.connect(database) as connection:
+        for name in ("whole", "halved"):
+            connection.execute(f"CREATE TABLE {name} (id bigint, name text) WITH (autovacuum_enabled = false)")
+            connection.execute(f"INSERT INTO {name} SELECT i, md5(i::text) FROM generate_series(1, 50000) i")
+            connection.execute(f"CREATE INDEX {name}_id ON {name} (id)")
+            connection.execute(f"CREATE INDEX {name}_expression ON {name} (upper(name))")
+            connection.execute(f"CREATE INDEX {name}_hash ON {name} USING hash (id)")
+        connection.execute("DELETE FROM halved WHERE id % 2 = 0")
+        connection.execute("VACUUM (INDEX_CLEANUP ON) halved" if server.version[0] < 14 else "VACUUM halved")
+        connection.execute("ANALYZE")
+        connection.execute("GRANT SELECT ON whole, halved TO PUBLIC")
+        [(size,)] = connection.execute("SELECT pg_relation_size('halved_id')").fetchall()
+    got = watch.run("pg_index_bloat_estimate")
+    ratios = here(got, "pg_index_bloat_estimated_ratio", "indexrelname")
+    columns = {"whole_id": pytest.approx(0, abs=0.05), "halved_id": pytest.approx(0.5, abs=0.05)}
+    assert ratios == columns
+    if server.version[0] >= 14:
+        reader = server.account("GRANT pg_read_all_data TO exporter")
+        with watching(server, reader, database=database) as more:
+            ratios = here(more.run("pg_index_bloat_estimate"), "pg_index_bloat_estimated_ratio", "indexrelname")
+        server.execute("REVOKE pg_read_all_data FROM exporter")
+        whole, halved = columns["whole_id"], columns["halved_id"]
+        assert ratios == columns | {"whole_expression": whole, "halved_expression": halved}
+    assert here(got, "pg_index_bloat_estimated_bytes", "indexrelname")["halved_id"] == pytest.approx(size / 2, rel=0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -96,3 +97,32 @@ def test_changes_are_counted_whatever_the_setting_is(server: DatabaseServer) -> 
             # A session of ours is told a moment later than the others.
             assert wait_for(lambda: other.run("pg_settings").one("pg_settings_work_mem_bytes") != 5 * 2**20, 10)
         assert before + 2 <= changes() <= before + 4
+
+
+def test_faulty_lines_of_configuration_files_for_those_who_may_see_them(
+    fresh_server: Callable[..., DatabaseServer], server: DatabaseServer
+) -> None:
+    made = fresh_server(server.name, {})
+    functions = ("pg_hba_file_rules", "pg_show_all_file_settings")
+    may = made.account(*(f"GRANT EXECUTE ON FUNCTION {function}() TO exporter" for function in functions))
+    [(path,)] = made.execute("SHOW hba_file")
+    [(rules,)] = made.execute("SELECT count(*) FROM pg_hba_file_rules WHERE error IS NULL")
+    with watching(made, may) as watch:
+        whole = watch.run("pg_hba_file_rules")
+        assert not watch.run("pg_file_settings").one("pg_file_settings_errors")
+        lines = "SELECT unnest(ARRAY['', 'host all', 'local all nobody reject'])"
+        made.execute(f"""COPY ({lines}) TO PROGRAM 'cat >> "{path}"'""")
+        # Applied to nothing until somebody reloads it, and seen now.
+        made.execute("ALTER SYSTEM SET max_connections = 41")
+        faulty = watch.run("pg_hba_file_rules")
+        made.execute("SELECT pg_reload_conf()")
+        applied = "SELECT pending_restart FROM pg_settings WHERE name = 'max_connections'"
+        assert wait_for(lambda: made.execute(applied)[0][0], 10)
+        assert watch.run("pg_file_settings").one("pg_file_settings_errors") == 1
+        again = watch.run("pg_hba_file_rules")
+    assert [whole.one(f"pg_hba_file_{name}") for name in ("rules", "errors", "changes_total")] == [rules, 0, 0]
+    assert [faulty.one(f"pg_hba_file_{name}") for name in ("rules", "errors", "changes_total")] == [rules + 1, 1, 1]
+    assert again.one("pg_hba_file_changes_total") == 1
+    with watching(made) as watch:
+        made.execute("REVOKE EXECUTE ON FUNCTION pg_hba_file_rules() FROM exporter")
+        assert not watch.run("pg_hba_file_rules").all

@@ -108,6 +108,10 @@ def test_activity_as_the_client_made_it(server: DatabaseServer, watch: Watch) ->
         )
         [(moment,)] = server.execute("SELECT extract(epoch FROM now())::float8")
         assert 0 <= moment - scanned < 600
+    fetched = watch.run("pg_statio_user_indexes").one(
+        "pg_stat_user_indexes_idx_tup_fetch_total", indexrelname="texts_pkey"
+    )
+    assert fetched == value("idx_tup_fetch")
     index = watch.run("pg_stat_user_indexes")
     assert index.one("pg_stat_user_indexes_idx_scan_total", indexrelname="texts_pkey") == value("idx_scan")
 
@@ -131,6 +135,24 @@ def test_sizes_are_exact(server: DatabaseServer, watch: Watch) -> None:
     expected = sizes(server)
     assert expected["texts"][2] > 1_000_000
     assert seen_sizes(watch) == (expected, 0)
+
+
+def index_sizes(watch: Watch) -> dict[str, float]:
+    found = watch.run("pg_index_sizes").by("pg_index_size_bytes", "datname", "indexrelname")
+    return {name: value for (database, name), value in found.items() if database == HERE}
+
+
+def test_sizes_of_indexes_are_exact_but_while_one_is_locked(server: DatabaseServer, watch: Watch) -> None:
+    server.execute("INSERT INTO alpha.texts SELECT i, '' FROM generate_series(1000, 9000) i", HERE)
+    sql = "SELECT pg_relation_size('alpha.texts_pkey'), relpages * 8192 FROM pg_class WHERE relname = 'texts_pkey'"
+    [(exact, analyzed)] = server.execute(sql, HERE)
+    assert exact > analyzed
+    assert index_sizes(watch) == {"texts_pkey": exact}
+    with locked(server, "index", waiting=False):
+        assert index_sizes(watch) == {"texts_pkey": analyzed}
+    few = collectors_by_name()["pg_index_sizes"].queries[0].sql.replace("{limit}", "1")
+    server.execute("CREATE INDEX small ON alpha.texts (id) WHERE id < 0", HERE)
+    assert [name for _, _, _, name, _ in server.execute(few, HERE)] == ["texts_pkey"]
 
 
 @contextlib.contextmanager

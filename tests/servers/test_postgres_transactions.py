@@ -35,6 +35,11 @@ def test_open_transactions_and_those_that_idle(server: DatabaseServer) -> None:
     def grown(name: str) -> float:
         return after.one(name) - before.one(name)
 
+    # The sleeper and the idle one; of these the sleeper runs a statement.
+    assert grown("pg_transaction_age_seconds_count") == 2
+    assert grown("pg_statement_age_seconds_count") == 1
+    assert after.one("pg_statement_age_seconds_bucket", le="14400.0") == after.one("pg_statement_age_seconds_count")
+    assert after.one("pg_transaction_age_seconds_sum") >= elapsed - 0.1
     # One that failed has ended for others, but its session idles in it.
     assert grown("pg_long_running_transactions") == 2
     assert grown("pg_idle_in_transaction_sessions") == 2

@@ -67,6 +67,15 @@ def pgbench(server: DatabaseServer, database: str, *arguments: str) -> int:
     return int(found[1]) if found else 0
 
 
+def test_how_full_it_is(server: DatabaseServer, watch: Watch) -> None:
+    held = "SELECT count(*) FROM pg_stat_statements(false)"
+    [(before,)] = server.execute(held)
+    look = watch.look("pg_statements_fill")
+    [(after,)] = server.execute(held)
+    assert 0 < before <= look("pg_stat_statements_entries") <= after
+    assert look("pg_stat_statements_entries_max") == int(server.execute("SHOW pg_stat_statements.max")[0][0])
+
+
 def test_under_pgbench_totals_grow_as_the_server_s_own(server, database, watch):
     pgbench(server, database, "-i", "-q", "-s", "1")
     before, first = own_account(server, database), watch.look("pg_statements")

@@ -76,3 +76,25 @@ evictions = Collector(
         ),
     ),
 )
+
+fill = Collector(
+    name="pg_statements_fill",
+    about="How many statements pg_stat_statements holds, and how many it has room for.",
+    engine="postgres",
+    every=60,
+    when=_since(1, 8),
+    queries=(
+        Query(
+            _since(1, 8),
+            f"""
+            SELECT count(*) AS entries, current_setting('pg_stat_statements.max')::int AS most
+            FROM {{schema:{_NAME}}}.pg_stat_statements(false)""",
+        ),
+    ),
+    blocks=(
+        block(
+            gauge("pg_stat_statements_entries", "entries", help="Statements that pg_stat_statements holds."),
+            gauge("pg_stat_statements_entries_max", "most", help="Statements that it has room for."),
+        ),
+    ),
+)

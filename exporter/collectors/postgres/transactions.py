@@ -1,8 +1,31 @@
 """Open transactions, those that idle, and those prepared for two-phase commit."""
 
+from __future__ import annotations
+
 from exporter.collectors.postgres.own import NOT_OURS, SEES_OTHERS
-from exporter.declare import Collector, Query, block, gauge
+from exporter.declare import Collector, Context, Query, Rows, block, gauge, histogram
 from exporter.gates import pg
+
+BOUNDS = (1, 5, 15, 60, 300, 900, 3600, 14400)
+
+
+def _distribution(what: str, age: str) -> str:
+    """An array: how many there are up to each bound, how many at all, and the sum of their ages."""
+    parts = [f"count(*) FILTER (WHERE {what} AND {age} <= {bound})" for bound in BOUNDS]
+    parts += [f"count(*) FILTER (WHERE {what})", f"coalesce(sum({age}) FILTER (WHERE {what}), 0)"]
+    return f"ARRAY[{', '.join(f'({part})::float8' for part in parts)}]"
+
+
+def _histograms(rows: Rows, _: Context) -> Rows:
+    """The arrays as what a histogram is rendered from."""
+    found = []
+    for row in rows.dicts():
+        for name in ("transaction_ages", "statement_ages"):
+            *below, number, total = row[name]
+            row[name] = (tuple(zip(BOUNDS, map(int, below), strict=True)), total, int(number))
+        found.append(row)
+    return Rows.of(rows.columns, found)
+
 
 transactions = Collector(
     name="pg_long_running_transactions",
@@ -16,18 +39,24 @@ transactions = Collector(
             SELECT count(*) FILTER (WHERE open) AS transactions,
                    coalesce(max(age) FILTER (WHERE open), 0) AS oldest,
                    count(*) FILTER (WHERE idles) AS idle, coalesce(max(idle) FILTER (WHERE idles), 0) AS idle_longest,
-                   coalesce(max(age) FILTER (WHERE idles), 0) AS idle_oldest
+                   coalesce(max(age) FILTER (WHERE idles), 0) AS idle_oldest,
+                   {_distribution("client AND age IS NOT NULL", "greatest(age, 0)")} AS transaction_ages,
+                   {_distribution("client AND statement IS NOT NULL", "greatest(statement, 0)")} AS statement_ages
             FROM (
                 -- A transaction that failed has no beginning any more, and still idles.
                 SELECT xact_start IS NOT NULL AND state IS DISTINCT FROM 'idle'
                        AND query NOT LIKE 'autovacuum:%' AS open,
                        state LIKE 'idle in transaction%' AND {NOT_OURS} AS idles,
+                       backend_type = 'client backend' AND {NOT_OURS} AS client,
+                       CASE WHEN state IN ('active', 'fastpath function call')
+                            THEN extract(epoch FROM clock_timestamp() - query_start)::float8 END AS statement,
                        extract(epoch FROM clock_timestamp() - xact_start)::float8 AS age,
                        greatest(extract(epoch FROM clock_timestamp() - state_change), 0)::float8 AS idle
                 FROM pg_stat_activity WHERE pid <> pg_backend_pid()
             ) sessions""",
         ),
     ),
+    rows=_histograms,
     blocks=(
         block(
             gauge(
@@ -52,6 +81,12 @@ transactions = Collector(
                 "pg_idle_in_transaction_oldest_seconds",
                 "idle_oldest",
                 help="Age of the oldest transaction that a session idles in, 0 if there is none.",
+            ),
+        ),
+        block(
+            histogram("pg_transaction_age_seconds", "transaction_ages", help="Ages of open transactions of clients."),
+            histogram(
+                "pg_statement_age_seconds", "statement_ages", help="How long running statements of clients have run."
             ),
         ),
     ),

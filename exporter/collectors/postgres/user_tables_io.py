@@ -49,7 +49,7 @@ user_tables_io = Collector(
 
 user_indexes_io = Collector(
     name="pg_statio_user_indexes",
-    about="Buffer cache hits and misses of each user index; the busiest where there are very many.",
+    about="Buffer cache hits and misses of each user index, and the rows it fetched; the busiest of very many.",
     engine="postgres",
     elsewhere=300,
     share=0.2,
@@ -72,6 +72,13 @@ user_indexes_io = Collector(
                     drop_in=True,
                 )
                 for kind, what in _KINDS.items()
+            ),
+            # Here and not with the scans, since it is one more series for every index there is.
+            counter(
+                "pg_stat_user_indexes_idx_tup_fetch_total",
+                "idx_tup_fetch",
+                sql="pg_stat_get_tuples_fetched(indexrelid)",
+                help="Live rows that simple index scans fetched by this index.",
             ),
             labels=(*LABELS, "indexrelname"),
         ),

@@ -56,6 +56,8 @@ _GRANTS = (
     "pg_stat_scan_tables",
     "pg_use_reserved_connections",
 )
+# That nobody but superusers may execute, unless somebody grants it.
+_FUNCTIONS = ("pg_hba_file_rules", "pg_show_all_file_settings", "pg_show_replication_origin_status")
 # Databases of managed clouds that nobody else can enter.
 PROVIDERS_OWN = ("alloydbadmin", "azure_maintenance", "azure_sys", "cloudsqladmin", "rdsadmin")
 
@@ -73,7 +75,7 @@ _ALL_GRANTS = f"""
 SELECT rolname FROM pg_roles WHERE rolname IN ({_list(_GRANTS)}) AND pg_has_role(oid, 'USAGE')
 UNION ALL SELECT 'superuser' WHERE current_setting('is_superuser') = 'on'
 UNION ALL SELECT proname FROM pg_proc
-WHERE proname = 'pg_show_replication_origin_status' AND pronamespace = 'pg_catalog'::regnamespace
+WHERE proname IN ({_list(_FUNCTIONS)}) AND pronamespace = 'pg_catalog'::regnamespace
   AND has_function_privilege(oid, 'EXECUTE')
 """
 _EXTENSIONS = """
