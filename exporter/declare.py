@@ -6,174 +6,54 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Literal
 
+from exporter.facts import Facts
 from exporter.gates import ANY, Gate
+from exporter.hooks import Accumulator, Context, Hook, Rows
+from exporter.measures import (
+    NAME,
+    DeclarationError,
+    Kind,
+    Measure,
+    Parse,
+    counter,
+    gauge,
+    histogram,
+    number_or_none,
+    untyped,
+)
 
-if TYPE_CHECKING:
-    from exporter.config.model import ServerConfig
-    from exporter.facts import Facts
+__all__ = [
+    "NAME",
+    "RESERVED_LABELS",
+    "Accumulator",
+    "Block",
+    "Collector",
+    "Context",
+    "DeclarationError",
+    "Hook",
+    "Kind",
+    "Measure",
+    "Merge",
+    "Parse",
+    "Query",
+    "Rows",
+    "block",
+    "counter",
+    "gauge",
+    "histogram",
+    "number_or_none",
+    "untyped",
+]
 
-Kind = Literal["counter", "gauge", "histogram", "untyped"]
-Parse = Callable[[Any], "float | int | None"]
 Merge = Literal["drop", "sum", "max", "min"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _LABEL = re.compile(r"[a-z_][a-z0-9_]*\Z")
-# What Prometheus allows; for names that come from elsewhere.
-NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
 _ANY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
-_SCHEMA = re.compile(r"\{schema:([a-z0-9_-]+)\}")
 # Every series of ours carries these; a collector can't have its own.
 RESERVED_LABELS = frozenset({"server", "engine", "instance", "job", "le"})
-
-
-_SHOW = re.compile(r"SHOW\b", re.IGNORECASE)
-
-
-def _bounded(sql: str, limit: int | None) -> str:
-    """The statement with one row more than the limit at most, which tells that there are more; SHOW stays as it is."""
-    if limit is None or _SHOW.match(sql):
-        return sql
-    return f"SELECT * FROM (\n{sql}\n) AS result LIMIT {limit + 1}"
-
-
-def _quoted(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-class DeclarationError(ValueError):
-    """A collector is declared wrongly; raised when its module is imported."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """A result: column names and tuples in the same order. A missing value is None."""
-
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[Any, ...]]
-
-    def dicts(self) -> list[dict[str, Any]]:
-        """The rows by column name, for hooks that rewrite them."""
-        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
-
-    @staticmethod
-    def of(columns: Sequence[str], dicts: Sequence[Mapping[str, Any]]) -> Rows:
-        """Rows from mappings; a key that is not there is None."""
-        return Rows(tuple(columns), [tuple(item.get(column) for column in columns) for item in dicts])
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a hook may know besides the rows.
-
-    Attributes:
-        server: The server's configuration.
-        facts: What is true of the server.
-        now: Monotonic seconds at which the rows were read.
-        room: Rows that the series budget and the config's limit have room for; later ones are left out and counted.
-            None: all of them.
-    """
-
-    server: ServerConfig
-    facts: Facts
-    now: float
-    room: int | None = None
-
-
-Hook = Callable[[Rows, Context], Rows]
-
-
-class Accumulator(Protocol):
-    """State that a collector keeps for one server between its runs."""
-
-    def feed(self, rows: Rows, context: Context) -> Rows:
-        """Take a reading in; give the rows that are to be exported."""
-
-    def rebase(self) -> None:
-        """Another server answers from here on: forget the last reading, keep what was counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """One metric fed by one column.
-
-    Attributes:
-        name: The metric's full name.
-        kind: counter, gauge, histogram or untyped. A histogram's column holds `(buckets, sum, count)`: buckets a
-            sequence of (upper bound, cumulative count) without +Inf, sum or None where the server doesn't know it.
-        columns: Where the value is; the first of these that the result has (SHOW statements rename theirs).
-        help: A sentence.
-        when: On which servers the column exists.
-        sql: What `{columns}` selects for the column, if not the column itself.
-        parse: Turns a value that is neither number nor NULL into one; None is absent.
-        drop_in: The name is an existing exporter's, so our naming rules don't apply to it.
-    """
-
-    name: str
-    kind: Kind
-    columns: tuple[str, ...]
-    help: str
-    when: Gate = ANY
-    sql: str | None = None
-    parse: Parse | None = None
-    drop_in: bool = False
-
-    def __post_init__(self) -> None:
-        if not (NAME if self.drop_in else _NAME).match(self.name):
-            raise DeclarationError(f"{self.name}: a metric's name is snake_case")
-        if not self.columns:
-            raise DeclarationError(f"{self.name}: name the column that feeds it")
-        if not self.help.endswith("."):
-            raise DeclarationError(f"{self.name}: its help is a sentence and ends with a full stop")
-        if not self.drop_in and (self.kind == "counter") != self.name.endswith("_total"):
-            raise DeclarationError(f"{self.name}: counters end with _total, and nothing else does")
-
-
-def counter(
-    name: str,
-    *columns: str,
-    help: str,  # noqa: A002 - the exposition format's word
-    when: Gate = ANY,
-    sql: str | None = None,
-    parse: Parse | None = None,
-    drop_in: bool = False,
-) -> Measure:
-    """A value that only grows, until the server or its statistics are reset."""
-    return Measure(name, "counter", columns, help, when, sql, parse, drop_in)
-
-
-def gauge(
-    name: str,
-    *columns: str,
-    help: str,  # noqa: A002
-    when: Gate = ANY,
-    sql: str | None = None,
-    parse: Parse | None = None,
-    drop_in: bool = False,
-) -> Measure:
-    """A value that goes up and down."""
-    return Measure(name, "gauge", columns, help, when, sql, parse, drop_in)
-
-
-def untyped(name: str, column: str) -> Measure:
-    """A value of which nobody says what it is; absent if it is no number."""
-    return Measure(name, "untyped", (column,), "Unknown metric.", parse=number_or_none, drop_in=True)
-
-
-def number_or_none(value: Any) -> float | int | None:
-    """A value as a number, None if it is none."""
-    if isinstance(value, int | float):
-        return value
-    try:
-        return float(value)
-    except (ValueError, TypeError):
-        return None
-
-
-def histogram(name: str, column: str, *, help: str, when: Gate = ANY) -> Measure:  # noqa: A002
-    """A distribution; see Measure.kind for what its column holds."""
-    return Measure(name, "histogram", (column,), help, when)
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,34 +245,3 @@ class Collector:
     def query(self, facts: Facts) -> Query | None:
         """The query for a server, or None if none applies."""
         return next((query for query in self.queries if query.when.passes(facts)), None)
-
-    def sql(self, query: Query, facts: Facts, limit: int | None = None) -> str:
-        """The statement to send to a server with these facts."""
-        text = query.sql
-        if query.user_defined:
-            return _bounded(text, limit if limit is not None else self.limit)
-        if "{columns}" in text:
-            text = text.replace("{columns}", ", ".join(self._columns(facts)))
-        if "{limit}" in text:
-            text = text.replace("{limit}", str(int(limit if limit is not None else self.limit or 0)))
-        return _SCHEMA.sub(lambda match: _quoted(facts.extensions[match[1]].schema), text)
-
-    def _columns(self, facts: Facts) -> list[str]:
-        # A dict keeps the order and each column once; an expression wins over the bare name.
-        wanted: dict[str, str] = {}
-        for part in self.blocks:
-            if not part.when.passes(facts):
-                continue
-            for column in part.labels.values():
-                wanted.setdefault(column, column)
-            if part.named_by is not None:
-                wanted.setdefault(part.named_by, part.named_by)
-            for measure in part.measures:
-                if not measure.when.passes(facts):
-                    continue
-                column = measure.columns[0]
-                if measure.sql is not None:
-                    wanted[column] = f"{measure.sql} AS {column}"
-                else:
-                    wanted.setdefault(column, column)
-        return list(wanted.values())

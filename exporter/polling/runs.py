@@ -20,6 +20,7 @@ from exporter.facts import Facts
 from exporter.failure import Failure, Reason
 from exporter.gates import Miss
 from exporter.polling.snapshot import Snapshot, State
+from exporter.statement import statement
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: De
     Raises:
         Failure: It did not work; with `broken` the session is of no more use.
     """
-    sql = task.collector.sql(query, facts, task.settings.limit)
+    sql = statement(task.collector, query, facts, task.settings.limit)
     with task.cost.of(session):
         try:
             if query.user_defined:
@@ -214,7 +215,7 @@ def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: De
             if failure.reason is not Reason.LOCK or failure.broken or not lockless:
                 raise
             # Somebody locked what it looked at closely; without looking closely at anything it needs no lock.
-            rows = session.run(task.collector.sql(query, facts, 0), deadline)
+            rows = session.run(statement(task.collector, query, facts, 0), deadline)
         except Exception as error:
             # One value that the driver can't read must not take the rest of the scrape along.
             log.exception("reading what %s asked for", task.name)

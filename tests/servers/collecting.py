@@ -20,6 +20,7 @@ from exporter.exposition.page import Dialect, page
 from exporter.exposition.render import render
 from exporter.facts import Facts
 from exporter.registry import collectors_by_name
+from exporter.statement import statement
 from tests.providers.base import Account, DatabaseServer
 
 Labels = Mapping[str, str]
@@ -103,7 +104,7 @@ class Watch:
     def _rows(self, collector: Collector, facts: Facts) -> Rows:
         query = collector.query(facts)
         assert query is not None, f"{collector.name} has no query for {facts.version_text}"
-        sql = collector.sql(query, facts)
+        sql = statement(collector, query, facts)
         if not collector.each_database:
             return self.session.run(sql, Deadline.after(collector.timeout))
         columns: tuple[str, ...] = ("database",)

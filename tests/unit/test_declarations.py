@@ -13,6 +13,7 @@ from exporter.declare import Collector
 from exporter.engines.mysql.errors import privilege_name
 from exporter.facts import Extension, Facts, Identity, Role
 from exporter.registry import collectors_by_name
+from exporter.statement import statement
 
 COLLECTORS = list(collectors_by_name().values())
 
@@ -160,7 +161,7 @@ def test_its_statements_are_complete_on_every_version(collector: Collector):
     for facts in _servers(collector):
         query = collector.query(facts)
         assert query is not None
-        sql = collector.sql(query, facts, limit=7)
+        sql = statement(collector, query, facts, limit=7)
         assert not re.search(r"\{(columns|limit|schema)", sql)
         assert "  ," not in sql
         assert not sql.rstrip().endswith(";")

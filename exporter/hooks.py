@@ -1,0 +1,59 @@
+"""What a collector gets and gives when it does more than declare: rows, what it may know besides, and state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from exporter.config.model import ServerConfig
+    from exporter.facts import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A result: column names and tuples in the same order. A missing value is None."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Any, ...]]
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """The rows by column name, for hooks that rewrite them."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    @staticmethod
+    def of(columns: Sequence[str], dicts: Sequence[Mapping[str, Any]]) -> Rows:
+        """Rows from mappings; a key that is not there is None."""
+        return Rows(tuple(columns), [tuple(item.get(column) for column in columns) for item in dicts])
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a hook may know besides the rows.
+
+    Attributes:
+        server: The server's configuration.
+        facts: What is true of the server.
+        now: Monotonic seconds at which the rows were read.
+        room: Rows that the series budget and the config's limit have room for; later ones are left out and counted.
+            None: all of them.
+    """
+
+    server: ServerConfig
+    facts: Facts
+    now: float
+    room: int | None = None
+
+
+Hook = Callable[[Rows, Context], Rows]
+
+
+class Accumulator(Protocol):
+    """State that a collector keeps for one server between its runs."""
+
+    def feed(self, rows: Rows, context: Context) -> Rows:
+        """Take a reading in; give the rows that are to be exported."""
+
+    def rebase(self) -> None:
+        """Another server answers from here on: forget the last reading, keep what was counted."""

@@ -1,0 +1,56 @@
+"""The SQL of a collector for one server: what its placeholders stand for there."""
+
+from __future__ import annotations
+
+import re
+
+from exporter.declare import Collector, Query
+from exporter.facts import Facts
+
+_SCHEMA = re.compile(r"\{schema:([a-z0-9_-]+)\}")
+_SHOW = re.compile(r"SHOW\b", re.IGNORECASE)
+
+
+def statement(collector: Collector, query: Query, facts: Facts, limit: int | None = None) -> str:
+    """The statement to send to a server with these facts; `limit` is the collector's unless given. See Query."""
+    text = query.sql
+    limit = collector.limit if limit is None else limit
+    if query.user_defined:
+        return _bounded(text, limit)
+    if "{columns}" in text:
+        text = text.replace("{columns}", ", ".join(_columns(collector, facts)))
+    if "{limit}" in text:
+        text = text.replace("{limit}", str(int(limit or 0)))
+    return _SCHEMA.sub(lambda match: _quoted(facts.extensions[match[1]].schema), text)
+
+
+def _bounded(sql: str, limit: int | None) -> str:
+    """The statement with one row more than the limit at most, which tells that there are more; SHOW stays as it is."""
+    if limit is None or _SHOW.match(sql):
+        return sql
+    return f"SELECT * FROM (\n{sql}\n) AS result LIMIT {limit + 1}"
+
+
+def _quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _columns(collector: Collector, facts: Facts) -> list[str]:
+    # A dict keeps the order and each column once; an expression wins over the bare name.
+    wanted: dict[str, str] = {}
+    for part in collector.blocks:
+        if not part.when.passes(facts):
+            continue
+        for column in part.labels.values():
+            wanted.setdefault(column, column)
+        if part.named_by is not None:
+            wanted.setdefault(part.named_by, part.named_by)
+        for measure in part.measures:
+            if not measure.when.passes(facts):
+                continue
+            column = measure.columns[0]
+            if measure.sql is not None:
+                wanted[column] = f"{measure.sql} AS {column}"
+            else:
+                wanted.setdefault(column, column)
+    return list(wanted.values())
