@@ -6,6 +6,17 @@ from exporter.facts import Facts
 
 CONNECTION_LIMIT = 3
 
+_USER_COLUMNS = (
+    "user, host, max_questions, max_updates, max_connections, max_user_connections, password_expired, super_priv, "
+    "file_priv, grant_priv, insert_priv"
+)
+
+
+def read_users(flavor: str) -> str:
+    """The privilege on mysql.user that our account has: never the whole table, which holds the hashes of passwords."""
+    locked = "" if flavor == "mariadb" else ", account_locked"
+    return f"SELECT ({_USER_COLUMNS}{locked}) ON mysql.user"
+
 
 def statements(facts: Facts, user: str, password: str, databases: list[str]) -> list[str]:
     """The statements that make the account, to be run by an administrator; comments say where.
@@ -59,8 +70,8 @@ def _mysql(facts: Facts, user: str, password: str) -> list[str]:
         "-- REFERENCES shows tables and their sizes without giving access to a single row.",
         f"GRANT PROCESS, {', '.join(monitor)}, REFERENCES ON *.* TO {account};",
         f"GRANT SELECT ON performance_schema.* TO {account};",
-        "-- The limits of other accounts; not their passwords.",
-        f"GRANT SELECT (user, host, max_user_connections) ON mysql.user TO {account};",
+        "-- The limits of other accounts, and what they may do; not their passwords.",
+        f"GRANT {read_users(facts.flavor)} TO {account};",
     ]
 
 

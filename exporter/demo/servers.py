@@ -17,6 +17,7 @@ import psycopg
 import pymysql
 from psycopg.conninfo import make_conninfo
 
+from exporter.accounts import read_users
 from exporter.demo.processes import Child, DemoError, free_port, hand_over, readable_by_servers, run
 
 START_SECONDS = 60.0
@@ -175,7 +176,7 @@ def _start_mysql(name: str, program: str, home: Path, common: list[str]) -> Demo
                 f"CREATE USER exporter@'%' IDENTIFIED BY '{server.exporter_password}' WITH MAX_USER_CONNECTIONS 3",
                 f"GRANT PROCESS, {monitor}, REFERENCES ON *.* TO exporter@'%'",
                 "GRANT SELECT ON performance_schema.* TO exporter@'%'",
-                "GRANT SELECT (user, host, max_user_connections) ON mysql.user TO exporter@'%'",
+                f"GRANT {read_users('mariadb' if mariadb else 'mysql')} TO exporter@'%'",
                 "CREATE DATABASE forum",
                 f"CREATE USER app@'%' IDENTIFIED BY '{server.exporter_password}'",
                 "GRANT ALL ON forum.* TO app@'%'",

@@ -42,6 +42,11 @@ SET SESSION sql_log_bin = 0;
 CREATE USER IF NOT EXISTS 'admin'@'%' IDENTIFIED BY '{ADMIN_PASSWORD}';
 GRANT ALL ON *.* TO 'admin'@'%' WITH GRANT OPTION;
 """
+_USER_COLUMNS = (
+    "user, host, max_questions, max_updates, max_connections, max_user_connections, password_expired, super_priv, "
+    "file_priv, grant_priv, insert_priv"
+)
+USER_COLUMNS = {"mysql": f"{_USER_COLUMNS}, account_locked", "mariadb": _USER_COLUMNS}
 GRANTS = {
     "mysql": "PROCESS, REPLICATION CLIENT, REFERENCES",
     "mariadb": "PROCESS, BINLOG MONITOR, SLAVE MONITOR, REFERENCES",
@@ -90,7 +95,7 @@ class MySQLServer(DatabaseServer):
             f"CREATE USER '{name}'@'%' IDENTIFIED BY '{made.password}' WITH MAX_USER_CONNECTIONS {limit}",
             f"GRANT {GRANTS[self.flavor]} ON *.* TO '{name}'@'%'",
             f"GRANT SELECT ON performance_schema.* TO '{name}'@'%'",
-            f"GRANT SELECT (user, host, max_user_connections) ON mysql.user TO '{name}'@'%'",
+            f"GRANT SELECT ({USER_COLUMNS[self.flavor]}) ON mysql.user TO '{name}'@'%'",
             *grants,
         ):
             self.execute(statement)

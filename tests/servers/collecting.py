@@ -19,6 +19,7 @@ from exporter.engines.known import ENGINES
 from exporter.exposition.page import Dialect, page
 from exporter.exposition.render import render
 from exporter.facts import Facts
+from exporter.polling.runs import pivoted
 from exporter.registry import collectors_by_name
 from exporter.statement import statement
 from tests.providers.base import Account, DatabaseServer
@@ -106,7 +107,8 @@ class Watch:
         assert query is not None, f"{collector.name} has no query for {facts.version_text}"
         sql = statement(collector, query, facts)
         if not collector.each_database:
-            return self.session.run(sql, Deadline.after(collector.timeout))
+            found = self.session.run(sql, Deadline.after(collector.timeout))
+            return pivoted(found) if query.pivot else found
         columns: tuple[str, ...] = ("database",)
         rows: list[tuple[Any, ...]] = []
         for database in self.engine.databases(self.session, Deadline.after(10)):

@@ -14,6 +14,7 @@ import pytest
 from exporter.engines.deadline import Deadline
 from exporter.engines.mysql.engine import MYSQL
 from tests.providers.base import DatabaseServer, wait_for
+from tests.providers.mysql import USER_COLUMNS
 from tests.servers.collecting import Watch, config_of, watching
 
 pytestmark = pytest.mark.engine("mysql")
@@ -256,7 +257,7 @@ def test_users_with_limits(server: DatabaseServer) -> None:
         assert found.one("db_role_connections_max", role="tenant") == 7
         assert "exporter" not in found.by("db_role_connections", "role")
         assert "admin" not in found.by("db_role_connections", "role")
-    blind = "REVOKE SELECT (user, host, max_user_connections) ON mysql.user FROM exporter"
+    blind = f"REVOKE SELECT ({USER_COLUMNS[server.flavor]}) ON mysql.user FROM exporter"
     with watching(server, server.account(blind)) as watch:
         assert watch.run("mysql_accounts").names() == set()
 

@@ -176,7 +176,8 @@ def test_a_metric_is_one_thing_wherever_it_is_declared():
     by_name: dict[str, set[str]] = {}
     for entry in catalogue.entries():
         by_name.setdefault(entry.name, set()).add(entry.kind)
-    assert {name for name, kinds in by_name.items() if len(kinds) > 1} == set()
+    # Of names that rows complete, each row has one kind.
+    assert not [name for name, kinds in by_name.items() if len(kinds) > 1 and not name.endswith("*")]
 
 
 def test_a_shared_metric_says_the_same_on_every_engine():

@@ -14,6 +14,7 @@ from exporter.engines.mysql.facts import privileges
 from exporter.engines.mysql.session import read_version, session_settings, statement_limit
 from exporter.engines.mysql.tls import context
 from exporter.failure import Failure, Reason
+from tests.providers.mysql import USER_COLUMNS
 
 MYSQL = Asker("'exporter'@'%'", "mysql", (9, 7, 4))
 MARIADB = Asker("'exporter'@'%'", "mariadb", (10, 11, 19))
@@ -71,14 +72,14 @@ def test_versions(version: str, comment: str, flavor: str, numbers: tuple[int, .
             "SELECT command denied to user 'exporter'@'localhost' for table `mysql`.`user`",
             MARIADB,
             Reason.PERMISSION,
-            "GRANT SELECT (user, host, max_user_connections) ON mysql.user TO 'exporter'@'%';",
+            f"GRANT SELECT ({USER_COLUMNS['mariadb']}) ON mysql.user TO 'exporter'@'%';",
         ),
         (
             1143,
             "SELECT command denied to user 'exporter'@'localhost' for column 'max_user_connections' in table 'user'",
             MYSQL,
             Reason.PERMISSION,
-            "GRANT SELECT (user, host, max_user_connections) ON mysql.user TO 'exporter'@'%';",
+            f"GRANT SELECT ({USER_COLUMNS['mysql']}) ON mysql.user TO 'exporter'@'%';",
         ),
         (1045, "Access denied for user 'x'@'h' (using password: YES)", MYSQL, Reason.AUTH,
          "give the config the account's password, or set it: ALTER USER ... IDENTIFIED BY '...';"),

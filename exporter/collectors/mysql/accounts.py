@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from exporter.collectors.mysql.account_limits import ACCOUNTS
 from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block
-from exporter.gates import Gate, granted, mariadb, mysql
-
-_LIMITS = "SELECT (user, host, max_user_connections) ON mysql.user"
-_ACCOUNTS: Gate = granted("SELECT ON mysql.user", fix=f"GRANT {_LIMITS} TO {{account}};")
+from exporter.gates import mariadb, mysql
 
 # A limit is one account's, and sessions tell their user, so the limits of a user with several accounts are added up;
 # an account without one has that of max_user_connections, and if it has none either, its user has none.
@@ -36,7 +34,7 @@ accounts = Collector(
     about="Connections of users that may have only so many, and how many they may have.",
     engine="mysql",
     # Without the others' limits there would be no row, as where nobody has one.
-    when=(mysql(8) | mariadb(10, 6)) & _ACCOUNTS,
+    when=ACCOUNTS,
     queries=(
         Query(mysql(8) & READABLE, _filled("PROCESSLIST_USER", "performance_schema.threads", CLIENT_THREADS)),
         Query(mysql(8) | mariadb(10, 6), _filled("USER", "information_schema.PROCESSLIST", CLIENT_PROCESSES)),
@@ -48,5 +46,5 @@ accounts = Collector(
             labels=("role",),
         ),
     ),
-    grants=("PROCESS", _LIMITS),
+    grants=("PROCESS",),
 )

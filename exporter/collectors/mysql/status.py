@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from exporter.collectors.mysql.history import history_list
+from exporter.collectors.mysql.status_kinds import kind_of
 from exporter.collectors.mysql.values import number
 from exporter.collectors.vocabulary import shared
-from exporter.declare import Collector, Context, Kind, Measure, Query, Rows, block, counter, gauge
+from exporter.declare import Block, Collector, Context, Kind, Measure, Query, Rows, block, counter, gauge
 from exporter.gates import mariadb, mysql
 
 _STATUS: tuple[tuple[str, Kind, str], ...] = (
@@ -59,17 +63,26 @@ _STATUS: tuple[tuple[str, Kind, str], ...] = (
     ("Threads_running", "gauge", "Threads that are not asleep."),
     ("Uptime", "counter", "Seconds since the server started."),
 )
-_COMMANDS = ("begin", "commit", "delete", "insert", "replace", "rollback", "select", "update")
 _ERRORS = ("accept", "internal", "max_connections", "peer_address", "select", "tcpwrap")
-_PAGES = ("data", "free", "misc")
-_NAMES = ", ".join(
-    f"'{name}'"
-    for name in (
-        *(name for name, _, _ in _STATUS),
-        *(f"Com_{name}" for name in _COMMANDS),
-        *(f"Connection_errors_{name}" for name in _ERRORS),
-        *(f"Innodb_buffer_pool_pages_{name}" for name in (*_PAGES, "dirty")),
-    )
+_PAGES = ("data", "free", "misc", "old")
+# What has a metric of its own, and what is in no metric: the pages in all are those of the states together.
+_KNOWN = frozenset((*(name.lower() for name, _, _ in _STATUS), "innodb_buffer_pool_pages_total"))
+# What stands under another name too.
+_TWICE = ("innodb_buffer_pool_pages_dirty", "innodb_history_list_length", "ssl_server_not_after")
+# Families of variables: how their names begin, the column of the label, the column of the value.
+_FAMILIES = (
+    ("com_", "command", "commands"),
+    ("handler_", "handler", "handlers"),
+    ("connection_errors_", "error", "errors"),
+    ("innodb_buffer_pool_pages_", "page_operation", "page_operations"),
+    ("innodb_rows_", "row_operation", "row_operations"),
+    ("performance_schema_", "instrumentation", "lost"),
+)
+_UNFIT = re.compile(r"[^a-z0-9_]")
+_LABELLED = (
+    *(column for _, label, value in _FAMILIES for column in (label, value)),
+    *("page_state", "pages", "reason", "refused", "kind", "stored"),
+    *("counter", "gauge", "untyped", "value"),
 )
 
 
@@ -78,7 +91,8 @@ def _native(name: str, kind: Kind, about: str) -> Measure:
 
 
 def derived(rows: Rows, context: Context) -> Rows:
-    """One row with all counters by name, and what follows from them; then one row for each label of the others.
+    """One row with the counters that have metrics of their own, and what follows from them; then one row for each
+    label of the others, and for each variable that no manual names here.
 
     In every block the rows of the others have neither label nor value, and merge away.
     """
@@ -86,15 +100,52 @@ def derived(rows: Rows, context: Context) -> Rows:
     # MariaDB has the counter but never counts in it; there a full server is told by failed logins alone.
     known = [name for name in _ERRORS if name != "max_connections" or context.facts.flavor != "mariadb"]
     more: list[dict[str, Any]] = [
-        *({"command": name, "commands": status.get(f"com_{name}")} for name in _COMMANDS),
-        *({"error": name, "errors": status.get(f"connection_errors_{name}")} for name in _ERRORS),
         *({"page_state": name, "pages": status.get(f"innodb_buffer_pool_pages_{name}")} for name in _PAGES),
         *({"reason": name, "refused": status.get(f"connection_errors_{name}")} for name in known),
         {"reason": "login", "refused": status.get("aborted_connects")},
         {"kind": "redo", "stored": status.get("innodb_redo_log_physical_size")},
     ]
-    labelled = ("command", "commands", "error", "errors", "page_state", "pages", "reason", "refused", "kind", "stored")
-    return Rows.of((*status, *labelled), [status, *more])
+    first: dict[str, Any] = {name: status.get(name) for name in _TWICE}
+    first["checkpoint_age"] = _checkpoint_age(status)
+    for name, value in status.items():
+        if name in _KNOWN:
+            first[name] = value
+        elif value is not None:
+            more.extend(_labelled(name, value))
+    return Rows.of((*first, *_LABELLED), [first, *more])
+
+
+def _checkpoint_age(status: Mapping[str, float | None]) -> float | None:
+    # The names of MySQL from 8.0.30 on, and those of MariaDB.
+    for now, then in (
+        ("innodb_redo_log_current_lsn", "innodb_redo_log_checkpoint_lsn"),
+        ("innodb_lsn_current", "innodb_lsn_last_checkpoint"),
+    ):
+        written, kept = status.get(now), status.get(then)
+        if written is not None and kept is not None:
+            return max(written - kept, 0)
+    return None
+
+
+def _labelled(name: str, value: float) -> Iterator[dict[str, Any]]:
+    for prefix, label, column in _FAMILIES:
+        if name.startswith(prefix):
+            part = name.removeprefix(prefix)
+            if label != "page_operation" or part not in {*_PAGES, "dirty"}:
+                yield {label: part, column: value}
+            return
+    yield {kind_of(name): _UNFIT.sub("_", name), "value": value}
+
+
+def _family(name: str, label: str, value: str, about: str) -> Block:
+    column = next(column for _, column, values in _FAMILIES if values == value)
+    measure = counter(f"mysql_global_status_{name}", value, help=about, drop_in=True)
+    return block(measure, labels={label: column}, merge="max")
+
+
+def _generic(kind: Kind) -> Block:
+    measure = Measure("mysql_global_status_", kind, ("value",), "The status variable of this name.", drop_in=True)
+    return block(measure, named_by=kind)
 
 
 class Difference:
@@ -148,7 +199,7 @@ status = Collector(
     about="Connections, refusals, cache, deadlocks and statements as the server's status counters have them.",
     engine="mysql",
     when=mysql(8) | mariadb(10, 6),
-    queries=(Query(mysql(8) | mariadb(10, 6), f"SHOW GLOBAL STATUS WHERE Variable_name IN ({_NAMES})"),),
+    queries=(Query(mysql(8) | mariadb(10, 6), "SHOW GLOBAL STATUS"),),
     rows=derived,
     state=Differences,
     blocks=(
@@ -160,29 +211,34 @@ status = Collector(
                 help="Pages in the buffer pool that are not yet on disk.",
                 drop_in=True,
             ),
+            gauge(
+                "mysql_server_certificate_expiry_timestamp_seconds",
+                "ssl_server_not_after",
+                help="When the server's certificate ends; absent without one.",
+            ),
+            gauge(
+                "mysql_innodb_checkpoint_age_bytes",
+                "checkpoint_age",
+                help="Bytes of redo log since the last checkpoint; writers are held up when it nears the log's size.",
+            ),
+            history_list("innodb_history_list_length"),
             shared("db_connections_opened_total", "connections"),
             shared("db_cache_hits_total", "cache_hits"),
             shared("db_cache_misses_total", "innodb_buffer_pool_reads"),
             shared("db_deadlocks_total", "innodb_deadlocks", when=mariadb(10, 6)),
             merge="max",
         ),
-        block(
-            counter(
-                "mysql_global_status_commands_total", "commands", help="Statements by their first word.", drop_in=True
-            ),
-            labels=("command",),
-            merge="max",
+        _family("commands_total", "command", "commands", "Statements by their first word."),
+        _family("handlers_total", "handler", "handlers", "Requests to storage engines."),
+        _family("innodb_row_ops_total", "operation", "row_operations", "Rows that InnoDB read and changed."),
+        _family("buffer_pool_page_changes_total", "operation", "page_operations", "What happened to pages."),
+        _family(
+            "performance_schema_lost_total",
+            "instrumentation",
+            "lost",
+            "What performance_schema could not take in for want of memory.",
         ),
-        block(
-            counter(
-                "mysql_global_status_connection_errors_total",
-                "errors",
-                help="Connections refused before the login.",
-                drop_in=True,
-            ),
-            labels=("error",),
-            merge="max",
-        ),
+        _family("connection_errors_total", "error", "errors", "Connections refused before the login."),
         block(
             gauge(
                 "mysql_global_status_buffer_pool_pages",
@@ -203,5 +259,6 @@ status = Collector(
             labels=("kind",),
             merge="max",
         ),
+        *(_generic(kind) for kind in ("counter", "gauge", "untyped")),
     ),
 )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
-_WORDS = {"yes": 1, "on": 1, "enabled": 1, "no": 0, "off": 0, "disabled": 0, "connecting": 0, "preparing": 0}
+# A primary is the part of a Galera cluster that has a quorum.
+_ON = ("yes", "on", "enabled", "primary")
+_OFF = ("no", "off", "disabled", "connecting", "preparing", "non-primary", "disconnected")
+_WORDS = dict.fromkeys(_ON, 1) | dict.fromkeys(_OFF, 0)
+_SHORTEST_MOMENT = 19
+# How the server writes moments: those of certificates in GMT, others in the zone of the session, which is UTC.
+_MOMENTS = ("%b %d %H:%M:%S %Y GMT", "%Y-%m-%d %H:%M:%S")
 
 
 def number(value: Any) -> int | float | None:
-    """A number, or a switch as 1 or 0; None for any other text."""
+    """A number, a switch as 1 or 0, or a moment in Unix time; None for any other text."""
     if isinstance(value, int | float) or value is None:
         return value
     text = str(value).strip()
@@ -19,4 +26,14 @@ def number(value: Any) -> int | float | None:
     try:
         return float(text)
     except ValueError:
-        return _WORDS.get(text.lower())
+        word = _WORDS.get(text.lower())
+    return word if word is not None or len(text) < _SHORTEST_MOMENT else _moment(text)
+
+
+def _moment(text: str) -> float | None:
+    for written in _MOMENTS:
+        try:
+            return datetime.strptime(text, written).replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            continue
+    return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pymysql
 
+from exporter.accounts import read_users
 from exporter.failure import Failure, Reason
 
 REASONS: dict[int, Reason] = {
@@ -117,8 +118,7 @@ def _grant(code: int, text: str, asker: Asker) -> str | None:
     if code == 1227 and (found := _PRIVILEGES.search(text)):
         return f"{_least(found[1].split(','), asker)} ON *.*"
     if code in {1142, 1143} and _USERS.search(text):
-        # Never the whole table, which holds the hashes of passwords.
-        return "SELECT (user, host, max_user_connections) ON mysql.user"
+        return read_users(asker.flavor)
     if code in {1142, 1143} and (found := _TABLE.search(text)):
         # MySQL names no schema; all tables that collectors read directly are in performance_schema.
         return f"SELECT ON {found['schema'] or 'performance_schema'}.*"

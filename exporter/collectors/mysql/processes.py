@@ -1,0 +1,92 @@
+"""Sessions and threads by user, by host, and by what they are doing."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+from exporter.collectors.mysql.performance_schema import READABLE
+from exporter.declare import Collector, Context, Query, Rows, block, gauge
+from exporter.gates import mariadb, mysql
+
+# The port ends a host's text, and IPv6 addresses have colons of their own.
+_SQL = """
+    SELECT user, COALESCE(IF(host LIKE '%:%', LEFT(host, CHAR_LENGTH(host) - LOCATE(':', REVERSE(host))), host), '')
+               AS client, COALESCE(command, '') AS command, COALESCE(state, '') AS state,
+           COUNT(*) AS processes, SUM(time) AS seconds
+    FROM {}
+    -- performance_schema lists threads of the server among them that nobody started.
+    WHERE ID <> CONNECTION_ID() AND NOT (user = 'system user' AND command = 'Daemon')
+    GROUP BY 1, 2, 3, 4"""
+_DROPPED = re.compile(r"[;,:.()]")
+
+
+def word(text: str) -> str:
+    """A command or state as a label, as mysqld_exporter writes them: `Sending data` is `sending_data`."""
+    return _DROPPED.sub("", (text or "unknown").lower()).replace(" ", "_").replace("-", "_")
+
+
+def summed(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
+    """A row for each user, for each host, and for each command and state; those with most sessions first."""
+    users: Counter[str] = Counter()
+    hosts: Counter[str] = Counter()
+    doing: Counter[tuple[str, str]] = Counter()
+    seconds: Counter[tuple[str, str]] = Counter()
+    for row in rows.dicts():
+        what = (word(row["command"]), word(row["state"]))
+        users[row["user"] or ""] += row["processes"]
+        hosts[row["client"] or "unknown"] += row["processes"]
+        doing[what] += row["processes"]
+        seconds[what] += max(row["seconds"] or 0, 0)
+    found: list[dict[str, Any]] = [{"user": user, "by_user": count} for user, count in users.most_common()]
+    found += [{"client": client, "by_host": count} for client, count in hosts.most_common()]
+    found += [
+        {"command": what[0], "state": what[1], "threads": count, "seconds": seconds[what]}
+        for what, count in doing.most_common()
+    ]
+    return Rows.of(("user", "by_user", "client", "by_host", "command", "state", "threads", "seconds"), found)
+
+
+processes = Collector(
+    name="mysql_processes",
+    about="Sessions and threads by user, by host, and by command and state.",
+    engine="mysql",
+    share=0.05,
+    when=mysql(8) | mariadb(10, 6),
+    queries=(
+        # Unlike the list in information_schema this one takes no lock that new connections wait for.
+        Query(mysql(8, 0, 22) & READABLE, _SQL.format("performance_schema.processlist")),
+        Query(mysql(8) | mariadb(10, 6), _SQL.format("information_schema.PROCESSLIST")),
+    ),
+    rows=summed,
+    blocks=(
+        block(
+            gauge("mysql_info_schema_processlist_processes_by_user", "by_user", help="Sessions by user.", drop_in=True),
+            labels={"mysql_user": "user"},
+            merge="max",
+        ),
+        block(
+            gauge("mysql_info_schema_processlist_processes_by_host", "by_host", help="Sessions by host.", drop_in=True),
+            labels={"client_host": "client"},
+            merge="max",
+        ),
+        block(
+            gauge(
+                "mysql_info_schema_processlist_threads",
+                "threads",
+                help="Sessions and threads by command and state.",
+                drop_in=True,
+            ),
+            gauge(
+                "mysql_info_schema_processlist_seconds",
+                "seconds",
+                help="How long the sessions and threads of a command and state have been in it, together.",
+                drop_in=True,
+            ),
+            labels=("command", "state"),
+            merge="max",
+        ),
+    ),
+    grants=("PROCESS", "SELECT ON performance_schema.*"),
+)

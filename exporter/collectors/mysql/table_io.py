@@ -1,0 +1,88 @@
+"""Reads and writes of each table and each index, with the time they took, from performance_schema."""
+
+from exporter.collectors.busiest import busiest
+from exporter.collectors.mysql.operations import by_operation, operation_columns
+from exporter.collectors.mysql.performance_schema import READABLE
+from exporter.declare import Block, Collector, Query, counter
+from exporter.gates import mariadb, mysql
+
+_OPERATIONS = ("fetch", "insert", "update", "delete")
+_TABLE = {"schema": "object_schema", "name": "object_name"}
+_COUNTED = tuple(f"count_{operation}" for operation in _OPERATIONS)
+_FIGURES = ", ".join(
+    f"COUNT_{name.upper()} AS count_{name}, SUM_TIMER_{name.upper()} / 1e12 AS time_{name}" for name in _OPERATIONS
+)
+# Rows are inserted into all indexes of a table, so the server counts that for none of them.
+_INDEX_FIGURES = ", ".join(
+    f"{_of.format(f'COUNT_{name.upper()}')} AS count_{name}, "
+    f"{_of.format(f'SUM_TIMER_{name.upper()} / 1e12')} AS time_{name}"
+    for name in _OPERATIONS
+    for _of in ("IF(INDEX_NAME IS NULL, {}, NULL)" if name == "insert" else "{}",)
+)
+
+
+def _blocks(what: str, about: str, labels: dict[str, str]) -> tuple[Block, ...]:
+    return tuple(
+        by_operation(
+            operation,
+            labels,
+            counter(
+                f"mysql_perf_schema_{what}_io_waits_total",
+                f"count_{operation}",
+                help=f"Rows that were read from and written to {about}, by operation.",
+                drop_in=True,
+            ),
+            counter(
+                f"mysql_perf_schema_{what}_io_waits_seconds_total",
+                f"time_{operation}",
+                help=f"Time in reads from and writes to {about}, by operation.",
+                drop_in=True,
+            ),
+        )
+        for operation in _OPERATIONS
+    )
+
+
+table_io = Collector(
+    name="mysql_table_io",
+    about="Rows read, inserted, updated and deleted in each table, and their time; the busiest of very many tables.",
+    engine="mysql",
+    every=60,
+    timeout=15,
+    share=0.25,
+    when=(mysql(8) | mariadb(10, 6)) & READABLE,
+    queries=(
+        Query(
+            mysql(8) | mariadb(10, 6),
+            f"SELECT OBJECT_SCHEMA AS object_schema, OBJECT_NAME AS object_name, {_FIGURES}, "
+            f"{operation_columns(_OPERATIONS)} FROM performance_schema.table_io_waits_summary_by_table "
+            "WHERE OBJECT_SCHEMA NOT IN ('mysql', 'performance_schema')",
+        ),
+    ),
+    state=busiest("object_schema", "object_name", by=_COUNTED),
+    blocks=_blocks("table", "the table", _TABLE),
+    grants=("SELECT ON performance_schema.*",),
+)
+
+index_io = Collector(
+    name="mysql_index_io",
+    about="Rows read, updated and deleted through each index, and their time; the busiest of very many indexes.",
+    engine="mysql",
+    # There are several indexes to a table, and nobody watches one by the second.
+    every=300,
+    timeout=30,
+    share=0.25,
+    when=(mysql(8) | mariadb(10, 6)) & READABLE,
+    queries=(
+        Query(
+            mysql(8) | mariadb(10, 6),
+            f"SELECT OBJECT_SCHEMA AS object_schema, OBJECT_NAME AS object_name, "
+            f"IFNULL(INDEX_NAME, 'NONE') AS index_name, {_INDEX_FIGURES}, {operation_columns(_OPERATIONS)} "
+            "FROM performance_schema.table_io_waits_summary_by_index_usage "
+            "WHERE OBJECT_SCHEMA NOT IN ('mysql', 'performance_schema')",
+        ),
+    ),
+    state=busiest("object_schema", "object_name", "index_name", by=_COUNTED),
+    blocks=_blocks("index", "the table through the index (NONE: through no index)", {**_TABLE, "index": "index_name"}),
+    grants=("SELECT ON performance_schema.*",),
+)

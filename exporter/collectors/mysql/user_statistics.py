@@ -1,0 +1,150 @@
+"""What MariaDB counts for each user, client, table and index with userstat on, which needs no performance_schema."""
+
+from __future__ import annotations
+
+from exporter.collectors.busiest import busiest
+from exporter.declare import Collector, Measure, Query, block, counter, gauge
+from exporter.gates import granted, mariadb, setting
+
+_ON = mariadb(10, 6) & setting("userstat", "ON", fix="SET GLOBAL userstat = ON;, and userstat in my.cnf")
+# The server shows statistics of tables and indexes to those only who may read the tables.
+_READS = granted("SELECT", fix="GRANT SELECT ON *.* TO {account};, which lets it read all data")
+
+# Column, what completes the name of the metric, what it says.
+_COUNTERS = (
+    ("total_connections", "total_connections", "Connections opened."),
+    ("connected_time", "connected_time_seconds_total", "Time that connections were open."),
+    ("busy_time", "busy_seconds_total", "Time that connections were at work."),
+    ("cpu_time", "cpu_time_seconds_total", "Processor time."),
+    ("bytes_received", "bytes_received_total", "Bytes received."),
+    ("bytes_sent", "bytes_sent_total", "Bytes sent."),
+    ("binlog_bytes_written", "binlog_bytes_written_total", "Bytes written to the binary log."),
+    ("rows_read", "rows_read_total", "Rows read."),
+    ("rows_sent", "rows_sent_total", "Rows sent."),
+    ("rows_deleted", "rows_deleted_total", "Rows deleted."),
+    ("rows_inserted", "rows_inserted_total", "Rows inserted."),
+    ("rows_updated", "rows_updated_total", "Rows updated."),
+    ("select_commands", "select_commands_total", "Statements that read."),
+    ("update_commands", "update_commands_total", "Statements that write."),
+    ("other_commands", "other_commands_total", "Other statements."),
+    ("commit_transactions", "commit_transactions_total", "Transactions committed."),
+    ("rollback_transactions", "rollback_transactions_total", "Transactions rolled back."),
+    ("denied_connections", "denied_connections_total", "Connections refused."),
+    ("lost_connections", "lost_connections_total", "Connections that ended without a goodbye."),
+    ("access_denied", "access_denied_total", "Statements refused for want of a privilege."),
+    ("empty_queries", "empty_queries_total", "Statements that gave no row."),
+    ("total_ssl_connections", "total_ssl_connections_total", "Connections opened with TLS."),
+    ("key_read_hits", "key_read_hits", "Blocks of indexes found in the cache."),
+    ("key_read_misses", "key_read_misses", "Blocks of indexes not found in the cache."),
+)
+
+
+def _statistics(of: str, exceeded: str) -> tuple[Measure, ...]:
+    counters = (*_COUNTERS, ("max_statement_time_exceeded", exceeded, "Statements ended by max_statement_time."))
+    return (
+        gauge(
+            f"mysql_info_schema_{of}_statistics_concurrent_connections",
+            "concurrent_connections",
+            help="Connections open at the same time.",
+            drop_in=True,
+        ),
+        *(
+            counter(f"mysql_info_schema_{of}_statistics_{name}", column, help=about, drop_in=True)
+            for column, name, about in counters
+        ),
+    )
+
+
+def _rows(of: str, column: str, name: str, about: str) -> Measure:
+    return counter(f"mysql_info_schema_{of}_statistics_{name}", column, help=about, drop_in=True)
+
+
+def _changes(of: str) -> tuple[Measure, ...]:
+    return (
+        _rows(of, "rows_read", "rows_read_total", "Rows read."),
+        _rows(of, "rows_changed", "rows_changed_total", "Rows changed."),
+        _rows(
+            of,
+            "rows_changed_x_indexes",
+            "rows_changed_x_indexes_total",
+            "Rows changed, each times the indexes that changed with it.",
+        ),
+    )
+
+
+user_statistics = Collector(
+    name="mysql_user_statistics",
+    about="Connections, statements, rows and time of each user, with userstat on; the busiest of very many users.",
+    engine="mysql",
+    every=60,
+    share=0.1,
+    when=_ON,
+    queries=(Query(mariadb(10, 6), "SELECT * FROM information_schema.USER_STATISTICS"),),
+    state=busiest("user", by=("rows_read", "rows_sent")),
+    blocks=(block(*_statistics("user", "max_statement_time_exceeded"), labels=("user",)),),
+    grants=("PROCESS",),
+)
+
+client_statistics = Collector(
+    name="mysql_client_statistics",
+    about="Connections, statements, rows and time of each client host, with userstat on; the busiest of very many.",
+    engine="mysql",
+    every=60,
+    share=0.1,
+    when=_ON,
+    queries=(Query(mariadb(10, 6), "SELECT * FROM information_schema.CLIENT_STATISTICS"),),
+    state=busiest("client", by=("rows_read", "rows_sent")),
+    blocks=(block(*_statistics("client", "max_statement_time_exceeded_total"), labels=("client",)),),
+    grants=("PROCESS",),
+)
+
+table_statistics = Collector(
+    name="mysql_table_statistics",
+    about="Rows read and changed in each table and schema, with userstat on; the busiest of very many tables.",
+    engine="mysql",
+    every=60,
+    share=0.1,
+    when=_ON & _READS,
+    queries=(
+        Query(
+            mariadb(10, 6),
+            "SELECT TABLE_SCHEMA AS `schema`, TABLE_NAME AS `table`, ROWS_READ AS rows_read, "
+            "ROWS_CHANGED AS rows_changed, ROWS_CHANGED_X_INDEXES AS rows_changed_x_indexes "
+            "FROM information_schema.TABLE_STATISTICS",
+        ),
+    ),
+    state=busiest("schema", "table", by=("rows_read", "rows_changed")),
+    blocks=(
+        block(*_changes("table"), labels=("schema", "table")),
+        block(*_changes("schema"), labels=("schema",), merge="sum"),
+    ),
+    grants=("PROCESS",),
+)
+
+index_statistics = Collector(
+    name="mysql_index_statistics",
+    about="Rows read through each index, with userstat on; the busiest of very many indexes.",
+    engine="mysql",
+    every=300,
+    share=0.1,
+    when=_ON & _READS,
+    queries=(
+        Query(
+            mariadb(10, 6),
+            "SELECT TABLE_SCHEMA AS `schema`, TABLE_NAME AS `table`, INDEX_NAME AS `index`, ROWS_READ AS rows_read "
+            "FROM information_schema.INDEX_STATISTICS",
+        ),
+    ),
+    state=busiest("schema", "table", "index", by=("rows_read",)),
+    blocks=(
+        block(
+            counter(
+                "mysql_info_schema_index_statistics_rows_read_total",
+                "rows_read",
+                help="Rows read through the index; absent for an index that nobody has read.",
+            ),
+            labels=("schema", "table", "index"),
+        ),
+    ),
+    grants=("PROCESS",),
+)
