@@ -1,7 +1,8 @@
 """`make bench`: PostgreSQL with very many tables, scraped by postgres_exporter and by us in turn.
 
-*fresh*: whatever is on their page is read anew for each scrape of ours too. *shipped*: our intervals as they are, a
-scrape every 15 seconds. All CPU time is counted, between the scrapes too, and in *shipped* from the moment that the
+*fresh*: whatever is on their page is read anew for each scrape of ours too, and every line is written anew. *shipped*:
+our intervals as they are, a scrape every 15 seconds, and the tables at rest, so that their lines are taken over from
+the scrape before. All CPU time is counted, between the scrapes too, and in *shipped* from the moment that the
 exporters listen, so that everything that runs in the background has run at least once, however long its interval.
 Each exporter has a server of its own, both built alike.
 """
