@@ -27,7 +27,7 @@ def main() -> int:
         for name, item in declared.items()
     }
     registry.collectors_by_name = lambda: MappingProxyType(moved)  # type: ignore[assignment]
-    written._equal = lambda *_: False  # type: ignore[assignment]
+    written._equal = lambda *_: False
     # Only now, so that it sees that registry.
     from exporter.cli import main as run  # noqa: PLC0415
 

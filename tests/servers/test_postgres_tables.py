@@ -116,6 +116,35 @@ def test_activity_as_the_client_made_it(server: DatabaseServer, watch: Watch) ->
     assert index.one("pg_stat_user_indexes_idx_scan_total", indexrelname="texts_pkey") == value("idx_scan")
 
 
+def test_blocks_are_those_of_the_view(server: DatabaseServer, watch: Watch) -> None:
+    server.execute("CREATE MATERIALIZED VIEW alpha.seen AS SELECT body FROM alpha.texts", HERE)
+    server.execute("CREATE INDEX ON alpha.texts (length(body))", HERE)
+    server.execute("CREATE TABLE alpha.parts (id int, body text) PARTITION BY RANGE (id)", HERE)
+    server.execute("CREATE TABLE alpha.part PARTITION OF alpha.parts FOR VALUES FROM (0) TO (9)", HERE)
+    server.execute("SELECT sum(length(body)), count(*) FILTER (WHERE id = 7) FROM alpha.texts", HERE)
+    parts = ("heap", "idx", "toast", "tidx")
+    columns = ", ".join(f"{part}_blks_{kind}" for part in parts for kind in ("read", "hit"))
+    names = [f"pg_statio_user_tables_{part}_blocks_{kind}" for part in parts for kind in ("read", "hit")]
+
+    def in_the_view() -> list[tuple[Any, ...]]:
+        sql = f"SELECT schemaname, relname, {columns} FROM pg_statio_user_tables ORDER BY 1, 2"
+        return server.execute(sql, HERE)
+
+    def on_the_page() -> list[tuple[Any, ...]]:
+        got = watch.run("pg_statio_user_tables")
+        by_name = [got.by(name, "schemaname", "relname") for name in names]
+        return [(*table, *(values[table] for values in by_name)) for table in sorted(by_name[0])]
+
+    def agree() -> bool:
+        # The view says NULL for what a table does not have.
+        view = [tuple(0 if value is None else value for value in row) for row in in_the_view()]
+        return bool(view) and view == on_the_page() and view == on_the_page()
+
+    wait_for(lambda: any(row[1] == "texts" and min(row[3], row[5], row[7], row[9]) for row in in_the_view()), 15)
+    wait_for(agree, 15)
+    assert {row[1] for row in in_the_view()} == {"texts", "numbers", "empty", "seen", "part"}
+
+
 def test_temporary_tables_make_no_series(server: DatabaseServer, watch: Watch) -> None:
     with server.connect(HERE) as client:
         client.execute("CREATE TEMPORARY TABLE passing (id int PRIMARY KEY)")
