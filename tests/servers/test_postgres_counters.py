@@ -162,3 +162,32 @@ def test_sessions_of_a_database(server: DatabaseServer, watch: Watch) -> None:
         return shown == [pytest.approx(value) for value in told] and shown[:2] == [2, 1] and shown[3] > 0.2
 
     assert wait_for(same, 15)
+
+
+def test_reads_that_somebody_has_not_come_back_for(server: DatabaseServer, watch: Watch) -> None:
+    if server.version[0] < 18:
+        assert not watch.run("pg_aios").all
+        return
+    quiet = "SELECT count(*) FROM pg_aios"
+    server.execute("CREATE EXTENSION IF NOT EXISTS pg_buffercache")
+    server.execute("CREATE TABLE scanned AS SELECT i, repeat('x', 1000) FROM generate_series(1, 20000) i")
+    try:
+        assert wait_for(lambda: server.execute(quiet) == [(0,)], 15)
+        idle = watch.run("pg_aios")
+        with server.connect() as reader:
+            # Reads ahead of the first row, and stops.
+            server.execute("CHECKPOINT")
+            server.execute("SELECT pg_buffercache_evict_relation('scanned')")
+            reader.execute("BEGIN; DECLARE c CURSOR FOR SELECT * FROM scanned")
+            reader.execute("FETCH 1 FROM c")
+            done = "SELECT count(*) FROM pg_aios WHERE operation = 'readv' AND state LIKE 'COMPLETED%'"
+            assert wait_for(lambda: server.execute(done)[0][0] == server.execute(quiet)[0][0] > 0, 15)
+            [(number,)] = server.execute(done)
+            busy = watch.run("pg_aios")
+    finally:
+        server.execute("DROP TABLE scanned")
+        server.execute("DROP EXTENSION pg_buffercache")
+    assert idle.by("pg_aios_completed", "operation") == {"readv": 0, "writev": 0}
+    assert busy.by("pg_aios_completed", "operation") == {"readv": number, "writev": 0}
+    assert busy.by("pg_aios_pending", "operation") == {"readv": 0, "writev": 0}
+    assert busy.by("pg_aios_pending_bytes", "operation") == {"readv": 0, "writev": 0}

@@ -337,6 +337,7 @@ def test_wal_receiver(standby: DatabaseServer, watch: Watch, primary: DatabaseSe
         "received_tli": "received_tli",
         "receive_start_lsn": "pg_wal_lsn_diff(receive_start_lsn, '0/0')",
         "flushed_lsn": "pg_wal_lsn_diff(flushed_lsn, '0/0')",
+        "written_lsn_bytes": "pg_wal_lsn_diff(written_lsn, '0/0')",
         "latest_end_lsn": "pg_wal_lsn_diff(latest_end_lsn, '0/0')",
         "latest_end_time": "extract(epoch FROM latest_end_time)",
         "last_msg_send_time": "extract(epoch FROM last_msg_send_time)",

@@ -8,6 +8,7 @@ from exporter.gates import PRIMARY, pg
 _SQL = """
     SELECT sender_host AS upstream_host, slot_name, status,
            mod(receive_start_lsn - '0/0', 4503599627370496)::int8 AS receive_start_lsn,
+           (written_lsn - '0/0')::int8 AS written_lsn,
            mod(flushed_lsn - '0/0', 4503599627370496)::int8 AS flushed_lsn,
            mod(latest_end_lsn - '0/0', 4503599627370496)::int8 AS latest_end_lsn,
            receive_start_tli, received_tli,
@@ -39,6 +40,11 @@ wal_receiver = Collector(
             _native("latest_end_lsn", "Position up to which the sender is known to have WAL."),
             _native("latest_end_time", "When the sender told that position, in Unix seconds on its clock."),
             _native("upstream_node", "repmgr's number of the upstream node, from the name of the slot."),
+            gauge(
+                "pg_stat_wal_receiver_written_lsn_bytes",
+                "written_lsn",
+                help="Position up to which WAL was received and written, if not yet to disk.",
+            ),
             labels=("upstream_host", "slot_name", "status"),
         ),
     ),
