@@ -426,3 +426,23 @@ def test_slots_with_a_limit(server: DatabaseServer, fresh_server: Any) -> None:
             for prefix in ("pg_replication_slot", "pg_replication_slots"):
                 name = f"{prefix}_slot_confirmed_flush_lsn"
                 assert got.one(name, slot_name="decoded", slot_type="logical") == int_of(confirmed)
+
+
+def test_what_a_standby_that_hangs_is_not_sent(primary: DatabaseServer, standby: DatabaseServer) -> None:
+    unsent = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), sent_lsn)::int8 FROM pg_stat_replication"
+    assert wait_for(lambda: streaming(standby), 15)
+    with watching(primary, primary.known_account) as watch, frozen(standby):
+        # More than the buffers of a connection hold.
+        for _ in range(10):
+            if ask(primary, unsent) > 1_000_000:
+                break
+            write(primary, 100_000)
+        assert ask(primary, unsent) > 1_000_000
+        least = ask(primary, unsent)
+        got = watch.run("pg_stat_replication")
+        assert got.one("db_standby_lag_bytes", stage="send") == pytest.approx(least, abs=100_000)
+        assert got.one("db_standby_lag_bytes", stage="replay") > least
+        # Nobody measures how long that has waited.
+        assert not got.values("db_standby_lag_seconds", stage="send")
+    assert wait_for(lambda: streaming(standby), 15)
+    standby.wait_until_caught_up()
