@@ -63,11 +63,15 @@ def test_dead_rows_against_the_tables_own_thresholds(server: DatabaseServer, dat
         for name in ("plain", "own", "off"):
             connection.execute(f"VACUUM ANALYZE {name}")
             connection.execute(f"DELETE FROM {name} WHERE id <= 25")
+        connection.execute("INSERT INTO off SELECT generate_series(1001, 1007)")
+    inserted = "SELECT n_ins_since_vacuum FROM pg_stat_user_tables WHERE relname = 'off'"
+    assert wait_for(lambda: server.execute(inserted, database) == [(7,)], 15)
     dead = "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = %s"
     assert wait_for(lambda: all(server.execute(dead, database, (n,)) == [(25,)] for n in ("plain", "own", "off")), 15)
     got = watch.run("pg_vacuum_debt")
     assert here(got, "pg_table_autovacuum_threshold_rows", "relname") == {"plain": 250, "own": 20, "off": 250}
     assert here(got, "pg_table_autovacuum_debt_ratio", "relname") == {"plain": 0.1, "own": 1.25, "off": 0.1}
+    assert here(got, "pg_table_inserted_since_vacuum_rows", "relname") == {"plain": 0, "own": 0, "off": 7}
     inserts = here(got, "pg_table_autovacuum_insert_threshold_rows", "relname")
     assert set(inserts) == {"plain", "off"}
     # On 18 only the part that is not all frozen counts for inserts.

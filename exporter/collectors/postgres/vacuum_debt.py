@@ -94,6 +94,11 @@ vacuum_debt = Collector(
                 "insert_at",
                 help="Rows inserted since the last vacuum at which autovacuum is due.",
             ),
+            gauge(
+                "pg_table_inserted_since_vacuum_rows",
+                "inserted",
+                help="Rows inserted since the last vacuum, of the tables furthest from a threshold alone.",
+            ),
             gauge("pg_table_autoanalyze_threshold_rows", "analyze_at", help="Rows changed at which analyze is due."),
             gauge(
                 "pg_table_autovacuum_debt_ratio",
