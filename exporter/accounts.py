@@ -72,6 +72,8 @@ def _mysql(facts: Facts, user: str, password: str) -> list[str]:
         f"GRANT SELECT ON performance_schema.* TO {account};",
         "-- The limits of other accounts, and what they may do; not their passwords.",
         f"GRANT {read_users(facts.flavor)} TO {account};",
+        "-- The sizes of indexes.",
+        f"GRANT SELECT ON mysql.innodb_index_stats TO {account};",
     ]
 
 

@@ -177,6 +177,7 @@ def _start_mysql(name: str, program: str, home: Path, common: list[str]) -> Demo
                 f"GRANT PROCESS, {monitor}, REFERENCES ON *.* TO exporter@'%'",
                 "GRANT SELECT ON performance_schema.* TO exporter@'%'",
                 f"GRANT {read_users('mariadb' if mariadb else 'mysql')} TO exporter@'%'",
+                "GRANT SELECT ON mysql.innodb_index_stats TO exporter@'%'",
                 "CREATE DATABASE forum",
                 f"CREATE USER app@'%' IDENTIFIED BY '{server.exporter_password}'",
                 "GRANT ALL ON forum.* TO app@'%'",

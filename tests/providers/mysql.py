@@ -96,6 +96,7 @@ class MySQLServer(DatabaseServer):
             f"GRANT {GRANTS[self.flavor]} ON *.* TO '{name}'@'%'",
             f"GRANT SELECT ON performance_schema.* TO '{name}'@'%'",
             f"GRANT SELECT ({USER_COLUMNS[self.flavor]}) ON mysql.user TO '{name}'@'%'",
+            f"GRANT SELECT ON mysql.innodb_index_stats TO '{name}'@'%'",
             *grants,
         ):
             self.execute(statement)

@@ -27,6 +27,7 @@ def pair(server: DatabaseServer, replica: DatabaseServer) -> dict[str, DatabaseS
     for statement in (
         "CREATE DATABASE IF NOT EXISTS expected",
         "CREATE TABLE IF NOT EXISTS expected.items (id int PRIMARY KEY AUTO_INCREMENT, what text)",
+        "CREATE TABLE IF NOT EXISTS expected.twice (id int PRIMARY KEY, a int, KEY one (a), KEY two (a))",
         "INSERT INTO expected.items (what) VALUES ('one'), ('two')",
         "UPDATE expected.items SET what = 'three' WHERE what = 'two'",
         "DROP USER IF EXISTS expected_tenant",

@@ -23,6 +23,7 @@ SETTINGS = (
     "read_only",
     "relay_log_purge",
     "userstat",
+    "query_response_time_stats",
     "max_connections",
     "max_user_connections",
     "innodb_buffer_pool_size",
@@ -135,7 +136,7 @@ _ALL = (
 
 
 # What collectors ask for by name though it may have been granted on a larger whole.
-_PARTS = ("SELECT ON performance_schema.*", "SELECT ON mysql.user")
+_PARTS = ("SELECT ON performance_schema.*", "SELECT ON mysql.user", "SELECT ON mysql.innodb_index_stats")
 
 
 def privileges(grants: Iterable[str]) -> frozenset[str]:

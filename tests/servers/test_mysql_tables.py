@@ -1,0 +1,217 @@
+"""Tables, indexes, InnoDB, accounts and encryption of MySQL and MariaDB against what we did and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.providers.base import DatabaseServer, wait_for
+from tests.servers.collecting import Watch, watching
+
+pytestmark = pytest.mark.engine("mysql")
+
+
+@pytest.fixture
+def watch(server: DatabaseServer) -> Iterator[Watch]:
+    with watching(server) as made:
+        yield made
+
+
+@pytest.fixture
+def recorded(fresh_server: Callable[..., DatabaseServer], server: DatabaseServer) -> DatabaseServer:
+    """A server of its own with performance_schema on, which MariaDB has off."""
+    return fresh_server(server.name, {"performance_schema": "ON"})
+
+
+_TABLE = """
+    CREATE TABLE shop.items (
+        id tinyint PRIMARY KEY AUTO_INCREMENT, a int, b int,
+        UNIQUE KEY b (b), KEY a (a), KEY a_again (a), KEY a_b (a, b)
+    )"""
+
+
+def shop(server: DatabaseServer) -> None:
+    for statement in (
+        "DROP DATABASE IF EXISTS shop",
+        "CREATE DATABASE shop",
+        _TABLE,
+        "INSERT INTO shop.items (a, b) VALUES (1, 1), (2, 2), (3, 3)",
+    ):
+        server.execute(statement)
+
+
+def test_reads_and_writes_of_tables_and_indexes(recorded: DatabaseServer) -> None:
+    shop(recorded)
+    with watching(recorded) as watch:
+        labels = {"schema": "shop"}
+        rows = "mysql_perf_schema_table_io_waits_total"
+        assert watch.run("mysql_table_io").one(rows, **labels, operation="insert") == 3
+        before = watch.run("mysql_index_io").one(
+            "mysql_perf_schema_index_io_waits_total", **labels, index="b", operation="fetch"
+        )
+        recorded.execute("SELECT * FROM shop.items WHERE b = 2")
+        recorded.execute("DELETE FROM shop.items WHERE id = 3")
+        tables, indexes = watch.run("mysql_table_io"), watch.run("mysql_index_io")
+        assert tables.one(rows, **labels, operation="delete") == 1
+        assert tables.one("mysql_perf_schema_table_io_waits_seconds_total", **labels, operation="delete") > 0
+        fetched = "mysql_perf_schema_index_io_waits_total"
+        assert indexes.one(fetched, **labels, index="b", operation="fetch") == before + 1
+        # Rows are inserted into all indexes: the server counts that for none.
+        assert indexes.one(fetched, **labels, index="NONE", operation="insert") == 3
+        assert indexes.values(fetched, **labels, index="b", operation="insert") == []
+
+
+def test_files_memory_and_how_much_is_recorded(recorded: DatabaseServer) -> None:
+    shop(recorded)
+    with watching(recorded) as watch:
+        digests, most = recorded.execute(
+            "SELECT COUNT(*), @@performance_schema_digests_size "
+            "FROM performance_schema.events_statements_summary_by_digest"
+        )[0]
+        told = watch.run("mysql_performance_schema")
+        assert told.one("mysql_performance_schema_digests_max") == most
+        assert digests <= told.one("mysql_performance_schema_digests") <= digests + 20
+        consumers = dict(recorded.execute("SELECT NAME, ENABLED = 'YES' FROM performance_schema.setup_consumers"))
+        assert told.by("mysql_performance_schema_consumer_enabled", "consumer") == consumers
+        [(reads, time)] = recorded.execute(
+            "SELECT COUNT_WRITE, SUM_TIMER_WRITE FROM performance_schema.file_summary_by_event_name "
+            "WHERE EVENT_NAME = 'wait/io/file/innodb/innodb_data_file'"
+        )
+        files = watch.run("mysql_innodb_io")
+        assert files.one("mysql_file_writes_total", file="innodb_data_file") >= reads > 0
+        assert files.one("mysql_file_write_seconds_total", file="innodb_data_file") >= float(time) / 1e12 - 1e-9
+        for name in ("mysql_file_events", "mysql_file_instances", "mysql_memory_events", "mysql_table_locks"):
+            assert watch.run(name).all, name
+
+
+@pytest.mark.flavor("mariadb")
+def test_statistics_of_users_without_performance_schema(fresh_server: Any, server: DatabaseServer) -> None:
+    made = fresh_server(server.name, {"userstat": "ON"})
+    shop(made)
+    made.execute("CREATE USER teller IDENTIFIED BY 'x'")
+    made.execute("GRANT SELECT ON shop.* TO teller")
+    with made.connect("shop", "teller", "x") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM items")
+        cursor.execute("SELECT a FROM items WHERE a = 1")
+    with watching(made) as watch:
+        name = "mysql_info_schema_user_statistics_rows_sent_total"
+        assert wait_for(lambda: watch.run("mysql_user_statistics").values(name, user="teller") == [4], 10)
+        users = watch.run("mysql_user_statistics")
+        assert users.one("mysql_info_schema_user_statistics_total_connections", user="teller") == 1
+        clients = watch.run("mysql_client_statistics")
+        assert sum(clients.by("mysql_info_schema_client_statistics_rows_sent_total", "client").values()) >= 4
+        # The server leaves out what an account may not read, so nothing is said without the privilege.
+        assert watch.run("mysql_table_statistics").names() == set()
+    with watching(made, made.account("GRANT SELECT ON *.* TO exporter")) as watch:
+        tables = watch.run("mysql_table_statistics")
+        assert tables.one("mysql_info_schema_table_statistics_rows_changed_total", schema="shop", table="items") == 3
+        assert tables.one("mysql_info_schema_schema_statistics_rows_changed_total", schema="shop") == 3
+        read = watch.run("mysql_index_statistics").by("mysql_info_schema_index_statistics_rows_read_total", "index")
+        assert sum(read.values()) >= 1
+
+
+def test_automatic_numbers(server: DatabaseServer, watch: Watch) -> None:
+    shop(server)
+    labels = {"schema": "shop", "table": "items", "column": "id"}
+    found = watch.run("mysql_auto_increment")
+    assert found.one("mysql_info_schema_auto_increment_column", **labels) == 4
+    assert found.one("mysql_info_schema_auto_increment_column_max", **labels) == 127
+    # The fullest stands first, since where there is no room for all the last are left out.
+    assert found.all[0][1] == labels
+
+
+def test_needless_indexes(server: DatabaseServer, watch: Watch) -> None:
+    shop(server)
+    found = watch.run("mysql_index_findings")
+    told = found.by("mysql_index_finding_info", "schema", "index", "kind")
+    assert {key for key in told if key[0] == "shop"} == {("shop", "a_again", "duplicate"), ("shop", "a", "redundant")}
+    [(size,)] = server.execute(
+        "SELECT stat_value * @@innodb_page_size FROM mysql.innodb_index_stats "
+        "WHERE database_name = 'shop' AND index_name = 'a' AND stat_name = 'size'"
+    )
+    assert found.one("mysql_index_finding_size_bytes", schema="shop", index="a") == size
+    # A week after the start at the earliest.
+    assert "unused" not in found.by("mysql_index_findings", "kind")
+
+
+def test_sessions_by_user_and_host(server: DatabaseServer, watch: Watch) -> None:
+    server.execute("DROP USER IF EXISTS teller")
+    server.execute("CREATE USER teller IDENTIFIED BY 'x'")
+    with server.connect(user="teller", password="x"), server.connect(user="teller", password="x"):
+        found = watch.run("mysql_processes")
+        assert found.one("mysql_info_schema_processlist_processes_by_user", mysql_user="teller") == 2
+        hosts = found.by("mysql_info_schema_processlist_processes_by_host", "client_host")
+        assert sum(hosts.values()) >= 2
+        assert not [host for host in hosts if ":" in host]
+        threads = found.by("mysql_info_schema_processlist_threads", "command")
+        assert threads["sleep"] >= 2
+
+
+def test_accounts(server: DatabaseServer) -> None:
+    for statement in (
+        "DROP USER IF EXISTS ''@'10.9.9.9', file_reader@'10.9.9.9', stale@'10.9.9.9'",
+        "CREATE USER ''@'10.9.9.9' IDENTIFIED BY 'x'",
+        "CREATE USER file_reader@'10.9.9.9' IDENTIFIED BY 'x' WITH MAX_QUERIES_PER_HOUR 12",
+        "GRANT FILE ON *.* TO file_reader@'10.9.9.9'",
+        "CREATE USER stale@'10.9.9.9' IDENTIFIED BY '' PASSWORD EXPIRE",
+    ):
+        server.execute(statement)
+    try:
+        with watching(server, server.account("GRANT SELECT ON mysql.user TO exporter")) as watch:
+            found = watch.run("mysql_account_findings")
+            told = set(found.by("mysql_account_finding_info", "mysql_user", "hostmask", "kind"))
+            assert {item for item in told if item[1] == "10.9.9.9"} == {
+                ("", "10.9.9.9", "anonymous"),
+                ("file_reader", "10.9.9.9", "reads_files"),
+                ("stale", "10.9.9.9", "password_expired"),
+            }
+            assert found.one("mysql_account_findings", kind="anonymous") == 1
+            limits = watch.run("mysql_account_limits")
+            assert limits.one("mysql_mysql_max_questions", mysql_user="file_reader") == 12
+            privileges = watch.run("mysql_account_privileges")
+            assert privileges.one("mysql_mysql_file_priv", mysql_user="file_reader") == 1
+            assert privileges.one("mysql_mysql_super_priv", mysql_user="file_reader") == 0
+            before = watch.run("mysql_accounts_without_password").one("mysql_accounts_without_password")
+            server.execute("ALTER USER stale@'10.9.9.9' IDENTIFIED BY 'y'")
+            assert watch.run("mysql_accounts_without_password").one("mysql_accounts_without_password") == before - 1
+    finally:
+        server.execute("DROP USER ''@'10.9.9.9', file_reader@'10.9.9.9', stale@'10.9.9.9'")
+
+
+@pytest.mark.flavor("mysql")
+def test_encrypted_connections(server: DatabaseServer, watch: Watch) -> None:
+    def encrypted() -> float:
+        found = watch.run("mysql_connections_tls").by("mysql_tls_connections", "version", "transport")
+        return sum(value for (version, _), value in found.items() if version)
+
+    before = encrypted()
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_version'")
+        [(_, version)] = cursor.fetchall()
+        assert encrypted() == before + (1 if version else 0)
+    [(expiry,)] = server.execute(
+        "SELECT UNIX_TIMESTAMP(STR_TO_DATE(VARIABLE_VALUE, '%b %e %H:%i:%s %Y GMT')) "
+        "FROM performance_schema.global_status "
+        "WHERE VARIABLE_NAME = 'Ssl_server_not_after'"
+    )
+    assert watch.run("mysql_status").one("mysql_server_certificate_expiry_timestamp_seconds") == expiry
+
+
+def test_what_innodb_says(server: DatabaseServer, watch: Watch) -> None:
+    name = "mysql_deadlocks" if server.flavor == "mysql" else "mysql_status"
+    with server.connect() as reader, reader.cursor() as cursor:
+        cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        shop(server)
+        for value in range(5):
+            server.execute(f"UPDATE shop.items SET a = {value + 10} WHERE id = 1")
+        # An open reader keeps old versions from being purged.
+        assert wait_for(lambda: watch.run(name).one("mysql_innodb_history_list_length") >= 5, 10)
+    assert watch.run("mysql_status").one("mysql_innodb_checkpoint_age_bytes") >= 0
+    sizes = watch.run("mysql_innodb_tablespaces").by(
+        "mysql_info_schema_innodb_tablespace_file_size_bytes", "tablespace_name"
+    )
+    table = "INNODB_TABLESPACES" if server.flavor == "mysql" else "INNODB_SYS_TABLESPACES"
+    [(size,)] = server.execute(f"SELECT FILE_SIZE FROM information_schema.{table} WHERE NAME = 'shop/items'")
+    assert found.one("mysql_info_schema_innodb_tablespace_file_size_bytes", tablespace_name="shop/items") == size

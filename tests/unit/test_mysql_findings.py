@@ -1,0 +1,143 @@
+"""What collectors of MySQL make of rows that a server takes a week, a plugin or a cluster to give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from exporter.collectors.mysql.all_variables import told as variables_told
+from exporter.collectors.mysql.auto_increment import most
+from exporter.collectors.mysql.index_findings import found
+from exporter.collectors.mysql.innodb_all_metrics import told as metrics_told
+from exporter.collectors.mysql.innodb_status import read
+from exporter.collectors.mysql.processes import word
+from exporter.collectors.mysql.query_response_time import distribution
+from exporter.collectors.mysql.status_kinds import kind_of
+from exporter.declare import Rows
+from tests.unit.test_mysql_rows import context
+
+_PARTS = ("part", "schema", "table", "index", "column", "length", "several", "type", "place", "direction")
+_WEEK = 7 * 86400
+
+
+def _index(name: str, *columns: str, unique: bool = False, kind: str = "BTREE") -> list[dict[str, Any]]:
+    return [
+        {"part": "index", "schema": "s", "table": "t", "index": name, "column": column, "several": int(not unique),
+         "type": kind, "place": place, "direction": "A"}
+        for place, column in enumerate(columns, 1)
+    ]  # fmt: skip
+
+
+def _unused(*names: str, uptime: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = [{"part": "unused", "schema": "s", "table": "t", "index": name} for name in names]
+    return [*rows, {"part": "uptime", "length": uptime}]
+
+
+def _findings(*rows: dict[str, Any]) -> set[tuple[str, str]]:
+    told = found(Rows.of(_PARTS, rows), context()).dicts()
+    return {(row["kind"], row["index"]) for row in told if row["index"] is not None}
+
+
+def test_unused_indexes_are_told_after_a_week_and_unique_ones_and_foreign_keys_never() -> None:
+    rows = [*_index("a", "x"), *_index("b", "y", unique=True), *_index("c", "z")]
+    rows.append({"part": "reference", "schema": "s", "table": "t", "column": "z", "place": 1})
+    assert _findings(*rows, *_unused("a", "b", "c", uptime=_WEEK)) == {("unused", "a")}
+    told = found(Rows.of(_PARTS, [*rows, *_unused("a", uptime=_WEEK - 1)]), context()).dicts()
+    assert {row["kind"] for row in told} == {"duplicate", "redundant"}
+
+
+def test_of_equal_indexes_the_unique_one_stays() -> None:
+    assert _findings(*_index("a", "x"), *_index("z", "x", unique=True)) == {("duplicate", "a")}
+    assert _findings(*_index("a", "x"), *_index("b", "x")) == {("duplicate", "b")}
+    assert _findings(*_index("a", "x"), *_index("b", "x", kind="FULLTEXT")) == set()
+
+
+def test_the_beginning_of_another_is_redundant() -> None:
+    assert _findings(*_index("a", "x"), *_index("b", "x", "y")) == {("redundant", "a")}
+    assert _findings(*_index("a", "y"), *_index("b", "x", "y")) == set()
+    assert _findings(*_index("a", "x", unique=True), *_index("b", "x", "y")) == set()
+
+
+def test_sizes_of_partitions_add_up() -> None:
+    sizes = [
+        {"part": "size", "schema": "s", "table": f"t#P#p{part}", "index": "b", "length": 16384} for part in range(3)
+    ]
+    told = found(Rows.of(_PARTS, [*_index("a", "x"), *_index("b", "x"), *sizes]), context()).dicts()
+    assert {row["kind"]: row["all_bytes"] for row in told if row["index"] is None} == {
+        "duplicate": 3 * 16384,
+        "redundant": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("tinyint(4)", 127), ("smallint unsigned", 65535), ("int", 2147483647), ("bigint(20) unsigned", 2**64 - 1),
+     ("mediumint", 8388607), ("double", None)],
+)  # fmt: skip
+def test_the_most_that_a_column_holds(column: str, value: int | None) -> None:
+    assert most(column) == value
+
+
+def test_states_as_labels() -> None:
+    assert word("Waiting for table metadata lock") == "waiting_for_table_metadata_lock"
+    assert word("Source has sent all binlog to replica; waiting for more updates") == (
+        "source_has_sent_all_binlog_to_replica_waiting_for_more_updates"
+    )
+    assert word("") == "unknown"
+
+
+def test_a_cluster_in_the_settings() -> None:
+    options = "base_dir = /var/lib/mysql/; gcache.page_size = 128M; gcache.size = 2G; gcs.fc_debug = 0;"
+    rows = Rows(
+        ("n", "v"),
+        [("wsrep_provider_options", options), ("wsrep_cluster_name", "shop"), ("tx_isolation", "REPEATABLE-READ")],
+    )
+    [first] = variables_told(rows, context()).dicts()
+    assert (first["gcache"], first["wsrep_cluster_name"], first["level"]) == (2**31, "shop", "REPEATABLE-READ")
+
+
+def test_families_among_the_counters_of_innodb() -> None:
+    columns = ("name", "subsystem", "type", "count")
+    rows = [
+        ("buffer_page_read_index_leaf", "buffer_page_io", "counter", 1),
+        ("buffer_pool_pages_total", "buffer", "value", 9),
+        ("buffer_pool_pages_dirty", "buffer", "value", 2),
+        ("buffer_pool_pages_free", "buffer", "value", 3),
+        ("log_waits", "log", "status_counter", 4),
+        ("trx_rseg_history_len", "transaction", "value", 5),
+    ]
+    told = [
+        {key: value for key, value in row.items() if value is not None}
+        for row in metrics_told(Rows(columns, rows), context()).dicts()
+    ]
+    assert told == [
+        {"read": "index_leaf", "pages_read": 1},
+        {"dirty": 2},
+        {"state": "free", "pages": 3},
+        {"counter": "log_log_waits_total", "value": 4},
+        {"gauge": "transaction_trx_rseg_history_len", "value": 5},
+    ]
+
+
+def test_the_text_of_innodb() -> None:
+    text = "ROW OPERATIONS\n2 queries inside InnoDB, 3 queries in queue\n1 read views open inside InnoDB\n"
+    [row] = read(Rows(("type", "name", "status"), [("InnoDB", "", text)]), context()).dicts()
+    assert row == {"inside": 2, "queued": 3, "views": 1}
+    [row] = read(Rows(("type", "name", "status"), [("InnoDB", "", "")]), context()).dicts()
+    assert row == {"inside": None, "queued": None, "views": None}
+
+
+def test_the_histogram_of_the_plugin() -> None:
+    rows = [("      0.000001", 0, "  0.000000"), ("      0.100000", 7, "  0.250000"), ("TOO LONG", 1, "TOO LONG")]
+    [(told,)] = distribution(Rows(("time", "count", "total"), rows), context("mariadb")).rows
+    assert told == ([(0.000001, 0), (0.1, 7)], 0.25, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("innodb_row_lock_time", "counter"), ("innodb_row_lock_time_avg", "gauge"), ("uptime", "counter"),
+     ("wsrep_local_recv_queue", "gauge"), ("ssl_server_not_after", "gauge"), ("something_new", "untyped")],
+)  # fmt: skip
+def test_kinds_of_status_variables(name: str, kind: str) -> None:
+    assert kind_of(name) == kind
