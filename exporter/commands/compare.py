@@ -84,7 +84,7 @@ def _report(args: argparse.Namespace) -> Report:
     last = readings[-1]
     if last.after.value("db_up") == 0:
         raise PageError(f"ours does not reach {source.name}; database-exporter check says why")
-    comparison = compare(readings, deviations.of(engine))
+    comparison = compare(readings, deviations.applying(deviations.of(engine), last.after))
     names = metric_names()
     judgements = judge(questions, last, comparison, lambda name: labels_of(name, names) is not None)
     states = {

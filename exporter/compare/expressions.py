@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import Any
 
 from exporter.compare import promql
+from exporter.compare.deviations import Difference
 from exporter.compare.pages import Labels, Page
 from exporter.compare.questions import Question
-from exporter.compare.series import OURS, Comparison, Difference, Reading
+from exporter.compare.series import OURS, Comparison, Reading
 
 _SERVER = "server"
 

@@ -7,8 +7,8 @@ import http.client
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 Labels = frozenset[tuple[str, str]]
@@ -32,10 +32,12 @@ class Page:
     Attributes:
         kinds: The type of each family that has one.
         metrics: The value of each series by metric and labels; a label without a value is no label.
+        written: The names of each metric's labels as they stand on the page, also of those without a value.
     """
 
     kinds: Mapping[str, str]
     metrics: Mapping[str, Mapping[Labels, float]]
+    written: Mapping[str, set[str]] = field(default_factory=dict, compare=False)
 
     def kind(self, metric: str) -> str:
         """The type of a sample's family; untyped if the page does not say."""
@@ -60,7 +62,7 @@ class Page:
             metric: {labels: number for labels, number in found.items() if dict(labels).get(label, value) == value}
             for metric, found in self.metrics.items()
         }
-        return Page(self.kinds, {metric: found for metric, found in kept.items() if found})
+        return Page(self.kinds, {metric: found for metric, found in kept.items() if found}, self.written)
 
 
 def parse(text: str) -> Page:
@@ -71,6 +73,7 @@ def parse(text: str) -> Page:
     """
     kinds: dict[str, str] = {}
     metrics: dict[str, dict[Labels, float]] = {}
+    written: dict[str, set[str]] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("# TYPE "):
             family, _, kind = line[len("# TYPE ") :].partition(" ")
@@ -80,15 +83,17 @@ def parse(text: str) -> Page:
             found = _LINE.match(line)
             if found is None:
                 raise ValueError(f"line {number} is no sample")
-            metrics.setdefault(found[1], {})[_labels(found[2] or "")] = float(found[3])
-    return Page(kinds, metrics)
+            labels = _LABEL.findall(found[2] or "")
+            metrics.setdefault(found[1], {})[_labels(labels)] = float(found[3])
+            written.setdefault(found[1], set()).update(name for name, _ in labels)
+    return Page(kinds, metrics, written)
 
 
-def _labels(text: str) -> Labels:
+def _labels(pairs: Iterable[tuple[str, str]]) -> Labels:
     return frozenset(
         # Bounds of histograms are written in more than one way.
-        (name, f"{float(value):g}" if name in ("le", "quantile") else value)
-        for name, value in ((found[1], _unescaped(found[2])) for found in _LABEL.finditer(text))
+        (name, f"{float(value):g}" if name in ("le", "quantile") else _unescaped(value))
+        for name, value in pairs
         if value
     )
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.text import Text
 
-from exporter.compare.deviations import Aspect, Deviation
+from exporter.compare.deviations import Aspect, Deviation, Difference
 from exporter.compare.expressions import Judgement, Verdict
-from exporter.compare.series import Comparison, Difference
+from exporter.compare.series import Comparison
 from exporter.registry import collectors_by_name
 
 _SHOWN = 5

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from exporter.compare.deviations import Aspect, Deviation, find, ignored_labels
+from exporter.compare.deviations import Aspect, Deviation, Difference, ignored_labels
 from exporter.compare.pages import Labels, Page
 
 # What ours has on every series about a server; some of theirs have `server`, with another name in it.
@@ -22,27 +22,6 @@ class Reading:
     before: Page
     theirs: Page
     after: Page
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Something of theirs that is not here, or is shown differently.
-
-    Attributes:
-        aspect: See exporter.compare.deviations.
-        metric: Its name.
-        labels: Of the series; empty if it is about the metric as a whole.
-        theirs: What theirs shows, in words or as a number; None if it shows nothing.
-        ours: What is shown here.
-        deviation: Why it is meant to be so; None if it is not.
-    """
-
-    aspect: Aspect
-    metric: str
-    labels: Mapping[str, str]
-    theirs: str | float | None
-    ours: str | float | None
-    deviation: Deviation | None = None
 
 
 @dataclass
@@ -95,9 +74,14 @@ class _Metric:
         self.theirs = set[str]().union(*(reading.theirs.labels(metric) for reading in readings))
         self.ours = set[str]().union(*(page.labels(metric) for page in self.pages))
         self.ignored = ignored_labels(deviations, metric) & (self.theirs | self.ours)
-        present = any(metric in page.metrics for page in self.pages)
-        # A label that only one of them has does not make two series of one.
-        self.shared = (self.theirs & self.ours if present else self.theirs) - self.ignored - OURS
+        self.present = present = any(metric in page.metrics for page in self.pages)
+        # A label that only one of them has does not make two series of one. One that is there and empty is not lacking:
+        # its values are compared, as they are when a session or slot has none.
+        here = set[str]().union(*(page.written.get(metric, ()) for page in self.pages)) if present else self.theirs
+        there = set[str]().union(*(reading.theirs.written.get(metric, ()) for reading in readings))
+        self.lacking = self.theirs - here - self.ignored - OURS
+        self.besides = self.ours - there - self.ignored - OURS
+        self.shared = (self.theirs | self.ours) - self.lacking - self.besides - self.ignored - OURS
         self.values = [
             (self._values(reading.before), self._values(reading.theirs), self._values(reading.after))
             for reading in readings
@@ -108,7 +92,7 @@ class _Metric:
         steady, every = set.intersection(*shown), set.union(*shown)
         self.result.series += len(steady)
         self.result.passing += len(every - steady)
-        if any(self.metric in page.metrics for page in self.pages):
+        if self.present:
             self._metric()
         elif steady:
             self.result.absent.add(self.metric)
@@ -123,30 +107,48 @@ class _Metric:
         ours = next(page.kind(self.metric) for page in reversed(self.pages) if self.metric in page.metrics)
         if theirs != ours:
             self._add("type", {}, theirs, ours)
-        for label in sorted(self.theirs - self.ours - self.ignored - OURS):
-            self._add("label", {}, f"has the label {label}", "has not")
-        for label in sorted(self.ours - self.theirs - self.ignored - OURS):
-            self._add("label", {}, f"has no label {label}", "has it besides")
+        for label in sorted(self.lacking):
+            self._add("label", {}, f"has the label {label}", "has not", label)
+        for label in sorted(self.besides):
+            self._add("label", {}, f"has no label {label}", "has it besides", label)
         for label in sorted(self.ignored):
-            self._add("label", {}, f"label {label}", "is not comparable")
+            self._add("label", {}, f"label {label}", "is not comparable", label)
 
     def _series(self, labels: Labels) -> None:
         found = [(before.get(labels), theirs[labels], after.get(labels)) for before, theirs, after in self.values]
+        if any(_agree(*values) for values in found):
+            return
         before, theirs, after = found[-1]
-        if all(one is None and other is None for one, _, other in found):
-            self._add("missing", dict(labels), theirs[0], None)
-        elif not any(_agree(*values) for values in found):
-            ours = after or before or []
-            if len(theirs) != len(ours):
-                self._add("label", dict(labels), f"{len(theirs)} series", f"{len(ours)} series")
-            else:
-                self._add("value", dict(labels), theirs[0], ours[0])
+        before, after = before or after or [], after or before or []
+        if not after:
+            for value in theirs:
+                self._add("missing", dict(labels), value, None)
+        elif len(theirs) > len(after):
+            self._add("missing", dict(labels), f"{len(theirs)} series", f"{len(after)} series")
+        elif len(before) != len(after):
+            self._add("value", dict(labels), theirs[0], after[0])
+        else:
+            # Where ours has more of them, theirs has to be among them.
+            ours = [*zip(before, after, strict=True)]
+            for place, value in enumerate(theirs):
+                mine = ours if len(theirs) < len(after) else ours[place : place + 1]
+                if not any(_between(one, value, other) for one, other in mine):
+                    self._add("value", dict(labels), value, mine[0][1])
+            if len(theirs) < len(after):
+                self._add("more", dict(labels), f"{len(theirs)} series", f"{len(after)} series")
 
     def _add(
-        self, aspect: Aspect, labels: Mapping[str, str], theirs: str | float | None, ours: str | float | None
+        self,
+        aspect: Aspect,
+        labels: Mapping[str, str],
+        theirs: str | float | None,
+        ours: str | float | None,
+        label: str = "",
     ) -> None:
-        deviation = find(self.deviations, aspect, self.metric, labels.items(), theirs)
-        self.result.differences.append(Difference(aspect, self.metric, labels, theirs, ours, deviation))
+        found = Difference(aspect, self.metric, labels, theirs, ours, label, not self.present)
+        last = self.readings[-1]
+        deviation = next((item for item in self.deviations if item.covers(found, last.theirs, last.after)), None)
+        self.result.differences.append(replace(found, deviation=deviation))
 
     def _values(self, page: Page) -> Values:
         found: Values = {}

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 
+from exporter.compare.deviations import Deviation, applying
 from exporter.compare.deviations.postgres import DEVIATIONS
 from exporter.compare.pages import Page, fetch
 from exporter.compare.series import compare
 from exporter.facts import Facts
 from exporter.registry import collectors_of
+from tests.contract.mutations import Mutation, unnoticed
 from tests.contract.peers import page_of, readings, scene_exporters, unexplained
 from tests.contract.scene import DATABASE, Scene, scene
 from tests.exporters import Exporter
@@ -22,6 +24,7 @@ from tests.servers.collecting import watching
 
 pytestmark = pytest.mark.engine("postgres")
 ROLES = ("primary", "standby")
+OWN_SCRAPES = ("pg_exporter_last_scrape_duration_seconds", "pg_exporter_scrapes_total")
 
 
 @dataclass
@@ -51,15 +54,38 @@ def pair(server: DatabaseServer, fleet: Fleet, tmp_path_factory: pytest.TempPath
         yield Pair(made, exporter, peers)
 
 
+def _applying(facts: Facts) -> list[Deviation]:
+    return [item for item in DEVIATIONS if item.when.passes(facts)]
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_everything_of_theirs_is_here_with_the_same_value(pair: Pair, role: str) -> None:
     facts = pair.facts(role)
-    applying = [item for item in DEVIATIONS if item.when.passes(facts)]
-    result = compare(readings(pair.exporter, role, pair.peers[role]), applying)
+    here = _applying(facts)
+    # The command learns from our page what server it is.
+    assert applying(DEVIATIONS, pair.ours(role)) == here
+    result = compare(readings(pair.exporter, role, pair.peers[role]), here)
     assert result.series > 1000
     assert unexplained(result) == []
     used = {item.deviation for item in result.deliberate()}
-    assert [item.theirs for item in applying if item.provoked and item not in used] == []
+    assert [item.theirs for item in here if item.provoked and item.shown.passes(facts) and item not in used] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_would_be_wrong_is_noticed(pair: Pair, role: str) -> None:
+    """No deviation excuses more than it says: a metric or series that is gone, or a value that is another."""
+    found = unnoticed(readings(pair.exporter, role, pair.peers[role]), _applying(pair.facts(role)))
+    assert [item for item in found if not _is_meant(item)] == []
+    assert {item.metric for item in found} >= {"pg_exporter_scrapes_total"}
+
+
+def _is_meant(item: Mutation) -> bool:
+    """Each tells of its own scrapes; its own sessions come and go; and bytes say nothing of a number of rows."""
+    name = dict(item.labels).get("application_name", "")
+    sessions = item.metric.startswith(("pg_process_idle_", "pg_stat_activity_"))
+    own = sessions and item.what == "series gone" and name in ("", "database_exporter")
+    free = (*OWN_SCRAPES, "pg_stat_progress_vacuum_num_dead_tuples")
+    return own or (item.metric in free and item.what == "value changed")
 
 
 def test_a_name_of_theirs_that_they_do_not_have_would_be_wrong(pair: Pair) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
-from exporter.compare.deviations import Deviation
+from exporter.compare.deviations import Aspect, Deviation, applying, within
 from exporter.compare.pages import Page, complete, parse, shown
 from exporter.compare.series import Comparison, Reading, compare
+from exporter.gates import PRIMARY, REPLICA, pg
 
 MEANT = Deviation(
     metrics=("pg_a*",), aspects=("missing",), theirs="0", ours="absent", why="w", source="s", test="t",
@@ -95,7 +97,24 @@ def test_missing_series_and_metrics_and_more_of_them() -> None:
 
 
 def test_one_series_of_theirs_is_not_two_of_ours() -> None:
-    assert said(once("pg_a 1\n", 'pg_a{db="x"} 1\npg_a{db="y"} 1\n')) == [("label", "pg_a", {}), ("label", "pg_a", {})]
+    two = 'pg_a{db="x"} 1\npg_a{db="y"} 2\n'
+    assert said(once("pg_a 1\n", two)) == [("label", "pg_a", {}), ("more", "pg_a", {})]
+    # Theirs has to be one of ours, whatever else there is.
+    assert said(once("pg_a 3\n", two)) == [("label", "pg_a", {}), ("value", "pg_a", {}), ("more", "pg_a", {})]
+    assert said(once('pg_a{db="x"} 1\npg_a{db="y"} 2\n', "pg_a 1\n")) == [
+        ("label", "pg_a", {}),
+        ("missing", "pg_a", {}),
+    ]
+
+
+def test_an_empty_label_is_not_a_lacking_one() -> None:
+    """Nobody has a name at this moment, which says nothing about the label."""
+    theirs = 'pg_a{app="",state="idle"} 1\npg_a{app="job",state="idle"} 1\n'
+    result = once(theirs, 'pg_a{app="",state="idle"} 1\n')
+    assert said(result) == [("missing", "pg_a", {"app": "job", "state": "idle"})]
+    other_way = once('pg_a{app="",state="idle"} 1\n', theirs)
+    assert said(other_way) == [("more", "pg_a", {"app": "job", "state": "idle"})]
+    assert said(once(theirs, 'pg_a{state="idle"} 2\n'))[0] == ("label", "pg_a", {})
 
 
 def test_types() -> None:
@@ -108,6 +127,50 @@ def test_a_deviation_explains_what_it_covers_and_nothing_else() -> None:
     result = once(theirs, "pg_c 1\n", None, MEANT)
     assert [dict(item.labels)["n"] for item in result.deliberate()] == ["1"]
     assert len(result.unexplained()) == 3
+
+
+def deviation(*aspects: Aspect, **changes: Any) -> Deviation:
+    given = {"metrics": ("pg_a",), "theirs": "t", "ours": "o", "why": "w", "source": "s", "test": "t"}
+    return Deviation(aspects=aspects, **(given | changes))
+
+
+def test_conditions_of_a_deviation() -> None:
+    near = deviation("value", holds=within(2))
+    assert said(once("pg_a 5\n", "pg_a 7\n", None, near)) == []
+    assert said(once("pg_a 5\n", "pg_a 8\n", None, near)) == [("value", "pg_a", {})]
+    one_label = deviation("label", only=("x",))
+    assert said(once('pg_a{x="1"} 1\n', "pg_a 1\n", None, one_label)) == []
+    assert said(once('pg_a{x="1",y="1"} 1\n', "pg_a 1\n", None, one_label)) == [("label", "pg_a", {})]
+    partly = deviation("missing", partly=True)
+    theirs = 'pg_a{x="1"} 1\npg_a{x="2"} 1\n'
+    assert said(once(theirs, 'pg_a{x="1"} 1\n', None, partly)) == []
+    assert len(said(once(theirs, "pg_b 1\n", None, partly))) == 2
+    several = deviation("missing", labels={"x": "|2*"})
+    assert said(once('pg_a 1\npg_a{x="1"} 1\npg_a{x="23"} 1\n', "pg_b 1\n", None, several)) == [
+        ("missing", "pg_a", {"x": "1"})
+    ]
+    with_b = deviation("value", where=lambda theirs, ours: "pg_b" in ours.metrics and "pg_b" not in theirs.metrics)
+    assert said(once("pg_a 1\n", "pg_a 2\npg_b 1\n", None, with_b)) == []
+    assert said(once("pg_a 1\n", "pg_a 2\n", None, with_b)) == [("value", "pg_a", {})]
+
+
+def test_every_value_of_several_series_has_to_be_explained() -> None:
+    zero = deviation("missing", value=0)
+    ignoring = deviation("label", ignore=("pid",))
+    theirs = 'pg_a{x="1",pid="1"} 0\npg_a{x="1",pid="2"} 7\n'
+    assert said(once(theirs, 'pg_a{x="2",pid="1"} 5\n', None, zero, ignoring)) == [
+        ("missing", "pg_a", {"x": "1"}),
+        ("more", "pg_a", {"x": "2"}),
+    ]
+
+
+@pytest.mark.parametrize(("version", "role", "kept"), [("16.4", "primary", [0]), ("18.1", "primary", [0, 1]),
+                                                      ("18.1", "replica", [1, 2])])  # fmt: skip
+def test_deviations_of_other_servers_do_not_count(version: str, role: str, kept: list[int]) -> None:
+    given = [deviation("value", when=PRIMARY), deviation("value", when=pg(17)), deviation("value", when=REPLICA)]
+    page = parse(f'db_info{{flavor="postgres",version="{version}",role="{role}"}} 1\n')
+    assert applying(given, page) == [given[one] for one in kept]
+    assert applying(given, parse("pg_a 1\n")) == given
 
 
 def test_labels_that_can_not_be_compared_leave_the_values_to_compare() -> None:

@@ -3,16 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Literal
 
+from exporter.compare.pages import Page
+from exporter.facts import Facts, Identity, Role
 from exporter.gates import ANY, Gate
 
 # A metric or series of theirs is missing here; there are more series of it; a label, the value, the type is another.
 Aspect = Literal["missing", "more", "label", "value", "type"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something of theirs that is not here, or is shown differently.
+
+    Attributes:
+        aspect: In what it differs.
+        metric: Its name.
+        labels: Of the series; empty if it is about the metric as a whole.
+        theirs: What theirs shows, in words or as a number; None if it shows nothing.
+        ours: What is shown here.
+        label: The label that only one of them has, if it is about that.
+        gone: Whether ours has nothing of the metric at all.
+        deviation: Why it is meant to be so; None if it is not.
+    """
+
+    aspect: Aspect
+    metric: str
+    labels: Mapping[str, str]
+    theirs: str | float | None
+    ours: str | float | None
+    label: str = ""
+    gone: bool = False
+    deviation: Deviation | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,10 +56,16 @@ class Deviation:
         source: Where in the other exporter's source the cause lies, and what it does there.
         test: The test that ours is right, as pytest names it.
         when: On which servers it shows.
-        labels: Only series whose labels have these values; `*` stands for anything, an empty value for no label.
+        labels: Only series whose labels have these values; `*` stands for anything, an empty value for no label, `|` is
+            between several.
         value: Only series for which theirs has this value.
+        holds: Only series for whose two values, theirs and ours, this is true.
+        only: Labels that it is about, where a label differs.
+        partly: Only as long as ours has other series of the metric.
+        where: Only if this is true of the two pages, theirs and ours.
         ignore: Labels that can't be compared; the series are matched by the others.
         provoked: Whether a pair of servers shows it that is up and works; else the test above alone makes it happen.
+        shown: On which servers of the pair.
     """
 
     metrics: tuple[str, ...]
@@ -44,17 +78,25 @@ class Deviation:
     when: Gate = ANY
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     value: float | None = None
+    holds: Callable[[float, float], bool] | None = None
+    only: tuple[str, ...] = ()
+    partly: bool = False
+    where: Callable[[Page, Page], bool] | None = None
     ignore: tuple[str, ...] = ()
     provoked: bool = True
+    shown: Gate = ANY
 
-    def covers(self, aspect: Aspect, metric: str, labels: Iterable[tuple[str, str]] = (), value: object = None) -> bool:
-        """Whether a difference is this one; `value` is theirs."""
-        given = dict(labels)
+    def covers(self, found: Difference, theirs: Page, ours: Page) -> bool:
+        """Whether a difference of two pages is this one."""
         return (
-            aspect in self.aspects
-            and self.is_about(metric)
-            and (self.value is None or _same(self.value, value))
-            and all(fnmatchcase(given.get(label, ""), pattern) for label, pattern in self.labels.items())
+            found.aspect in self.aspects
+            and self.is_about(found.metric)
+            and (self.value is None or _same(self.value, found.theirs))
+            and (self.holds is None or found.aspect != "value" or _both(self.holds, found))
+            and (not found.label or found.label in (*self.only, *self.ignore))
+            and not (self.partly and found.gone)
+            and all(_matches(found.labels.get(label, ""), patterns) for label, patterns in self.labels.items())
+            and (self.where is None or self.where(theirs, ours))
         )
 
     def is_about(self, metric: str) -> bool:
@@ -70,20 +112,40 @@ def of(engine: str) -> Sequence[Deviation]:
     return {"postgres": postgres.DEVIATIONS, "mysql": mysql.DEVIATIONS}[engine]
 
 
-def find(
-    deviations: Iterable[Deviation],
-    aspect: Aspect,
-    metric: str,
-    labels: Iterable[tuple[str, str]] = (),
-    value: object = None,
-) -> Deviation | None:
-    """The first deviation that a difference is."""
-    return next((item for item in deviations if item.covers(aspect, metric, labels, value)), None)
+def applying(deviations: Iterable[Deviation], ours: Page) -> list[Deviation]:
+    """Those that can show on the server that our page is about; all, if it does not say what server that is."""
+    labels = next((dict(labels) for labels in ours.metrics.get("db_info", ())), None)
+    if labels is None or labels.get("role") not in [*Role]:
+        return list(deviations)
+    flavor, version = labels.get("flavor", ""), labels.get("version", "")
+    facts = Facts(
+        engine="postgres" if flavor == "postgres" else "mysql",
+        flavor=flavor,
+        version=tuple(map(int, re.findall(r"\d+", version)[:3])),
+        version_text=version,
+        identity=Identity("", 0.0, Role(labels["role"])),
+        database="",
+    )
+    return [item for item in deviations if item.when.passes(facts)]
+
+
+def within(most: float) -> Callable[[float, float], bool]:
+    """Two values are that far apart at most."""
+    return lambda theirs, ours: abs(theirs - ours) <= most
 
 
 def ignored_labels(deviations: Sequence[Deviation], metric: str) -> frozenset[str]:
     """Labels of a metric that can't be compared."""
     return frozenset(label for item in deviations if item.ignore and item.is_about(metric) for label in item.ignore)
+
+
+def _matches(value: str, patterns: str) -> bool:
+    return any(fnmatchcase(value, pattern) for pattern in patterns.split("|"))
+
+
+def _both(holds: Callable[[float, float], bool], found: Difference) -> bool:
+    theirs, ours = found.theirs, found.ours
+    return isinstance(theirs, int | float) and isinstance(ours, int | float) and holds(theirs, ours)
 
 
 def _same(one: float, other: object) -> bool:

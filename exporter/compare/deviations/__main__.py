@@ -23,9 +23,13 @@ def _table(engine: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _either(values: str) -> str:
+    return " or ".join(f"`{value or 'empty'}`" for value in values.split("|"))
+
+
 def _line(item: Deviation) -> str:
     metrics = ", ".join(f"`{name}`" for name in item.metrics)
-    labels = "".join(f", {label} `{value or 'empty'}`" for label, value in item.labels.items())
+    labels = "".join(f", {label} {_either(values)}" for label, values in item.labels.items())
     where = "" if item.when is ANY else f" ({item.when})"
     file, _, name = item.test.partition("::")
     proof = f"[{name or file.rpartition('/')[2]}](../{file})"
