@@ -149,6 +149,10 @@ def test_conditions_of_a_deviation() -> None:
     assert said(once('pg_a 1\npg_a{x="1"} 1\npg_a{x="23"} 1\n', "pg_b 1\n", None, several)) == [
         ("missing", "pg_a", {"x": "1"})
     ]
+    zero = deviation("more", value=0)
+    assert said(once('pg_a{x="1"} 1\n', 'pg_a{x="1"} 1\npg_a{x="2"} 0\npg_a{x="3"} 1\n', None, zero)) == [
+        ("more", "pg_a", {"x": "3"})
+    ]
     with_b = deviation("value", where=lambda theirs, ours: "pg_b" in ours.metrics and "pg_b" not in theirs.metrics)
     assert said(once("pg_a 1\n", "pg_a 2\npg_b 1\n", None, with_b)) == []
     assert said(once("pg_a 1\n", "pg_a 2\n", None, with_b)) == [("value", "pg_a", {})]

@@ -90,6 +90,14 @@ def test_values_are_excused_as_far_as_the_entry_goes() -> None:
     sessions = 'pg_stat_database_numbackends{datname="shop"} '
     assert said(f"{sessions}4\n", f"{sessions}6\n") == []
     assert said(f"{sessions}4\n", f"{sessions}4000\n") == [("value", "pg_stat_database_numbackends")]
+    locks = 'pg_locks_count{datname="shop",mode="%s"} %d\n'
+    for mode, more, excused in (
+        ("accesssharelock", 2, True),
+        ("accesssharelock", 20, False),
+        ("exclusivelock", 2, False),
+    ):
+        found = said(locks % (mode, 1), locks % (mode, 1 + more))
+        assert found == ([] if excused else [("value", "pg_locks_count")])
     # Theirs has no sizes at all when one can't be had; what it has is here, too.
     size = 'pg_database_size_bytes{datname="shop"} 1\n'
     assert said(size, "pg_database_size_bytes 1\n")[0] == ("label", "pg_database_size_bytes")

@@ -58,7 +58,7 @@ class Deviation:
         when: On which servers it shows.
         labels: Only series whose labels have these values; `*` stands for anything, an empty value for no label, `|` is
             between several.
-        value: Only series for which theirs has this value.
+        value: Only series that have this value there, or here if theirs does not have them.
         holds: Only series for whose two values, theirs and ours, this is true.
         only: Labels that it is about, where a label differs.
         partly: Only as long as ours has other series of the metric.
@@ -91,7 +91,7 @@ class Deviation:
         return (
             found.aspect in self.aspects
             and self.is_about(found.metric)
-            and (self.value is None or _same(self.value, found.theirs))
+            and (self.value is None or _same(self.value, found.ours if found.theirs is None else found.theirs))
             and (self.holds is None or found.aspect != "value" or _both(self.holds, found))
             and (not found.label or found.label in (*self.only, *self.ignore))
             and not (self.partly and found.gone)
