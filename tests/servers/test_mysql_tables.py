@@ -213,3 +213,27 @@ def test_what_innodb_says(server: DatabaseServer, watch: Watch) -> None:
     table = "INNODB_TABLESPACES" if server.flavor == "mysql" else "INNODB_SYS_TABLESPACES"
     [(size,)] = server.execute(f"SELECT FILE_SIZE FROM information_schema.{table} WHERE NAME = 'shop/items'")
     assert found.one("mysql_info_schema_innodb_tablespace_file_size_bytes", tablespace_name="shop/items") == size
+
+
+@pytest.mark.flavor("mysql")
+def test_users_are_added_up_as_the_view_does_it(server: DatabaseServer, watch: Watch) -> None:
+    server.execute("DROP USER IF EXISTS adder")
+    server.execute("CREATE USER adder IDENTIFIED BY 'x'")
+    with server.connect(user="adder", password="x") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        view = "SELECT statements, statement_latency, total_connections, unique_hosts FROM sys.x$user_summary"
+        [(statements, latency, connections, hosts)] = server.execute(f"{view} WHERE user = 'adder'")
+        found = watch.run("mysql_user_summary")
+        assert found.one("mysql_sys_statements_total", user="adder") == statements
+        assert found.one("mysql_sys_statement_latency", user="adder") == pytest.approx(float(latency) / 1e12)
+        assert found.one("mysql_sys_connections_total", user="adder") == connections
+        assert found.one("mysql_sys_unique_hosts_total", user="adder") == hosts
+
+
+@pytest.mark.flavor("mysql")
+def test_digests_added_up(server: DatabaseServer, watch: Watch) -> None:
+    table = "performance_schema.events_statements_summary_by_digest"
+    [(before,)] = server.execute(f"SELECT SUM(COUNT_STAR) FROM {table}")
+    told = watch.run("mysql_statement_sums").one("mysql_perf_schema_events_statements_sum_total")
+    [(after,)] = server.execute(f"SELECT SUM(COUNT_STAR) FROM {table}")
+    assert before <= told <= after
