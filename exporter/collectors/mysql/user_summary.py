@@ -12,7 +12,8 @@ _SQL = """
            SUM(io_time) AS io_time, SUM(current) AS current, SUM(total) AS total, SUM(hosts) AS hosts,
            SUM(memory) AS memory, SUM(allocated) AS allocated
     FROM (
-        SELECT COALESCE(USER, 'background') AS user, SUM(COUNT_STAR) AS statements, SUM(SUM_TIMER_WAIT) / 1e12 AS latency,
+        SELECT COALESCE(USER, 'background') AS user, SUM(COUNT_STAR) AS statements,
+               SUM(SUM_TIMER_WAIT) / 1e12 AS latency,
                SUM(SUM_NO_INDEX_USED + SUM_NO_GOOD_INDEX_USED) AS scans, NULL AS ios, NULL AS io_time, NULL AS current,
                NULL AS total, NULL AS hosts, NULL AS memory, NULL AS allocated
         FROM performance_schema.events_statements_summary_by_user_by_event_name GROUP BY 1
