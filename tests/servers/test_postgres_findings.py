@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import psycopg
 import pytest
 
-from exporter.declare import Query
+from exporter.collectors.postgres.index_findings import SINCE
+from exporter.engines.deadline import Deadline
 from exporter.engines.known import ENGINES
-from exporter.gates import ANY
 from exporter.polling.server import Watched
 from exporter.polling.snapshot import State
 from exporter.registry import collectors_by_name
+from exporter.statement import statement
 from tests.providers.base import DatabaseServer, wait_for
 from tests.servers.collecting import Samples, Watch, config_of, watching
 
@@ -172,9 +173,14 @@ def indexed(server: DatabaseServer, database: str) -> str:
 def index_findings(server: DatabaseServer, *, days: int) -> dict[str, str]:
     """What is found in our database, as if statistics counted after so many days."""
     declared = collectors_by_name()["pg_index_findings"]
-    sql = declared.queries[0].sql
-    assert "interval '7 days'" in sql
-    patient = replace(declared, queries=(Query(ANY, sql.replace("interval '7 days'", f"interval '{days} days'")),))
+    assert all("interval '7 days'" in query.sql for query in declared.queries)
+    patient = replace(
+        declared,
+        queries=tuple(
+            replace(query, sql=query.sql.replace("interval '7 days'", f"interval '{days} days'"))
+            for query in declared.queries
+        ),
+    )
     config = config_of(server.primary or server, port=server.port, host=server.host, databases={"include": [HERE]})
     if server.primary is not None:
         # The account was made there a moment ago.
@@ -215,6 +221,66 @@ def test_indexes_that_cost_more_than_they_give(server: DatabaseServer, indexed: 
 def test_young_statistics_call_nothing_unused(server: DatabaseServer, indexed: str) -> None:
     families = index_findings(server, days=7)
     assert by_label(families["pg_index_findings"], "kind") == {"unused": 0, "duplicate": 2, "invalid": 1}
+
+
+def test_a_crash_takes_the_statistics_and_what_is_unused_with_them(
+    server: DatabaseServer, fresh_server: Callable[..., DatabaseServer]
+) -> None:
+    crashing = fresh_server(server.name)
+    [(before,)] = crashing.execute("SELECT clock_timestamp()")
+    [(since,)] = crashing.execute(SINCE)
+    assert since < before
+    started = crashing.execute("SELECT pg_postmaster_start_time()")
+    with crashing.connect() as victim:
+        [(pid,)] = victim.execute("SELECT pg_backend_pid()").fetchall()
+        with contextlib.suppress(psycopg.Error):
+            crashing.execute(f"COPY (SELECT 1) TO PROGRAM 'kill -9 {pid}'")
+        crashing.wait_until_up()
+    # Nobody would know from the start of the server.
+    assert crashing.execute("SELECT pg_postmaster_start_time()") == started
+    [(since,)] = crashing.execute(SINCE)
+    assert since > before
+
+
+def test_what_an_index_is_there_for_besides_reading(server: DatabaseServer, database: str) -> None:
+    with server.connect(database) as connection:
+        connection.execute("CREATE TABLE late (a int)")
+        connection.execute("CREATE UNIQUE INDEX late_own ON late (a)")
+        connection.execute("ALTER TABLE late ADD CONSTRAINT late_promised UNIQUE (a)")
+        connection.execute("CREATE TABLE published (a int PRIMARY KEY)")
+        connection.execute("CREATE UNIQUE INDEX published_identity ON published (a)")
+        connection.execute("ALTER TABLE published REPLICA IDENTITY USING INDEX published_identity")
+        # What is checked at the end of the transaction does not stand for what is checked at once.
+        connection.execute("CREATE TABLE lax (a int UNIQUE DEFERRABLE)")
+        connection.execute("CREATE UNIQUE INDEX lax_own ON lax (a)")
+        if server.version[0] >= 15:
+            connection.execute("CREATE TABLE nulls (a int)")
+            connection.execute("CREATE UNIQUE INDEX nulls_many ON nulls (a)")
+            connection.execute("CREATE UNIQUE INDEX nulls_one ON nulls (a) NULLS NOT DISTINCT")
+    families = index_findings(server, days=0)
+    assert set(by_label(families["pg_index_finding_size_bytes"], "indexrelname")) == {"late_own"}
+    assert by_label(families["pg_index_findings"], "kind") == {"unused": 0, "duplicate": 1, "invalid": 0}
+
+
+def test_a_partitioned_index_is_judged_as_a_whole(server: DatabaseServer, database: str) -> None:
+    with server.connect(database) as connection:
+        connection.execute("CREATE TABLE split (id int, day date, note int) PARTITION BY RANGE (id)")
+        for part in (1, 2):
+            bounds = f"({part}000) TO ({part + 1}000)"
+            connection.execute(f"CREATE TABLE split_{part} PARTITION OF split FOR VALUES FROM {bounds}")
+        connection.execute("INSERT INTO split SELECT i FROM generate_series(1000, 2999) i")
+        for name, column in {"read": "id", "idle": "day", "idle_too": "day"}.items():
+            connection.execute(f"CREATE INDEX {name} ON split ({column})")
+        connection.execute("ANALYZE")
+        connection.execute("SET enable_seqscan = off")
+        connection.execute("SELECT * FROM split_1 WHERE id = 1500")
+        pages = "SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree('idle')"
+        [(size,)] = connection.execute(pages).fetchall()
+    scans = "SELECT count(*) FROM pg_stat_user_indexes WHERE idx_scan > 0"
+    assert wait_for(lambda: server.execute(scans, database)[0][0] == 1, 15)
+    families = index_findings(server, days=0)
+    assert by_label(families["pg_index_findings"], "kind") == {"unused": 2, "duplicate": 1, "invalid": 0}
+    assert by_label(families["pg_index_finding_size_bytes"], "indexrelname") == {"idle": size, "idle_too": size}
 
 
 def test_a_standby_tells_its_own_apart(server: DatabaseServer, replica: DatabaseServer, indexed: str) -> None:
@@ -282,11 +348,54 @@ def test_sequences_end_where_their_column_does(server: DatabaseServer, database:
     assert got.one("pg_sequences_unreadable", datname=HERE) == 3
     with server.connect(database) as holder:
         holder.execute("BEGIN")
+        # Takes less than reading a table waits for.
+        holder.execute("ALTER SEQUENCE t_small_seq CACHE 2")
+        held = watch.run("pg_sequences")
+        assert here(held, "pg_sequence_used_ratio", "sequencename") == {
+            name: value for name, value in used.items() if name != "t_small_seq"
+        }
+        assert held.one("pg_sequences_near_end", datname=HERE) == 1
+        # None that is known is no proof that there is none.
+        holder.execute("ALTER SEQUENCE narrow CACHE 2")
+        held = watch.run("pg_sequences")
+        assert not held.values("pg_sequences_near_end", datname=HERE)
+        assert held.one("pg_sequences_unreadable", datname=HERE) == 3
+    assert watch.run("pg_sequences").one("pg_sequences_near_end", datname=HERE) == 2
+    with server.connect(database) as holder:
+        holder.execute("BEGIN")
         holder.execute("ALTER TABLE t ALTER COLUMN small TYPE int")
         holder.execute("DROP SEQUENCE down")
         held = here(watch.run("pg_sequences"), "pg_sequence_used_ratio", "sequencename")
     assert held.keys() >= {"narrow"}
     assert "down" not in held
+
+
+def test_a_sequence_that_cannot_be_asked_is_not_far_from_its_end(server: DatabaseServer, database: str) -> None:
+    with server.connect(database) as connection:
+        connection.execute("CREATE SEQUENCE s MAXVALUE 100; GRANT SELECT ON s TO PUBLIC; SELECT setval('s', 99)")
+    collector = collectors_by_name()["pg_sequences"]
+    account = server.account()
+    with watching(server, account, database=database) as watch:
+        facts = watch.facts()
+        query = collector.query(facts)
+        assert query is not None
+
+        def near_end(limit: int) -> list[object]:
+            rows = watch.session.run(statement(collector, query, facts, limit), Deadline.after(5))
+            return [row["near_end"] for row in rows.dicts()]
+
+        assert near_end(50) == [1]
+        # What is asked for after a lock was met.
+        assert near_end(0) == [None]
+
+
+def test_a_domain_ends_where_its_type_does(server: DatabaseServer, database: str, watch: Watch) -> None:
+    with server.connect(database) as connection:
+        connection.execute("CREATE DOMAIN number AS int; CREATE TABLE t (id number)")
+        connection.execute("CREATE SEQUENCE s OWNED BY t.id; GRANT SELECT ON s TO PUBLIC")
+        connection.execute("SELECT setval('s', 1932735283)")
+    got = watch.run("pg_sequences")
+    assert here(got, "pg_sequence_used_ratio", "sequencename") == {"s": pytest.approx(0.9, abs=0.001)}
 
 
 def test_functions_where_they_are_tracked(server: DatabaseServer, database: str) -> None:

@@ -1,58 +1,70 @@
 """Indexes that cost more than they give: unused, duplicate, invalid."""
 
+from exporter.collectors.postgres.locked import BUSY
 from exporter.collectors.postgres.user_tables import LABELS
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
 
+# A crash discards all statistics, and of a database it leaves no trace; what has been reset along with them tells.
+SINCE = """
+    SELECT greatest(coalesce(stats_reset, pg_postmaster_start_time()),
+                    (SELECT least(w.stats_reset, a.stats_reset) FROM pg_stat_bgwriter w, pg_stat_archiver a)) AS since
+    FROM pg_stat_database WHERE datname = current_database()"""
+
 # An index that keeps rows unique, or that a constraint or a publication needs, is never called unused. Whether one is
-# used, the statistics know only if they are old enough, and of this server only: a standby's own are told apart.
-# Where an expression stands in its statement doesn't tell two indexes apart.
+# used, the statistics know only if they are old enough, and of this server only: a standby's own are told apart. The
+# parts of a partitioned index can't be dropped alone, so they are judged with it. Where an expression stands in its
+# statement doesn't tell two indexes apart. Of equal ones the first is the one that something depends on, and what
+# another promises it has to promise too.
 _SQL = """
-    WITH busy AS MATERIALIZED (
-        SELECT relation FROM pg_locks
-        WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock'
-          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    WITH {busy}, trees AS (
+        SELECT pg_partition_root(i.indexrelid) AS root, sum(c.relpages) AS pages,
+               sum(pg_stat_get_numscans(i.indexrelid)) AS scans, bool_or(i.indisreplident) AS replident
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+        WHERE c.relkind = 'i' AND c.relispartition GROUP BY 1
     ), indexes AS (
-        SELECT i.indexrelid, i.indrelid, n.nspname AS schemaname, t.relname, c.relname AS indexrelname, c.relpages,
-               i.indisvalid AND i.indisready AS valid,
-               i.indisunique OR i.indisprimary OR i.indisexclusion OR i.indisreplident OR i.indisclustered
-               OR EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid) AS needed,
-               pg_stat_get_numscans(i.indexrelid) AS scans,
-               row_number() OVER (
-                   PARTITION BY i.indrelid, c.relam, i.indkey::text, i.indnkeyatts, i.indclass::text,
-                                i.indcollation::text, i.indoption::text,
-                                regexp_replace(i.indexprs::text, ':location -?[0-9]+', '', 'g'),
-                                regexp_replace(i.indpred::text, ':location -?[0-9]+', '', 'g'),
-                                i.indisvalid AND i.indisready
-                   ORDER BY i.indisprimary DESC, i.indisunique DESC, i.indisreplident DESC, i.indexrelid
-               ) AS place
+        SELECT i.*, n.nspname AS schemaname, t.relname, c.relname AS indexrelname, c.relkind, c.relispartition, c.relam,
+               i.indisvalid AND i.indisready AS valid, i.indisunique AND i.indimmediate AS strict,
+               i.indexrelid IN (SELECT conindid FROM pg_constraint) AS constrained,
+               i.indisreplident OR coalesce(trees.replident, false) AS replident,
+               coalesce(trees.pages, c.relpages) AS pages,
+               CASE c.relkind WHEN 'i' THEN pg_stat_get_numscans(i.indexrelid) ELSE trees.scans END AS scans
         FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
-        JOIN pg_namespace n ON n.oid = t.relnamespace
-        WHERE c.relkind = 'i' AND c.relpersistence <> 't'
+        JOIN pg_namespace n ON n.oid = t.relnamespace LEFT JOIN trees ON trees.root = i.indexrelid
+        WHERE c.relkind IN ('i', 'I') AND c.relpersistence <> 't'
           AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    ), compared AS (
+        SELECT *, row_number() OVER same AS place, first_value(strict) OVER same AS first_strict
+        FROM indexes WHERE valid AND NOT relispartition
+        WINDOW same AS (
+            PARTITION BY indrelid, relam, indkey::text, indnkeyatts, indclass::text, indcollation::text,
+                         indoption::text, {nulls},
+                         regexp_replace(indexprs::text, ':location -?[0-9]+', '', 'g'),
+                         regexp_replace(indpred::text, ':location -?[0-9]+', '', 'g')
+            ORDER BY indisprimary DESC, constrained DESC, replident DESC, indisunique DESC, indexrelid
+        )
     ), statistics AS (
-        SELECT coalesce(stats_reset, pg_postmaster_start_time()) AS since
-        FROM pg_stat_database WHERE datname = current_database()
+        {since}
     ), kinds AS (
         SELECT CASE WHEN pg_is_in_recovery() THEN 'unused_on_standby' ELSE 'unused' END AS unused
     ), found AS (
-        SELECT kinds.unused AS kind, indexes.*
-        FROM indexes, statistics, kinds
-        WHERE valid AND NOT needed AND scans = 0 AND since < now() - interval '7 days'
+        SELECT unused AS kind, indexrelid, schemaname, relname, indexrelname, relkind, pages
+        FROM compared, statistics, kinds
+        WHERE scans = 0 AND since < now() - interval '7 days'
+          AND NOT (indisunique OR indisexclusion OR indisclustered OR constrained OR replident)
         UNION ALL
-        SELECT 'duplicate', indexes.* FROM indexes
-        WHERE valid AND place > 1
-          AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexes.indexrelid)
+        SELECT 'duplicate', indexrelid, schemaname, relname, indexrelname, relkind, pages FROM compared
+        WHERE place > 1 AND (first_strict OR NOT strict) AND NOT constrained AND NOT replident
         UNION ALL
-        SELECT 'invalid', indexes.* FROM indexes
-        WHERE NOT valid
+        SELECT 'invalid', indexrelid, schemaname, relname, indexrelname, relkind, pages FROM indexes
+        WHERE NOT valid AND relkind = 'i'
           AND indexrelid NOT IN (SELECT index_relid FROM pg_stat_progress_create_index WHERE index_relid IS NOT NULL)
     ), ordered AS (
-        SELECT *, row_number() OVER (ORDER BY relpages DESC, indexrelid) AS size_place FROM found
+        SELECT *, row_number() OVER (ORDER BY pages DESC, indexrelid) AS size_place FROM found
     ), sized AS (
-        SELECT *, CASE WHEN size_place <= {limit} AND indexrelid NOT IN (SELECT relation FROM busy)
+        SELECT *, CASE WHEN size_place <= {limit} AND relkind = 'i' AND indexrelid NOT IN (SELECT relation FROM busy)
                        THEN pg_relation_size(indexrelid)
-                       ELSE relpages * current_setting('block_size')::int8 END AS bytes
+                       ELSE pages * current_setting('block_size')::int8 END AS bytes
         FROM ordered
     )
     SELECT current_database() AS datname, kind, count(indexrelid) AS findings,
@@ -62,7 +74,7 @@ _SQL = """
     GROUP BY kind
     UNION ALL
     SELECT current_database(), kind, NULL, NULL, schemaname, relname, indexrelname, bytes
-    FROM sized WHERE size_place <= {limit}"""
+    FROM sized WHERE size_place <= {limit}""".replace("{busy}", BUSY).replace("{since}", SINCE)
 
 index_findings = Collector(
     name="pg_index_findings",
@@ -72,14 +84,18 @@ index_findings = Collector(
     timeout=30,
     limit=100,
     each_database=True,
-    queries=(Query(pg(13), _SQL),),
+    queries=(
+        Query(pg(15), _SQL.replace("{nulls}", "indnullsnotdistinct")),
+        Query(pg(13), _SQL.replace("{nulls}", "NULL::text")),
+    ),
     blocks=(
         block(
             gauge(
                 "pg_index_findings",
                 "findings",
-                help="Indexes by kind: unused since statistics began, which was at least seven days ago, on a standby "
-                "unused_on_standby; duplicate, the same as another; invalid, left behind by a build that failed.",
+                help="Indexes by kind: unused since statistics began, which was at least seven days ago, even if the "
+                "index was made after that, on a standby unused_on_standby; duplicate, the same as another; invalid, "
+                "left behind by a build that failed.",
             ),
             gauge("pg_index_findings_bytes", "all_bytes", help="Size of the indexes of a kind."),
             labels=("datname", "kind"),

@@ -1,37 +1,40 @@
 """Sequences near their end, or near the end of the column that they fill."""
 
+from exporter.collectors.postgres.locked import BUSY_FOR_WRITERS
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
 
 # A column may end before its sequence does: a serial column of int4 fed by a sequence of int8. A sequence that
 # cycles has no end. One that somebody locks or that we may not read is not asked: even asking would wait or fail.
+# None is near its end only if all that we may read were asked.
 _SQL = """
-    WITH busy AS MATERIALIZED (
-        SELECT relation FROM pg_locks
-        WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock'
-          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    ), sequences AS (
-        SELECT c.oid, nspname AS schemaname, c.relname, seqincrement > 0 AS up, seqstart,
+    WITH {busy}, sequences AS (
+        SELECT c.oid, nspname AS schemaname, c.relname, seqincrement > 0 AS up,
                has_sequence_privilege(c.oid, 'SELECT, USAGE') AS readable,
-               CASE WHEN has_sequence_privilege(c.oid, 'SELECT, USAGE') AND {limit} > 0
-                         AND c.oid NOT IN (SELECT relation FROM busy)
-                    THEN pg_sequence_last_value(c.oid) END AS last,
-               greatest(seqmin, CASE atttypid WHEN 'int2'::regtype THEN -32768 WHEN 'int4'::regtype THEN -2147483648
-                                              ELSE seqmin END)::float8 AS least,
-               least(seqmax, CASE atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647
-                                           ELSE seqmax END)::float8 AS most
+               {limit} > 0 AND c.oid NOT IN (SELECT relation FROM busy) AS free,
+               greatest(seqmin, CASE type WHEN 'int2'::regtype THEN -32768 WHEN 'int4'::regtype THEN -2147483648
+                                          ELSE seqmin END)::float8 AS least,
+               least(seqmax, CASE type WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647
+                                       ELSE seqmax END)::float8 AS most
         FROM pg_sequence q JOIN pg_class c ON c.oid = seqrelid JOIN pg_namespace n ON n.oid = relnamespace
         LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
                                  AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
                                  AND d.deptype IN ('a', 'i')
         LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+        -- A domain ends where the type below it does.
+        LEFT JOIN pg_type t ON t.oid = a.atttypid
+        CROSS JOIN LATERAL (SELECT coalesce(nullif(typbasetype, 0), atttypid) AS type) column_of
         WHERE NOT seqcycle AND c.relpersistence = 'p' AND nspname !~ '^pg_'
+    ), asked AS (
+        SELECT *, CASE WHEN readable AND free THEN pg_sequence_last_value(oid) END AS last FROM sequences
     ), used AS (
         SELECT *, CASE WHEN up THEN (last - least) / nullif(most - least, 0)
                        ELSE (most - last) / nullif(most - least, 0) END AS ratio
-        FROM sequences
+        FROM asked
     ), counts AS (
-        SELECT count(*) FILTER (WHERE ratio > 0.75) AS near_end, count(*) FILTER (WHERE NOT readable) AS unreadable
+        SELECT CASE WHEN count(*) FILTER (WHERE ratio > 0.75 OR readable AND NOT free) = 0 THEN 0
+                    ELSE nullif(count(*) FILTER (WHERE ratio > 0.75), 0) END AS near_end,
+               count(*) FILTER (WHERE NOT readable) AS unreadable
         FROM used
     ), top AS (
         SELECT schemaname, relname, ratio FROM used WHERE ratio IS NOT NULL ORDER BY ratio DESC LIMIT {limit}
@@ -45,10 +48,15 @@ sequences = Collector(
     every=300,
     limit=50,
     each_database=True,
-    queries=(Query(pg(13), _SQL),),
+    queries=(Query(pg(13), _SQL.replace("{busy}", BUSY_FOR_WRITERS)),),
     blocks=(
         block(
-            gauge("pg_sequences_near_end", "near_end", help="Sequences that are used up by more than three quarters."),
+            gauge(
+                "pg_sequences_near_end",
+                "near_end",
+                help="Sequences that are used up by more than three quarters; absent while none is known to be and "
+                "one is locked.",
+            ),
             gauge(
                 "pg_sequences_unreadable",
                 "unreadable",

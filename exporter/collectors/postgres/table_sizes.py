@@ -1,5 +1,6 @@
 """The size of every table and schema in every database, and whose the schema is."""
 
+from exporter.collectors.postgres.locked import BUSY
 from exporter.collectors.postgres.user_tables import LABELS
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
@@ -12,11 +13,7 @@ from exporter.gates import pg
 _SQL = """
     WITH schemas AS (
         SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
-    ), busy AS MATERIALIZED (
-        SELECT relation FROM pg_locks
-        WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock'
-          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    ), parts AS (
+    ), {busy}, parts AS (
         SELECT coalesce(main.oid, base.oid) AS oid, greatest(part.relpages, 0) AS pages,
                main.oid IS NOT NULL AS is_toast, main.oid IS NULL AND i.indexrelid IS NOT NULL AS is_index,
                part.oid IN (SELECT relation FROM busy) AS busy, pg_stat_get_live_tuples(part.oid) AS live
@@ -70,7 +67,7 @@ table_sizes = Collector(
     limit=2500,
     share=0.08,
     each_database=True,
-    queries=(Query(pg(13), _SQL),),
+    queries=(Query(pg(13), _SQL.replace("{busy}", BUSY)),),
     rows=owned,
     blocks=(
         block(
