@@ -23,7 +23,11 @@ SETTINGS = {
     "lock_wait_timeout": "3600",
 }
 FLAVOR_SETTINGS = {
-    "mysql": {"innodb_monitor_enable": "all", "performance_schema_instrument": "memory/%=ON"},
+    "mysql": {
+        "innodb_monitor_enable": "all",
+        "performance_schema_instrument": "memory/%=ON",
+        "innodb_idle_flush_pct": "0",
+    },
     "mariadb": {"performance_schema": "ON", "userstat": "1"},
 }
 _STATEMENTS = """

@@ -47,15 +47,41 @@ def postgres_exporter(
         program.stop()
 
 
+@contextlib.contextmanager
+def mysqld_exporter(fleet: Fleet, server: DatabaseServer, account: Account) -> Iterator[str]:
+    """Run the real one, with all its collectors on, until the end; gives the address of its page."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/metrics"
+    flags = [*_listed("mysqld_exporter", r"(--collect\.[\w.]+)\s"), f"--mysqld.address={server.host}:{server.port}",
+             f"--mysqld.username={account.user}", f"--web.listen-address=127.0.0.1:{port}"]  # fmt: skip
+    program = Program(
+        fleet.workspace,
+        "mysqld_exporter",
+        [tool("mysqld_exporter"), *flags],
+        env={"MYSQLD_EXPORTER_PASSWORD": account.password},
+    )
+    program.start(url)
+    try:
+        assert wait_for(lambda: fetch(url).value("mysql_up") == 1, 30), program.log_text()
+        yield url
+    finally:
+        program.stop()
+
+
 def all_collectors() -> list[str]:
-    """The flags that switch every collector on, from the program's own help."""
-    said = subprocess.run([tool("postgres_exporter"), "--help"], capture_output=True, text=True, check=True)
-    found = sorted(set(re.findall(r"(--collector\.\w+)\s", said.stdout + said.stderr)))
+    """The flags that switch every collector of postgres_exporter on."""
+    return _listed("postgres_exporter", r"(--collector\.\w+)\s")
+
+
+def _listed(name: str, pattern: str) -> list[str]:
+    """Flags without a value, from the program's own help."""
+    said = subprocess.run([tool(name), "--help"], capture_output=True, text=True, check=True)
+    found = sorted(set(re.findall(pattern, said.stdout + said.stderr)))
     assert len(found) > 20
     return found
 
 
-def config_of(name: str, server: DatabaseServer, account: Account, database: str = DATABASE) -> dict[str, Any]:
+def config_of(name: str, server: DatabaseServer, account: Account, database: str | None = DATABASE) -> dict[str, Any]:
     """The entry of a server in our config, with everything on and the background hurried."""
     return {
         "name": name,
@@ -63,22 +89,22 @@ def config_of(name: str, server: DatabaseServer, account: Account, database: str
         "collectors": {
             item.name: ({} if item.default else {"enabled": True})
             | ({"every": BACKGROUND} if item.every is not None else {})
-            for item in collectors_of("postgres")
+            for item in collectors_of(server.engine)
         },
     }
 
 
 @contextlib.contextmanager
 def ours(
-    directory: Path, servers: Mapping[str, tuple[DatabaseServer, Account]], database: str = DATABASE
+    directory: Path, servers: Mapping[str, tuple[DatabaseServer, Account]], database: str | None = DATABASE
 ) -> Iterator[Exporter]:
     """Run ours as its users do, and wait until everything in the background has been read."""
     entries = [config_of(name, server, account, database) for name, (server, account) in servers.items()]
-    every = {item.name for item in collectors_of("postgres")}
     with Exporter(directory, {"servers": entries}) as exporter:
-        for name in servers:
+        for name, (server, _) in servers.items():
+            every = {item.name for item in collectors_of(server.engine)}
             exporter.scrape_until(
-                lambda page: (
+                lambda page, every=every: (
                     {labels["collector"] for labels, _ in page.all("database_exporter_collector_state")} >= every
                 ),
                 name,
