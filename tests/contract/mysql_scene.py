@@ -101,7 +101,9 @@ def _accounts(server: DatabaseServer) -> tuple[Account, Account]:
     everything = ["GRANT SELECT, PROCESS, REPLICATION CLIENT, REPLICATION SLAVE, EXECUTE ON *.* TO 'peer'@'%'"]
     if server.flavor == "mariadb":
         everything.append("GRANT SLAVE MONITOR, BINLOG MONITOR ON *.* TO 'peer'@'%'")
-    return server.account(), server.account(*everything, name="peer", limit=10)
+    # What theirs documents for all of its collectors, some of ours need too.
+    ours = server.account("GRANT SELECT ON *.* TO 'exporter'@'%'")
+    return ours, server.account(*everything, name="peer", limit=10)
 
 
 def _fill(source: DatabaseServer) -> tuple[Account, Account]:

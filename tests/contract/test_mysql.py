@@ -143,6 +143,50 @@ def test_counters_are_counters(beside: Beside) -> None:
                  if f"mysql_global_status_{name}" in page.metrics}  # fmt: skip
         assert len(shown) > 3
         assert shown == dict.fromkeys(shown, kind)
+    for name in page.metrics:
+        if name.startswith("mysql_info_schema_innodb_cmpmem_pages_"):
+            assert page.kind(name) == "gauge"
+        if "_statistics_" in name and not name.endswith("_concurrent_connections"):
+            assert page.kind(name) == "counter", name
+    assert page.metrics["mysql_info_schema_innodb_cmpmem_pages_used_total"]
+
+
+def test_sessions_are_those_of_the_server(beside: Beside) -> None:
+    """But for the one that asks, here as there."""
+    sessions = (
+        "SELECT user, COUNT(*) FROM information_schema.processlist WHERE id <> CONNECTION_ID()"
+        " AND user NOT IN ('exporter', 'peer', 'event_scheduler') GROUP BY user"
+    )
+    others = {"exporter", "peer", "event_scheduler"}
+    for role, server in beside.scene.servers.items():
+
+        def shown(role: str = role) -> dict[str, float]:
+            found = beside.ours(role).metrics["mysql_info_schema_processlist_processes_by_user"]
+            return {
+                user: value
+                for labels, value in found.items()
+                if (user := dict(labels).get("mysql_user", "")) not in others
+            }
+
+        # Sessions of tests take a moment to end.
+        assert wait_for(lambda server=server, shown=shown: shown() == dict(server.execute(sessions)), 15), role
+    if beside.flavor == "mysql":
+        hosts = beside.ours("both").metrics["mysql_info_schema_processlist_processes_by_host"]
+        threads = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'system user'"
+        found = {dict(labels)["client_host"]: value for labels, value in hosts.items()}
+        assert found["unknown"] == beside.scene.servers["both"].execute(threads)[0][0]
+
+
+def test_memory_is_that_of_the_server(beside: Beside) -> None:
+    source = beside.scene.servers["source"]
+    name = "memory/innodb/buf_buf_pool" if beside.flavor == "mysql" else "memory/sql/acl_cache"
+    truth = (
+        "SELECT CURRENT_NUMBER_OF_BYTES_USED FROM performance_schema.memory_summary_global_by_event_name"
+        f" WHERE event_name = '{name}'"
+    )
+    shown = beside.ours("source").metrics["mysql_perf_schema_memory_events_used_bytes"]
+    [used] = [value for labels, value in shown.items() if dict(labels)["event_name"] == name.removeprefix("memory/")]
+    assert used == source.execute(truth)[0][0]
 
 
 def test_statements_without_a_schema_count(beside: Beside) -> None:

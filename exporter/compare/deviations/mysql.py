@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exporter.compare.deviations import Deviation
-from exporter.gates import REPLICA, mysql
+from exporter.gates import REPLICA, mariadb, mysql
 
 _TESTS = "tests/contract/test_mysql.py::"
 _CONTRACT = _TESTS + "test_everything_of_theirs_is_here_with_the_same_value"
@@ -24,16 +24,6 @@ def _not_yet(source: str, *metrics: str) -> Deviation:
 
 
 DEVIATIONS: tuple[Deviation, ...] = (
-    Deviation(
-        metrics=("mysql_info_schema_innodb_cmpmem_relocation_time_seconds_total",),
-        aspects=("value",),
-        theirs="a thousand times too many",
-        ours="seconds",
-        why="the server tells microseconds",
-        source="collector/info_schema_innodb_cmpmem.go: divides by 1000",
-        test=_CONTRACT,
-        provoked=False,
-    ),
     Deviation(
         metrics=("mysql_global_status_*", "mysql_slave_status_*"),
         aspects=("type",),
@@ -74,58 +64,11 @@ DEVIATIONS: tuple[Deviation, ...] = (
         test=_CONTRACT,
     ),
     Deviation(
-        metrics=("mysql_exporter_*",),
-        aspects=("missing", "more", "value"),
-        theirs="its own collectors and scrapes",
-        ours="those of ours, by our collectors' names",
-        why="each exporter tells of its own work",
-        source="collector/exporter.go",
-        test=_CONTRACT,
-    ),
-    Deviation(
-        metrics=("go_*", "promhttp_*", "mysqld_exporter_*", "process_*"),
-        aspects=("missing", "more", "value", "type", "label"),
-        theirs="its process, a Go program",
-        ours="ours, a Python program: process_*, python_gc_* and database_exporter_* on /metrics",
-        why="each exporter tells of its own process",
-        source="client_golang's collectors",
-        test="tests/contract/test_postgres.py::test_our_own_work_is_told_in_their_words",
-    ),
-    Deviation(
-        metrics=("mysql_perf_schema_events_statements_*",),
-        aspects=("missing",),
-        theirs="the 250 statements with the most time ever, with their text as a label; none whose schema is NULL, 0"
-        " where MariaDB has no such column, and quantiles called 95, 99 and 999",
-        ours="totals of all statements: `db_statements_total`, `db_statement_seconds_total`,"
-        " `db_statement_duration_seconds`",
-        why="this version has no series of single statements",
-        source="collector/perf_schema_events_statements.go: NOT IN is NULL for a NULL schema, every column is sent"
-        " whether it was read or not, and the keys of the summary are no quantiles",
-        test=_TESTS + "test_statements_without_a_schema_count",
-        provoked=False,
-    ),
-    _not_yet("info_schema_auto_increment.go", "mysql_info_schema_auto_increment_*"),
-    _not_yet("engine_innodb.go", "mysql_engine_innodb_*"),
-    _not_yet("heartbeat.go", "mysql_heartbeat_*_timestamp_seconds"),
-    _not_yet("slave_hosts.go", "mysql_heartbeat_mysql_slave_hosts_info"),
-    _not_yet(
-        "info_schema_clientstats.go, info_schema_userstats.go", "mysql_info_schema_client_*", "mysql_info_schema_user_*"
-    ),
-    _not_yet("info_schema_processlist.go", "mysql_info_schema_processlist_*"),
-    _not_yet("info_schema_schemastats.go, info_schema_tablestats.go", "mysql_info_schema_*_statistics_*"),
-    _not_yet("info_schema_schemastats.go", "mysql_info_schema_schema_statistics_*"),
     _not_yet("info_schema_tables.go", "mysql_info_schema_table_*"),
-    _not_yet("mysql_user.go", "mysql_mysql_*"),
-    _not_yet("perf_schema_events_waits.go", "mysql_perf_schema_events_waits_*"),
-    _not_yet("perf_schema_file_events.go, perf_schema_file_instances.go", "mysql_perf_schema_file_*"),
-    _not_yet("perf_schema_index_io_waits.go", "mysql_perf_schema_index_io_*"),
-    _not_yet("perf_schema_memory_events.go", "mysql_perf_schema_memory_*"),
     _not_yet(
         "perf_schema_replication_applier_status_by_worker.go",
         "mysql_perf_schema_last_applied_*",
         "mysql_perf_schema_applying_*",
     ),
-    _not_yet("perf_schema_table_io_waits.go", "mysql_perf_schema_table_io_*"),
-    _not_yet("perf_schema_table_lock_waits.go", "mysql_perf_schema_*_lock_waits_*"),
     _not_yet("sys_user_summary.go", "mysql_sys_*"),
 )
