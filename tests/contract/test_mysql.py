@@ -149,6 +149,8 @@ def test_counters_are_counters(beside: Beside) -> None:
         if "_statistics_" in name and not name.endswith("_concurrent_connections"):
             assert page.kind(name) == "counter", name
     assert page.metrics["mysql_info_schema_innodb_cmpmem_pages_used_total"]
+    assert page.metrics["mysql_sys_unique_hosts_total"]
+    assert page.kind("mysql_sys_unique_hosts_total") == "gauge"
 
 
 def test_sessions_are_those_of_the_server(beside: Beside) -> None:

@@ -6,7 +6,7 @@ from exporter.gates import mariadb, mysql
 
 _SUMS = {
     "total": ("COUNT_STAR", "Statements."),
-    "timer_wait": ("SUM_TIMER_WAIT", "Time in statements, in picoseconds."),
+    "timer_wait": ("SUM_TIMER_WAIT / 1e12", "Time in statements, in seconds."),
     "lock_time": ("SUM_LOCK_TIME", "Time in waits for locks on tables, in picoseconds."),
     "errors": ("SUM_ERRORS", "Statements that failed."),
     "warnings": ("SUM_WARNINGS", "Warnings."),
