@@ -35,6 +35,8 @@ UNITS: Mapping[Unit, tuple[float, str]] = {
 _SNAKE = re.compile(r"[a-z][a-z0-9_]*")
 _VERSION = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){0,2}")
 _COMMENT = re.compile(r"\s+|--[^\n]*(?:\n|$)|/\*.*?\*/", re.DOTALL)
+# The last semicolon, with comments behind it that can't be the end of a text.
+_END = re.compile(r"\s*;[\s;]*(?:--(?:(?!\*/)[^\n'\"$])*(?:\n\s*|\Z))*\Z")
 _READS = re.compile(r"(?:SELECT|WITH|SHOW|VALUES|TABLE)\b|\(", re.IGNORECASE)
 _RESERVED = ("db_", "database_exporter_")
 
@@ -44,8 +46,7 @@ def statement(sql: str) -> str:
     text = sql.strip()
     while comment := _COMMENT.match(text):
         text = text[comment.end() :]
-    # A comment behind the last semicolon stays, and is the server's to judge.
-    text = text.rstrip().rstrip(";").rstrip()
+    text = _END.sub("", text).rstrip()
     if not _READS.match(text):
         raise ValueError("must be one statement that reads: SELECT, WITH, SHOW, VALUES or TABLE")
     return text

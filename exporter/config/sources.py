@@ -15,6 +15,8 @@ _NEXT_ENTRY = re.compile(
     r",(?=\s*(?:(?:postgres|postgresql|mysql|mariadb)://|(?:host|hostaddr|port|user|dbname|password|sslmode)\s*=)|\s*$)"
 )
 
+_EVERYWHERE = "all databases of a server are covered anyhow, but for those that `databases` excludes"
+
 
 def from_environment(
     env: Mapping[str, str] | None = None, defaults: Mapping[str, object] | None = None
@@ -40,7 +42,8 @@ def from_environment(
         where = source if len(entries) == 1 else f"{source}, entry {number}"
         server = _server(entry, keys, defaults or {}, where, problems, warnings)
         if server is not None and any(server.name == other.name for other in servers):
-            problems.append(Problem(where, f"names {server.name} a second time; remove one"))
+            # Of postgres_exporter's a server was named once for each database.
+            warnings.append(f"{where}: names {server.name} a second time, and the first holds: {_EVERYWHERE}")
         elif server is not None:
             servers.append(server)
     if problems:

@@ -36,10 +36,14 @@ def test_open_transactions_and_those_that_idle(server: DatabaseServer) -> None:
         return after.one(name) - before.one(name)
 
     # The sleeper and the idle one; of these the sleeper runs a statement.
-    assert grown("pg_transaction_age_seconds_count") == 2
-    assert grown("pg_statement_age_seconds_count") == 1
-    assert after.one("pg_statement_age_seconds_bucket", le="14400.0") == after.one("pg_statement_age_seconds_count")
-    assert after.one("pg_transaction_age_seconds_sum") >= elapsed - 0.1
+    ages = {name: after.by(f"pg_{name}_by_age", "at_least_seconds") for name in ("transactions", "statements")}
+    earlier = {name: before.by(f"pg_{name}_by_age", "at_least_seconds") for name in ages}
+    assert ages["transactions"]["0"] - earlier["transactions"]["0"] == 2
+    assert ages["statements"]["0"] - earlier["statements"]["0"] == 1
+    for name, by_age in ages.items():
+        assert list(by_age) == [str(seconds) for seconds in (0, 1, 5, 15, 60, 300, 900, 3600, 14400)]
+        assert list(by_age.values()) == sorted(by_age.values(), reverse=True)
+        assert by_age["14400"] == earlier[name]["14400"]
     # One that failed has ended for others, but its session idles in it.
     assert grown("pg_long_running_transactions") == 2
     assert grown("pg_idle_in_transaction_sessions") == 2
@@ -82,6 +86,16 @@ def test_locks_by_database_and_mode(server: DatabaseServer) -> None:
         with running(waiter, "LOCK TABLE a IN ACCESS EXCLUSIVE MODE"):
             assert wait_for(lambda: server.execute(waits)[0][0] == 1, 10)
             contended = watch.run("pg_locks")
+        # A row is waited for by the number of the transaction that has it, which belongs to no database.
+        holder.execute("INSERT INTO a VALUES (1); COMMIT; BEGIN; UPDATE a SET i = 2")
+        waiter.execute("ROLLBACK; BEGIN")
+        with running(waiter, "UPDATE a SET i = 3"):
+            assert wait_for(lambda: server.execute(waits)[0][0] == 1, 10)
+            [(database,)] = server.execute("SELECT database FROM pg_locks WHERE NOT granted")
+            assert database is None
+            for_a_row = watch.run("pg_locks")
+    assert for_a_row.one("pg_locks_waiting", datname="locked") == 1
+    assert for_a_row.one("pg_locks_waiting", datname="postgres") == 0
     modes = samples.by("pg_locks_count", "datname", "mode")
     assert modes["locked", "sharerowexclusivelock"] == 1
     assert modes["locked", "accessexclusivelock"] == 0

@@ -8,6 +8,7 @@ import pytest
 
 from exporter.commands.configuration import known
 from exporter.config import Config, ConfigError, load_text
+from exporter.config.queries import statement
 
 PG = "servers:\n  - url: postgresql://mon@db\n"
 MY = "servers:\n  - url: mysql://mon@db\n"
@@ -160,6 +161,22 @@ def test_only_statements_that_read(sql: str) -> None:
 def test_statements_that_read(sql: str) -> None:
     config = load(f"queries:\n  q:\n    sql: |\n      {sql}\n    measures: [{{name: q_x, help: X}}]\n{PG}")
     assert not config.servers[0].own[0].queries[0].sql.endswith(";")
+
+
+@pytest.mark.parametrize(
+    ("sql", "sent"),
+    [
+        ("SELECT 1 AS a; -- end", "SELECT 1 AS a"),
+        ("SELECT 1 AS a ;\n-- one\n  -- two\n", "SELECT 1 AS a"),
+        ("SELECT 1 AS a -- end", "SELECT 1 AS a -- end"),
+        ("SELECT '; -- no comment' AS a", "SELECT '; -- no comment' AS a"),
+        ("SELECT $$; -- no comment$$ AS a", "SELECT $$; -- no comment$$ AS a"),
+        ("SELECT 1 /* ; -- */", "SELECT 1 /* ; -- */"),
+        ("SELECT 1; SELECT 2 -- two", "SELECT 1; SELECT 2 -- two"),
+    ],
+)
+def test_the_end_of_a_statement(sql: str, sent: str) -> None:
+    assert statement(sql) == sent
 
 
 def test_all_mistakes_are_told_at_once_and_hide_nothing_else() -> None:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from exporter.collectors.postgres.own import NOT_OURS, SEES_OTHERS
-from exporter.declare import Collector, Context, Query, Rows, block, gauge, histogram
+from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import pg
 
-BOUNDS = (1, 5, 15, 60, 300, 900, 3600, 14400)
+AGES = (0, 1, 5, 15, 60, 300, 900, 3600, 14400)
 
 
-def _distribution(what: str, age: str) -> str:
-    """An array: how many there are up to each bound, how many at all, and the sum of their ages."""
-    parts = [f"count(*) FILTER (WHERE {what} AND {age} <= {bound})" for bound in BOUNDS]
-    parts += [f"count(*) FILTER (WHERE {what})", f"coalesce(sum({age}) FILTER (WHERE {what}), 0)"]
-    return f"ARRAY[{', '.join(f'({part})::float8' for part in parts)}]"
+def _by_age(what: str, age: str) -> str:
+    """An array: how many are at least that old, for each of the ages."""
+    return f"ARRAY[{', '.join(f'(count(*) FILTER (WHERE {what} AND {age} >= {least}))::float8' for least in AGES)}]"
 
 
-def _histograms(rows: Rows, _: Context) -> Rows:
-    """The arrays as what a histogram is rendered from."""
+def _ages_apart(rows: Rows, _: Context) -> Rows:
+    """The arrays as a row for each age. No histogram: what is counted now is less a moment later."""
     found = []
     for row in rows.dicts():
-        for name in ("transaction_ages", "statement_ages"):
-            *below, number, total = row[name]
-            row[name] = (tuple(zip(BOUNDS, map(int, below), strict=True)), total, int(number))
-        found.append(row)
-    return Rows.of(rows.columns, found)
+        ages = zip(AGES, row.pop("transaction_ages"), row.pop("statement_ages"), strict=True)
+        found += [row, *({"at_least": least, "aged": aged, "running": running} for least, aged, running in ages)]
+    return Rows.of((*rows.columns, "at_least", "aged", "running"), found)
 
 
 transactions = Collector(
@@ -40,8 +36,8 @@ transactions = Collector(
                    coalesce(max(age) FILTER (WHERE open), 0) AS oldest,
                    count(*) FILTER (WHERE idles) AS idle, coalesce(max(idle) FILTER (WHERE idles), 0) AS idle_longest,
                    coalesce(max(age) FILTER (WHERE idles), 0) AS idle_oldest,
-                   {_distribution("client AND age IS NOT NULL", "greatest(age, 0)")} AS transaction_ages,
-                   {_distribution("client AND statement IS NOT NULL", "greatest(statement, 0)")} AS statement_ages
+                   {_by_age("client AND age IS NOT NULL", "greatest(age, 0)")} AS transaction_ages,
+                   {_by_age("client AND statement IS NOT NULL", "greatest(statement, 0)")} AS statement_ages
             FROM (
                 -- A transaction that failed has no beginning any more, and still idles.
                 SELECT xact_start IS NOT NULL AND state IS DISTINCT FROM 'idle'
@@ -56,7 +52,7 @@ transactions = Collector(
             ) sessions""",
         ),
     ),
-    rows=_histograms,
+    rows=_ages_apart,
     blocks=(
         block(
             gauge(
@@ -82,12 +78,13 @@ transactions = Collector(
                 "idle_oldest",
                 help="Age of the oldest transaction that a session idles in, 0 if there is none.",
             ),
+            merge="max",
         ),
         block(
-            histogram("pg_transaction_age_seconds", "transaction_ages", help="Ages of open transactions of clients."),
-            histogram(
-                "pg_statement_age_seconds", "statement_ages", help="How long running statements of clients have run."
-            ),
+            gauge("pg_transactions_by_age", "aged", help="Open transactions of clients that are at least this old."),
+            gauge("pg_statements_by_age", "running", help="Running statements of clients that are at least this old."),
+            labels={"at_least_seconds": "at_least"},
+            merge="max",
         ),
     ),
 )
