@@ -36,10 +36,10 @@ def test_open_transactions_and_those_that_idle(server: DatabaseServer) -> None:
         return after.one(name) - before.one(name)
 
     # The sleeper and the idle one; of these the sleeper runs a statement.
-    ages = {name: after.by(f"pg_{name}_by_age", "at_least_seconds") for name in ("transactions", "statements")}
-    earlier = {name: before.by(f"pg_{name}_by_age", "at_least_seconds") for name in ages}
-    assert ages["transactions"]["0"] - earlier["transactions"]["0"] == 2
-    assert ages["statements"]["0"] - earlier["statements"]["0"] == 1
+    ages = {name: after.by(f"pg_{name}", "at_least_seconds") for name in ("open_transactions", "running_statements")}
+    earlier = {name: before.by(f"pg_{name}", "at_least_seconds") for name in ages}
+    assert ages["open_transactions"]["0"] - earlier["open_transactions"]["0"] == 2
+    assert ages["running_statements"]["0"] - earlier["running_statements"]["0"] == 1
     for name, by_age in ages.items():
         assert list(by_age) == [str(seconds) for seconds in (0, 1, 5, 15, 60, 300, 900, 3600, 14400)]
         assert list(by_age.values()) == sorted(by_age.values(), reverse=True)

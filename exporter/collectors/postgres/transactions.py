@@ -81,8 +81,8 @@ transactions = Collector(
             merge="max",
         ),
         block(
-            gauge("pg_transactions_by_age", "aged", help="Open transactions of clients that are at least this old."),
-            gauge("pg_statements_by_age", "running", help="Running statements of clients that are at least this old."),
+            gauge("pg_open_transactions", "aged", help="Open transactions of clients that are at least this old."),
+            gauge("pg_running_statements", "running", help="Running statements of clients that are at least this old."),
             labels={"at_least_seconds": "at_least"},
             merge="max",
         ),
