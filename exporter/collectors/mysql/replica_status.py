@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from exporter.collectors.mysql.gtid import PENDING, behind, positions
 from exporter.collectors.mysql.performance_schema import GRANTED
 from exporter.collectors.mysql.values import number
 from exporter.collectors.vocabulary import shared
@@ -33,7 +34,23 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("skip_counter", "skip_counter", "Events that the applier will skip."),
     ("until_log_pos", "until_log_pos", "Position at which the applier will stop."),
     ("auto_position", "auto_position", "1 if the source is followed by GTID."),
+    ("source_ssl_verify_server_cert", "master_ssl_verify_server_cert", "1 if the source's certificate is checked."),
+    ("executed_log_entries", "executed_log_entries", "Events that the applier has executed."),
+    ("max_relay_log_size", "max_relay_log_size", "Bytes from which on a new relay log is begun."),
+    ("retried_transactions", "retried_transactions", "Transactions that were applied again after an error."),
+    ("slave_ddl_groups", "slave_ddl_groups", "Groups of DDL that were applied."),
+    (
+        "slave_heartbeat_period",
+        "slave_heartbeat_period",
+        "Seconds between heartbeats of a source with nothing to send.",
+    ),
+    ("slave_non_transactional_groups", "slave_non_transactional_groups", "Groups of other engines that were applied."),
+    ("slave_received_heartbeats", "slave_received_heartbeats", "Heartbeats received from the source."),
+    ("slave_transactional_groups", "slave_transactional_groups", "Transactions that were applied."),
+    ("master_slave_time_diff", "master_slave_time_diff", "Seconds between the newest event received and applied."),
 )
+# Where the rest of a position is a label.
+_POSITIONS = ("gtid_io_pos", "gtid_slave_pos")
 _NEW: Gate = mysql(8, 4)
 # Elsewhere mysql_replica_lag knows more: the age of transactions, and when the source was last heard of.
 _KNOWN_HERE: Gate = mariadb(10, 6) | (mysql(8) & ~GRANTED)
@@ -51,6 +68,7 @@ def _natives() -> list[Measure]:
 _ADDED = (
     *("source_name", "source_id", "channel_name", "connection_name", "channel", "kind"),
     *("running", "delay", "behind", "unapplied", "relay_bytes"),
+    *("domain", "by", "at_gtid_io_pos", "at_gtid_slave_pos", "pending"),
 )
 # What changes on MariaDB whenever the source is heard of.
 _SIGNS = ("slave_io_running", "slave_received_heartbeats", "master_log_file", "read_master_log_pos")
@@ -58,7 +76,20 @@ _SIGNS = ("slave_io_running", "slave_received_heartbeats", "master_log_file", "r
 
 def understood(rows: Rows, context: Context) -> Rows:
     """Add to each channel what the db_* names say of it."""
-    return Rows.of(tuple(dict.fromkeys((*rows.columns, *_ADDED))), [row | _of(row, context) for row in rows.dicts()])
+    found = [row | _of(row, context) for row in rows.dicts()]
+    columns = tuple(dict.fromkeys((*rows.columns, *_ADDED)))
+    return Rows.of(columns, found + [place for row in found for place in _places(row)])
+
+
+def _places(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a position of MariaDB says of each domain, as rows that the other blocks find nothing in."""
+    names = ("source_name", "source_id", "channel_name", "connection_name", "channel")
+    labels = {name: row.get(name) for name in names}
+    return [
+        labels | {"domain": domain, "by": server, f"at_{position}": number}
+        for position in _POSITIONS
+        for domain, server, number in positions(row.get(position) or "")
+    ]
 
 
 def _of(row: dict[str, Any], context: Context) -> dict[str, Any]:
@@ -75,6 +106,8 @@ def _of(row: dict[str, Any], context: Context) -> dict[str, Any]:
         "kind": "relay",
         "relay_bytes": row.get("relay_log_space"),
     }
+    if row.get("gtid_io_pos"):
+        found["pending"] = behind(row["gtid_io_pos"], row.get("gtid_slave_pos") or "")
     if channel.startswith("group_replication_"):
         # Whether a group works is not told by these: the recovery channel is at rest in a healthy group.
         return found
@@ -163,13 +196,37 @@ replica_status = Collector(
                 "channel_name": "channel_name",
                 "connection_name": "connection_name",
             },
+            merge="max",
         ),
         block(
+            *(
+                gauge(
+                    f"mysql_slave_status_{name}",
+                    f"at_{name}",
+                    help=f"Sequence number in {name}, by domain and server.",
+                    when=mariadb(10, 6),
+                    drop_in=True,
+                )
+                for name in _POSITIONS
+            ),
+            labels={
+                "master_host": "source_name",
+                "master_uuid": "source_id",
+                "channel_name": "channel_name",
+                "connection_name": "connection_name",
+                "domain_id": "domain",
+                "server_id": "by",
+            },
+            merge="max",
+        ),
+        block(
+            gauge("mysql_replica_pending_transactions", "pending", help=PENDING, when=mariadb(10, 6)),
             shared("db_replication_lag_bytes", "unapplied"),
             shared("db_replication_delay_seconds", "delay"),
             shared("db_replication_running", "running", when=_KNOWN_HERE),
             shared("db_replication_lag_seconds", "behind", when=_KNOWN_HERE),
             labels=("channel",),
+            merge="max",
         ),
         block(shared("db_storage_bytes", "relay_bytes"), labels=("kind",), merge="sum"),
     ),

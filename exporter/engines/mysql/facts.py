@@ -20,6 +20,7 @@ SETTINGS = (
     "slow_query_log",
     "log_output",
     "log_bin",
+    "gtid_mode",
     "read_only",
     "relay_log_purge",
     "userstat",

@@ -1,0 +1,82 @@
+"""Open transactions: how many, for how long, and what they hold."""
+
+from __future__ import annotations
+
+from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS
+from exporter.collectors.mysql.performance_schema import READABLE
+from exporter.declare import Collector, Context, Query, Rows, block, gauge
+from exporter.gates import mariadb, mysql
+
+# InnoDB tells times in the time zone of the machine.
+_SQL = """
+    SELECT IF(t.{command} = 'Sleep', 'idle', 'active') AS state, COUNT(*) AS open,
+           MAX(TIMESTAMPDIFF(SECOND, CONVERT_TZ(x.trx_started, 'SYSTEM', @@session.time_zone), NOW())) AS longest,
+           MAX(IF(t.{command} = 'Sleep', {asleep}, NULL)) AS idle_longest,
+           SUM(x.trx_rows_locked) AS locked, SUM(x.trx_rows_modified) AS modified
+    FROM information_schema.INNODB_TRX x STRAIGHT_JOIN {table} t ON t.{id} = x.trx_mysql_thread_id
+    WHERE {clients}
+    GROUP BY state"""
+_STATES = ("active", "idle")
+
+
+def complete(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
+    """Both states, with 0 where there is none."""
+    found = {row["state"]: row for row in rows.dicts()}
+    empty = dict.fromkeys(("open", "longest", "locked", "modified"), 0)
+    out = [{"state": state} | (found.get(state) or empty) for state in _STATES]
+    out.append({"idle_longest": (found.get("idle") or {}).get("idle_longest") or 0})
+    return Rows.of(rows.columns, out)
+
+
+open_transactions = Collector(
+    name="mysql_open_transactions",
+    about="Open transactions of clients, their age, and the rows that they hold.",
+    engine="mysql",
+    when=mysql(8) | mariadb(10, 6),
+    queries=(
+        Query(
+            mysql(8) & READABLE,
+            _SQL.format(
+                command="PROCESSLIST_COMMAND",
+                asleep="t.PROCESSLIST_TIME",
+                table="performance_schema.threads",
+                id="PROCESSLIST_ID",
+                clients=CLIENT_THREADS,
+            ),
+        ),
+        Query(
+            mysql(8) | mariadb(10, 6),
+            _SQL.format(
+                command="COMMAND",
+                asleep="t.TIME",
+                table="information_schema.PROCESSLIST",
+                id="ID",
+                clients=CLIENT_PROCESSES,
+            ),
+        ),
+    ),
+    rows=complete,
+    blocks=(
+        block(
+            gauge(
+                "mysql_open_transactions", "open", help="Open transactions of clients, by whether their session sleeps."
+            ),
+            gauge("mysql_open_transaction_longest_seconds", "longest", help="Age of the oldest of them, 0 if none."),
+            gauge(
+                "mysql_open_transactions_locked_rows", "locked", help="Rows that they have locked, as InnoDB has it."
+            ),
+            gauge("mysql_open_transactions_modified_rows", "modified", help="Rows that they have changed so far."),
+            labels=("state",),
+            merge="max",
+        ),
+        block(
+            gauge(
+                "mysql_open_transaction_idle_longest_seconds",
+                "idle_longest",
+                help="How long a session has slept in a transaction at most, 0 if none does.",
+            ),
+            merge="max",
+        ),
+    ),
+    grants=("PROCESS", "SELECT ON performance_schema.*"),
+)

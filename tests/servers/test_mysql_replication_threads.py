@@ -1,0 +1,138 @@
+"""States, errors and GTIDs of replication that is really broken, and locks that are really held."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.providers.base import DatabaseServer, wait_for
+from tests.servers.collecting import Watch, watching
+
+pytestmark = pytest.mark.engine("mysql")
+
+
+def say(server: DatabaseServer, statement: str) -> str:
+    """Write a statement in the words of the flavor."""
+    return statement if server.flavor == "mysql" else statement.replace("REPLICA", "SLAVE")
+
+
+@pytest.fixture
+def standby(replica: DatabaseServer) -> Iterator[DatabaseServer]:
+    """Give a replica that is level, and start what a test has stopped."""
+    assert replica.primary is not None
+    replica.primary.execute("CREATE DATABASE IF NOT EXISTS threads")
+    replica.primary.execute("CREATE TABLE IF NOT EXISTS threads.t (a int PRIMARY KEY)")
+    replica.wait_until_caught_up()
+    yield replica
+    replica.execute(say(replica, "START REPLICA"))
+    replica.wait_until_caught_up()
+
+
+@pytest.fixture
+def watch(standby: DatabaseServer) -> Iterator[Watch]:
+    with watching(standby) as made:
+        yield made
+
+
+@pytest.mark.flavor("mysql")
+def test_each_stopped_thread_is_told(standby: DatabaseServer, watch: Watch) -> None:
+    standby.execute("STOP REPLICA SQL_THREAD")
+    found = watch.run("mysql_replica_threads")
+    assert found.one("mysql_replica_applier_running", channel="") == 0
+    assert found.by("mysql_replica_receiver_state", "state") == {"on": 1, "connecting": 0, "off": 0}
+    standby.execute("STOP REPLICA IO_THREAD")
+    found = watch.run("mysql_replica_threads")
+    assert found.by("mysql_replica_receiver_state", "state") == {"on": 0, "connecting": 0, "off": 1}
+
+
+def test_what_is_received_and_not_applied_is_counted(standby: DatabaseServer, watch: Watch) -> None:
+    assert standby.primary is not None
+    standby.execute(say(standby, "STOP REPLICA SQL_THREAD"))
+    for number in range(3):
+        standby.primary.execute(f"REPLACE INTO threads.t VALUES ({number})")
+    collector = "mysql_gtid_sets" if standby.flavor == "mysql" else "mysql_replica_status"
+    assert wait_for(lambda: watch.run(collector).values("mysql_replica_pending_transactions") == [3], 10)
+    standby.execute(say(standby, "START REPLICA"))
+    standby.wait_until_caught_up()
+    assert wait_for(lambda: watch.run(collector).values("mysql_replica_pending_transactions") == [0], 10)
+
+
+def test_an_error_of_the_applier_and_the_write_that_made_it(standby: DatabaseServer, watch: Watch) -> None:
+    assert standby.primary is not None
+    standby.primary.execute("DELETE FROM threads.t WHERE a = 77")
+    standby.wait_until_caught_up()
+    own = "mysql_gtid_sets" if standby.flavor == "mysql" else "mysql_gtid_domains"
+    before = watch.run(own).one("mysql_replica_errant_transactions")
+    standby.execute("INSERT INTO threads.t VALUES (77)")
+    assert watch.run(own).one("mysql_replica_errant_transactions") == before + 1
+    standby.primary.execute("INSERT INTO threads.t VALUES (77)")
+    status = "mysql_slave_status_last_sql_errno"
+    try:
+        assert wait_for(lambda: watch.run("mysql_replica_status").values(status) == [1062], 15)
+        if standby.flavor == "mysql":
+            found = watch.run("mysql_replica_threads")
+            assert found.by("mysql_replica_error_number", "thread") == {"receiver": 0, "applier": 1062}
+            assert found.one("mysql_replica_error_timestamp_seconds", thread="applier") > 1e9
+    finally:
+        with standby.connect() as session, session.cursor() as cursor:
+            cursor.execute("SET SESSION sql_log_bin = 0")
+            cursor.execute("DELETE FROM threads.t WHERE a = 77")
+        standby.execute(say(standby, "START REPLICA"))
+    standby.wait_until_caught_up()
+
+
+def test_who_waits_for_a_row_and_who_sleeps_on_it(server: DatabaseServer) -> None:
+    server.execute("CREATE DATABASE IF NOT EXISTS held")
+    server.execute("CREATE TABLE IF NOT EXISTS held.t (a int PRIMARY KEY, b int)")
+    server.execute("REPLACE INTO held.t VALUES (1, 1)")
+    with server.connect() as holder, watching(server) as watch:
+        holder.begin()
+        holder.cursor().execute("UPDATE held.t SET b = 2 WHERE a = 1")
+        waiter = threading.Thread(target=server.execute, args=("UPDATE held.t SET b = 3 WHERE a = 1",))
+        waiter.start()
+        try:
+
+            def waits() -> bool:
+                return watch.run("mysql_lock_waits").one("mysql_lock_waiting_sessions", kind="row") == 1
+
+            assert wait_for(waits, 10)
+            found = watch.run("mysql_lock_waits")
+            assert found.one("mysql_lock_blocking_sessions", kind="row", state="idle") == 1
+            assert found.one("mysql_lock_blocking_sessions", kind="row", state="active") == 0
+            opened = watch.run("mysql_open_transactions")
+            assert opened.one("mysql_open_transactions", state="idle") == 1
+            assert opened.one("mysql_open_transactions_modified_rows", state="idle") == 1
+        finally:
+            holder.rollback()
+            waiter.join(10)
+
+
+def test_who_waits_for_the_definition_of_a_table(server: DatabaseServer) -> None:
+    server.execute("CREATE DATABASE IF NOT EXISTS held")
+    server.execute("CREATE TABLE IF NOT EXISTS held.m (a int PRIMARY KEY)")
+    with server.connect() as holder, watching(server) as watch:
+        holder.begin()
+        holder.cursor().execute("SELECT * FROM held.m")
+        waiter = threading.Thread(
+            target=server.execute,
+            args=(
+                "ALTER TABLE held.m ADD COLUMN IF NOT EXISTS b int"
+                if server.flavor == "mariadb"
+                else "ALTER TABLE held.m COMMENT = 'x'",
+            ),
+        )
+        waiter.start()
+        try:
+
+            def waits() -> bool:
+                return watch.run("mysql_lock_waits").one("mysql_lock_waiting_sessions", kind="metadata") == 1
+
+            assert wait_for(waits, 10)
+            if server.flavor == "mysql":
+                found = watch.run("mysql_lock_waits")
+                assert found.one("mysql_lock_blocking_sessions", kind="metadata", state="idle") == 1
+        finally:
+            holder.rollback()
+            waiter.join(10)
