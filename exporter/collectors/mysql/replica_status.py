@@ -47,7 +47,6 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("slave_non_transactional_groups", "slave_non_transactional_groups", "Groups of other engines that were applied."),
     ("slave_received_heartbeats", "slave_received_heartbeats", "Heartbeats received from the source."),
     ("slave_transactional_groups", "slave_transactional_groups", "Transactions that were applied."),
-    ("master_slave_time_diff", "master_slave_time_diff", "Seconds between the newest event received and applied."),
 )
 # Where the rest of a position is a label.
 _POSITIONS = ("gtid_io_pos", "gtid_slave_pos")
