@@ -27,8 +27,6 @@ SETTINGS = {
         "mysql_statements",
         "mysql_slow_statements_status",
         *("mysql_connections_tls", "mysql_index_io", "mysql_innodb_io", "mysql_performance_schema", "mysql_table_io"),
-        *(f"mysql_{of}_statistics" for of in ("client", "index", "table", "user")),
-        "mysql_query_response_time",
     },
 }
 REFUSED = {"postgres": psycopg.errors.InsufficientPrivilege, "mysql": pymysql.err.OperationalError}

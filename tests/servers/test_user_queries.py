@@ -38,6 +38,7 @@ def account(server: DatabaseServer) -> Iterator[Account]:
             server.execute(f"GRANT USAGE ON SCHEMA app TO {made.user}", database)
         server.execute(f"ALTER ROLE {made.user} SET search_path = app, public")
     else:
+        server.execute("DROP DATABASE IF EXISTS shop")
         server.execute("CREATE DATABASE shop")
     schema = "app." if server.engine == "postgres" else "shop."
     for database in ("shop", "crm") if server.engine == "postgres" else ("shop",):
