@@ -64,6 +64,11 @@ def _series(page: str) -> list[tuple[str, str]]:
     return [(series, value) for series, _, value in (line.rpartition(" ") for line in lines)]
 
 
+def _standing(page: str) -> list[str]:
+    """Its series, but for those about what a session does at this moment."""
+    return [series for series, _ in _series(page) if not series.startswith("mysql_info_schema_processlist_")]
+
+
 def _name(series: str) -> str:
     return series.partition("{")[0]
 
@@ -100,7 +105,7 @@ def test_every_format_shows_the_same_series(live: Live) -> None:
     for path in _paths(live):
         for attempt in range(6):
             # Sessions come and go between the scrapes, and with them series about what they wait for.
-            shown = {wanted: {series for series, _ in _series(_page(live, path, wanted))} for wanted in FORMATS}
+            shown = {wanted: set(_standing(_page(live, path, wanted))) for wanted in FORMATS}
             different = {series for each in shown.values() for series in each ^ shown[TEXT]}
             if not different:
                 break
@@ -114,16 +119,17 @@ def test_gzip_carries_the_same_page(live: Live) -> None:
             headers, packed = _get(live, path, {"Accept": TEXT, "Accept-Encoding": "gzip"})
             assert headers["content-encoding"] == "gzip"
             assert len(packed) < len(plain) / 4
-            before, after = (
-                [series for series, _ in _series(text.decode())] for text in (plain, gzip.decompress(packed))
-            )
+            before, after = (_standing(text.decode()) for text in (plain, gzip.decompress(packed)))
             if before == after:
                 break
             assert attempt < 5, (path, set(before) ^ set(after))
 
 
 def test_types_are_those_of_the_declarations(pages: dict[tuple[str, str], str]) -> None:
-    declared = {entry.name: entry.kind for entry in catalogue.entries()}
+    # Of names that the server completes some are counters and others gauges.
+    declared: dict[str, set[str]] = {}
+    for entry in catalogue.entries():
+        declared.setdefault(entry.name, set()).add(entry.kind)
     for (path, wanted), page in pages.items():
         for name, shown in re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE):
             if name.startswith(("process_", "python_")):
@@ -133,7 +139,7 @@ def test_types_are_those_of_the_declarations(pages: dict[tuple[str, str], str]) 
             else:
                 # There a counter is called without _total, and one that has none is of unknown type.
                 expected, full = "counter", f"{name}_total" if shown == "counter" else name
-            assert catalogue.labels_of(full, declared) == expected, (path, wanted, name)
+            assert expected in (catalogue.labels_of(full, declared) or ()), (path, wanted, name)
 
 
 def test_help_and_type_stand_once_and_a_family_stands_together(pages: dict[tuple[str, str], str]) -> None:
@@ -158,12 +164,16 @@ def test_values_are_finite_and_negative_only_where_the_server_means_it(pages: di
             assert math.isfinite(float(value)), (path, series, value)
             limit = float(value) == -1 and _name(series) in MAY_BE_NEGATIVE
             # A setting of -1 or -2 says "none" or "as many as".
-            assert float(value) >= 0 or limit or _name(series).startswith("pg_settings_"), (path, series, value)
+            setting = _name(series).startswith(("pg_settings_", "mysql_global_variables_"))
+            assert float(value) >= 0 or limit or setting, (path, series, value)
 
 
 def test_a_server_has_few_series_unless_asked_for_more(pages: dict[tuple[str, str], str], live: Live) -> None:
     for name in live.names():
-        assert 100 < len(_series(pages[f"/probe?target={name}", TEXT])) < DEFAULT_SERIES, name
+        # Tests beside this one make tables and indexes as they need them.
+        page = [series for series, _ in _series(pages[f"/probe?target={name}", TEXT])]
+        shown = Counter(_name(series) for series in page if not {"table", "relname"} & set(_labels(series)))
+        assert 100 < shown.total() < DEFAULT_SERIES, (name, shown.most_common(12))
 
 
 def test_the_shared_vocabulary_has_the_same_labels_on_every_engine(pages: dict[tuple[str, str], str]) -> None:
