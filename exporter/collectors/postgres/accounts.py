@@ -13,11 +13,23 @@ accounts = Collector(
         Query(
             pg(13),
             """
-            SELECT rolname, rolsuper::int AS super, rolbypassrls::int AS bypass, rolcreaterole::int AS creator,
-                   rolreplication::int AS replicator, 1 AS one, CASE WHEN rolsuper THEN 1 END AS is_super,
-                   CASE WHEN rolvaliduntil < 'infinity' THEN extract(epoch FROM rolvaliduntil)::float8 END AS ends
-            FROM pg_roles WHERE rolcanlogin
-            ORDER BY rolsuper DESC, rolvaliduntil LIMIT {limit}""",
+            -- All are counted; only those that are named are bounded.
+            WITH logins AS MATERIALIZED (
+                SELECT rolname, rolsuper, rolbypassrls, rolcreaterole, rolreplication,
+                       CASE WHEN rolvaliduntil < 'infinity' THEN rolvaliduntil END AS ends
+                FROM pg_roles WHERE rolcanlogin
+            ), named AS (
+                SELECT rolname, nullif(rolsuper::int, 0) AS is_super, extract(epoch FROM ends)::float8 AS ends
+                FROM logins WHERE rolsuper OR ends IS NOT NULL
+                ORDER BY rolsuper DESC, logins.ends LIMIT {limit}
+            )
+            SELECT count(*) AS one, count(*) FILTER (WHERE rolsuper) AS super,
+                   count(*) FILTER (WHERE rolbypassrls) AS bypass, count(*) FILTER (WHERE rolcreaterole) AS creator,
+                   count(*) FILTER (WHERE rolreplication) AS replicator,
+                   NULL AS rolname, NULL::int AS is_super, NULL::float8 AS ends
+            FROM logins
+            UNION ALL
+            SELECT NULL, NULL, NULL, NULL, NULL, rolname, is_super, ends FROM named""",
         ),
     ),
     blocks=(
@@ -27,7 +39,7 @@ accounts = Collector(
             gauge("pg_login_roles_bypassrls", "bypass", help="Those among them that row security does not bind."),
             gauge("pg_login_roles_createrole", "creator", help="Those among them that may create roles."),
             gauge("pg_login_roles_replication", "replicator", help="Those among them that may replicate."),
-            merge="sum",
+            merge="max",
         ),
         block(
             gauge("pg_role_superuser", "is_super", help="1; a role that may log in and is superuser."),

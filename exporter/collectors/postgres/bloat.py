@@ -10,8 +10,11 @@ _SQL = """
     WITH block AS (
         SELECT current_setting('block_size')::float8 AS size
     ), widths AS (
-        SELECT a.attrelid AS oid, count(*) AS columns, count(s.attname) AS known,
-               sum((1 - s.null_frac) * s.avg_width) AS width, bool_or(s.null_frac > 0) AS nulls
+        -- A virtual column is stored as NULL, and has no statistics.
+        SELECT a.attrelid AS oid, count(*) AS columns,
+               count(*) FILTER (WHERE s.attname IS NOT NULL OR a.attgenerated = 'v') AS known,
+               sum((1 - s.null_frac) * s.avg_width) AS width,
+               bool_or(s.null_frac > 0 OR a.attgenerated = 'v') AS nulls
         FROM pg_attribute a
         JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
         LEFT JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname

@@ -5,17 +5,30 @@ from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
 
 # pg_blocking_pids stops everybody who takes a lock for a moment, so it is asked for a bounded number of sessions and
-# only while some wait. It says 0 for a prepared transaction, which has no session. Of a deadlock nobody is the root;
+# only while some wait: those that wait longest, and those of the sessions before them that wait too. One that waits
+# and was not asked is no root. It says 0 for a prepared transaction, which has no session. Of a deadlock nobody is root;
 # the server ends one of its own. The function below pg_stat_activity is planned in a fraction of the view's time.
 _SQL = """
     WITH RECURSIVE activity AS MATERIALIZED (
         SELECT pid, state, wait_event_type, query_start, xact_start FROM pg_stat_get_activity(NULL)
     ), waiting AS MATERIALIZED (
-        SELECT pid FROM activity WHERE wait_event_type = 'Lock' ORDER BY query_start LIMIT {limit}
+        SELECT pid, query_start FROM activity WHERE wait_event_type = 'Lock'
+    ), longest AS MATERIALIZED (
+        SELECT pid FROM waiting ORDER BY query_start LIMIT {limit}
+    ), direct AS MATERIALIZED (
+        SELECT DISTINCT pid AS blocked, unnest(pg_blocking_pids(pid)) AS blocker FROM longest
+    ), between AS MATERIALIZED (
+        SELECT pid FROM waiting
+        WHERE pid IN (SELECT blocker FROM direct) AND pid NOT IN (SELECT pid FROM longest)
+        ORDER BY query_start LIMIT {limit}
     ), edges AS MATERIALIZED (
-        SELECT DISTINCT pid AS blocked, unnest(pg_blocking_pids(pid)) AS blocker FROM waiting
+        SELECT blocked, blocker FROM direct
+        UNION SELECT pid, unnest(pg_blocking_pids(pid)) FROM between
+    ), unasked AS (
+        SELECT pid FROM waiting EXCEPT (SELECT pid FROM longest UNION SELECT pid FROM between)
     ), behind AS (
-        SELECT blocker AS root, blocked FROM edges WHERE blocker NOT IN (SELECT blocked FROM edges)
+        SELECT blocker AS root, blocked FROM edges
+        WHERE blocker NOT IN (SELECT blocked FROM edges) AND blocker NOT IN (SELECT pid FROM unasked)
         UNION
         SELECT root, edges.blocked FROM behind JOIN edges ON blocker = behind.blocked
     ), roots AS (

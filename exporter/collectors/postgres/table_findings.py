@@ -4,26 +4,43 @@ from exporter.collectors.postgres.user_tables import LABELS
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
 
-# Behind a foreign key stands an index whose first columns are the key's, in any order. Of a partitioned table the
-# parent stands for all its partitions.
+# Behind a foreign key stands an index that finds rows by its columns: the key's come first, in any order, and what it
+# leaves out are rows without a key. Of a partitioned table that is asked of each part, and the finding is the key that
+# they have it from; its size is that of its parts. Nothing here waits for a lock: the condition is read as stored.
 _SQL = """
-    WITH tables AS (
-        SELECT c.oid, nspname AS schemaname, relname,
-               greatest(relpages, 0) * current_setting('block_size')::int8 AS bytes
-        FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-        WHERE relkind IN ('r', 'p') AND NOT relispartition AND relpersistence <> 't'
+    WITH RECURSIVE trees AS (
+        SELECT pg_partition_root(oid) AS root, sum(greatest(relpages, 0)) AS pages
+        FROM pg_class WHERE relkind = 'r' AND relispartition GROUP BY 1
+    ), tables AS (
+        SELECT c.oid, nspname AS schemaname, relname, relispartition,
+               (CASE relkind WHEN 'r' THEN greatest(relpages, 0) ELSE pages END
+                * current_setting('block_size')::int8)::int8 AS bytes
+        FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace LEFT JOIN trees ON root = c.oid
+        WHERE relkind IN ('r', 'p') AND relpersistence <> 't'
           AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+    ), keys AS (
+        SELECT oid AS root, oid, conrelid, conkey FROM pg_constraint WHERE contype = 'f' AND conparentid = 0
+        UNION
+        SELECT root, k.oid, k.conrelid, k.conkey FROM keys JOIN pg_constraint k ON k.conparentid = keys.oid
+    ), uncovered AS (
+        SELECT DISTINCT root
+        FROM keys k JOIN pg_class c ON c.oid = conrelid AND relkind = 'r'
+        WHERE NOT EXISTS (
+            SELECT FROM pg_index i JOIN pg_class x ON x.oid = indexrelid JOIN pg_am m ON m.oid = x.relam
+            WHERE indrelid = conrelid AND indisvalid AND amname IN ('btree', 'gist', 'hash')
+              AND indnkeyatts >= cardinality(conkey)
+              AND (string_to_array(indkey::text, ' ')::int2[])[1:cardinality(conkey)] @> conkey
+              AND (indpred IS NULL
+                   OR regexp_replace(indpred::text, '{NULLTEST :arg {VAR [^{}]*} :nulltesttype 1 [^{}]*}', '', 'g')
+                      ~ '^({BOOLEXPR :boolop and :args \\( *\\) [^{}]*})?$'
+                   AND conkey @> ARRAY(SELECT (regexp_matches(indpred::text, ':varattno ([0-9]+)', 'g'))[1]::int2))
+        )
     ), found AS (
         SELECT 'foreign_key_without_index' AS kind, t.*, conname
-        FROM tables t JOIN pg_constraint k ON k.conrelid = t.oid
-        WHERE contype = 'f' AND conparentid = 0 AND NOT EXISTS (
-            SELECT FROM pg_index i
-            WHERE i.indrelid = t.oid AND indisvalid AND indpred IS NULL
-              AND (string_to_array(indkey::text, ' ')::int2[])[1:cardinality(conkey)] @> conkey
-        )
+        FROM uncovered JOIN pg_constraint k ON k.oid = root JOIN tables t ON t.oid = k.conrelid
         UNION ALL
         SELECT 'no_primary_key', t.*, NULL FROM tables t
-        WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.oid AND indisprimary)
+        WHERE NOT relispartition AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.oid AND indisprimary)
     ), ordered AS (
         SELECT *, row_number() OVER (PARTITION BY kind ORDER BY bytes DESC, oid) AS place FROM found
     )

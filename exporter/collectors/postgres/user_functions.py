@@ -25,7 +25,11 @@ user_functions = Collector(
     state=busiest(*_LABELS, by=("total",)),
     blocks=(
         block(
-            counter("pg_stat_user_functions_calls_total", "calls", help="Calls of the function."),
+            counter(
+                "pg_stat_user_functions_calls_total",
+                "calls",
+                help="Calls of the functions of a name; falls, as after a reset, when one of several is dropped.",
+            ),
             counter(
                 "pg_stat_user_functions_seconds_total",
                 "total",

@@ -45,16 +45,24 @@ database_wraparound = Collector(
 
 # System tables and those of other sessions' temporary schemas keep a database from freezing as well.
 _TABLES = """
-    SELECT current_database() AS datname, nspname AS schemaname, c.relname,
-           greatest(age(c.relfrozenxid), age(nullif(t.relfrozenxid, '0'))) AS transactions,
-           greatest(mxid_age(c.relminmxid), mxid_age(nullif(t.relminmxid, '0'))) AS multixacts
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
-    WHERE c.relkind IN ('r', 'm') AND c.relfrozenxid <> '0'
-    ORDER BY 4 DESC, 5 DESC LIMIT {limit}"""
+    WITH ages AS (
+        SELECT c.relnamespace, c.relname,
+               greatest(age(c.relfrozenxid), age(nullif(t.relfrozenxid, '0'))) AS transactions,
+               greatest(mxid_age(c.relminmxid), mxid_age(nullif(t.relminmxid, '0'))) AS multixacts
+        FROM pg_class c LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
+        WHERE c.relkind IN ('r', 'm') AND c.relfrozenxid <> '0'
+    ), places AS (
+        SELECT *, row_number() OVER (ORDER BY transactions DESC, multixacts DESC) AS by_transactions,
+               row_number() OVER (ORDER BY multixacts DESC, transactions DESC) AS by_multixacts
+        FROM ages
+    )
+    SELECT current_database() AS datname, nspname AS schemaname, relname, transactions, multixacts
+    FROM places JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE by_transactions <= {limit} OR by_multixacts <= {limit}"""
 
 table_wraparound = Collector(
     name="pg_table_wraparound",
-    about="The tables of each database whose oldest unfrozen transaction is the oldest.",
+    about="The tables of each database whose oldest unfrozen transaction or multixact is the oldest.",
     engine="postgres",
     every=300,
     limit=10,
