@@ -128,7 +128,7 @@ def _readings(old: str, address: str | None, source: sources.Source, rounds: int
         theirs = sources.of_one_server(pages.fetch(old), address)
         sources.pause(since)
         after = source.read()
-        found.append(Reading(before, theirs, after))
+        found.append(Reading(before, theirs, after, time.monotonic() - since, source.connected))
         before = after
     return found
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from exporter.compare.deviations import Aspect, Deviation, Difference
 from exporter.compare.expressions import Judgement, Verdict
-from exporter.compare.series import Comparison
+from exporter.compare.series import Comparison, Moved
 from exporter.registry import collectors_by_name
 
 _SHOWN = 5
@@ -64,6 +64,7 @@ class Report:
             "metrics": self.comparison.metrics,
             "series": self.comparison.series,
             "series_that_came_and_went": self.comparison.passing,
+            "moved": [asdict(item) for item in self.comparison.moved],
             "differences": [_plain(item) for item in self.comparison.differences],
             "expressions": [
                 asdict(item.question)
@@ -87,7 +88,10 @@ class Report:
         if deliberate:
             out.append("\ndifferent on purpose\n", "bold yellow")
             _deliberate(out, deliberate)
-        if not found.differences:
+        if found.moved:
+            out.append("\nmoved, and read in the background here\n", "bold")
+            _moved(out, found.moved)
+        if not found.differences and not found.moved:
             out.append("nothing differs\n", "green")
         self._expressions(out)
         return out
@@ -148,6 +152,13 @@ def _deliberate(out: Text, items: Iterable[Difference]) -> None:
         out.append(f"  {', '.join(shown)}", "bold")
         out.append(f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
         out.append(f"\n    theirs: {deviation.theirs}\n    here: {deviation.ours}; {deviation.why}\n")
+
+
+def _moved(out: Text, items: Sequence[Moved]) -> None:
+    for metric in dict.fromkeys(item.metric for item in items):
+        mine = [item for item in items if item.metric == metric]
+        out.append(f"  {metric}", "bold")
+        out.append(f"  {len(mine)} series, read {mine[0].age:.0f} s ago; these can be compared once nothing moves\n")
 
 
 def _series(item: Difference) -> str:

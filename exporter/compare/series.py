@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from exporter.compare.background import age
 from exporter.compare.deviations import Aspect, Deviation, Difference, ignored_labels
 from exporter.compare.pages import Labels, Page
 
@@ -17,11 +18,40 @@ Values = dict[Labels, list[float]]
 
 @dataclass(frozen=True)
 class Reading:
-    """One page of theirs, and ours from before and after it."""
+    """One page of theirs, and ours from before and after it.
+
+    Attributes:
+        before: Ours.
+        theirs: Theirs.
+        after: Ours again.
+        seconds: From when theirs was asked for until ours was read again.
+        connected: The database that ours is connected to, if that is known.
+    """
 
     before: Page
     theirs: Page
     after: Page
+    seconds: float = math.inf
+    connected: str | None = None
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A value that says nothing, as ours is from before.
+
+    Attributes:
+        metric: Its name.
+        labels: Of the series.
+        theirs: What theirs shows.
+        ours: What is shown here.
+        age: Seconds since ours was read.
+    """
+
+    metric: str
+    labels: Mapping[str, str]
+    theirs: float
+    ours: float
+    age: float
 
 
 @dataclass
@@ -34,6 +64,7 @@ class Comparison:
         series: Series of theirs that were compared.
         passing: Series of theirs that came and went meanwhile and were not.
         absent: Metrics of theirs of which ours has nothing at all.
+        moved: Other values, which ours has read in the background before theirs was asked each time.
     """
 
     differences: list[Difference] = field(default_factory=list)
@@ -41,6 +72,7 @@ class Comparison:
     series: int = 0
     passing: int = 0
     absent: set[str] = field(default_factory=set)
+    moved: list[Moved] = field(default_factory=list)
 
     def unexplained(self) -> list[Difference]:
         """Those that nobody has said a reason for."""
@@ -126,16 +158,26 @@ class _Metric:
         elif len(theirs) > len(after):
             self._add("missing", dict(labels), f"{len(theirs)} series", f"{len(after)} series")
         elif len(before) != len(after):
-            self._add("value", dict(labels), theirs[0], after[0])
+            self._value(labels, theirs[0], after[0])
         else:
             # Where ours has more of them, theirs has to be among them.
             ours = [*zip(before, after, strict=True)]
             for place, value in enumerate(theirs):
                 mine = ours if len(theirs) < len(after) else ours[place : place + 1]
                 if not any(_between(one, value, other) for one, other in mine):
-                    self._add("value", dict(labels), value, mine[0][1])
+                    self._value(labels, value, mine[0][1])
             if len(theirs) < len(after):
                 self._add("more", dict(labels), f"{len(theirs)} series", f"{len(after)} series")
+
+    def _value(self, labels: Labels, theirs: float, ours: float) -> None:
+        ages = [(age(item.after, self.metric, labels, item.connected), item.seconds) for item in self.readings]
+        earlier = all(seconds is not None and seconds > since for seconds, since in ages)
+        # A counter of theirs can't be behind one that was read earlier.
+        kind = self.readings[-1].after.kind(self.metric)
+        if earlier and ages[-1][0] is not None and (kind != "counter" or theirs > ours):
+            self.result.moved.append(Moved(self.metric, dict(labels), theirs, ours, ages[-1][0]))
+        else:
+            self._add("value", dict(labels), theirs, ours)
 
     def _add(
         self,

@@ -31,9 +31,11 @@ class Source(Protocol):
 
     Attributes:
         name: Of the server.
+        connected: The database that it is connected to, if that is known.
     """
 
     name: str
+    connected: str | None
 
     def read(self) -> Page:
         """The page, as it is now."""
@@ -50,11 +52,13 @@ class Running:
         url: Of its page of the server.
         name: The server.
         address: Where the server is, if that was asked for.
+        connected: The database that it is connected to, if that is known.
     """
 
     url: str
     name: str
     address: str | None = None
+    connected: str | None = None
 
     def read(self) -> Page:
         """Scrape it."""
@@ -70,6 +74,7 @@ class Here:
 
     config: Config
     name: str
+    connected: str | None = None
     _scrapes: Scrapes = field(init=False)
     _pages: Pages = field(init=False)
 
@@ -112,23 +117,31 @@ def running(url: str, name: str | None, theirs: Page) -> Running:
             "DATA_SOURCE_NAME to have the server read from here"
         )
     names = page.values("server")
-    if len(names) == 1 and name in (None, *names):
-        return Running(url, next(iter(names)))
     parts = urlsplit(url)
     base = parts.path.rpartition("/")[0]
-    addresses = _addresses(urlunsplit((parts.scheme, parts.netloc, f"{base}/sd", "", "")))
+    listed = urlunsplit((parts.scheme, parts.netloc, f"{base}/sd", "", ""))
+    if len(names) == 1 and name in (None, *names):
+        only = next(iter(names))
+        try:
+            return Running(url, only, connected=_listed(listed, "database").get(only))
+        except PageError:
+            # The page may be in a place of its own; then what is read in the background is a guess less.
+            return Running(url, only)
+    addresses = _listed(listed, "address")
     chosen = _choose(name, addresses, theirs)
     return Running(
         urlunsplit((parts.scheme, parts.netloc, f"{base}/probe", f"target={quote(chosen)}", "")),
         chosen,
         addresses[chosen],
+        _listed(listed, "database").get(chosen),
     )
 
 
 def here(config: Config, name: str | None, theirs: Page) -> Here:
     """This process, reading the server that theirs is about; see `running`."""
     addresses = {server.name: _address(server) for server in config.servers}
-    return Here(config, _choose(name, addresses, theirs))
+    chosen = _choose(name, addresses, theirs)
+    return Here(config, chosen, next(item.database or "postgres" for item in config.servers if item.name == chosen))
 
 
 def of_one_server(theirs: Page, address: str | None) -> Page:
@@ -167,11 +180,12 @@ def _choose(name: str | None, addresses: Mapping[str, str], theirs: Page) -> str
     return same[0]
 
 
-def _addresses(url: str) -> dict[str, str]:
+def _listed(url: str, what: str) -> dict[str, str]:
+    """Something of each server that an exporter of ours lists."""
     try:
         groups: Sequence[Mapping[str, Mapping[str, str]]] = json.loads(pages.text(url))
         labels = [group["labels"] for group in groups]
-        return {item["__meta_database_exporter_server"]: item["__meta_database_exporter_address"] for item in labels}
+        return {item["__meta_database_exporter_server"]: item[f"__meta_database_exporter_{what}"] for item in labels}
     except (ValueError, KeyError, TypeError):
         raise PageError(f"{pages.shown(url)} lists no servers; name our page with --new URL") from None
 

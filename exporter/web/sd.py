@@ -29,6 +29,7 @@ def _group(server: ServerConfig, address: str) -> dict[str, Any]:
         "server": server.name,
         "engine": server.engine,
         "address": server.socket or f"{_bracketed(server.host)}:{server.port}",
+        "database": server.database or ("postgres" if server.engine == "postgres" else ""),
         "cluster": server.cluster or "",
         "paused": str(server.paused).lower(),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporter.compare.deviations import Deviation, ignored_labels
 from exporter.compare.pages import Labels, Page
@@ -80,4 +80,4 @@ def _changed(reading: Reading, metric: str, change: Change) -> Reading:
 
     # Of theirs one metric is enough.
     theirs = Page(reading.theirs.kinds, {metric: reading.theirs.metrics[metric]}, reading.theirs.written)
-    return Reading(ours(reading.before), theirs, ours(reading.after))
+    return replace(reading, before=ours(reading.before), theirs=theirs, after=ours(reading.after))

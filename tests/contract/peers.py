@@ -125,10 +125,11 @@ def readings(exporter: Exporter, name: str, peer: str) -> list[Reading]:
     before = page_of(exporter, name)
     found = []
     for _ in range(ROUNDS):
+        since = time.monotonic()
         theirs = fetch(peer)
         time.sleep(PAUSE_SECONDS)
         after = page_of(exporter, name)
-        found.append(Reading(before, theirs, after))
+        found.append(Reading(before, theirs, after, time.monotonic() - since))
         before = after
     return found
 

@@ -163,8 +163,10 @@ def test_values_are_finite_and_negative_only_where_the_server_means_it(pages: di
         for series, value in _series(page):
             assert math.isfinite(float(value)), (path, series, value)
             limit = float(value) == -1 and _name(series) in MAY_BE_NEGATIVE
-            # A setting of -1 or -2 says "none" or "as many as".
-            setting = _name(series).startswith(("pg_settings_", "mysql_global_variables_"))
+            # A setting of -1 or -2 says "none" or "as many as", a number of a cluster that there is none.
+            setting = _name(series).startswith(
+                ("pg_settings_", "mysql_global_variables_", "mysql_global_status_wsrep_")
+            )
             assert float(value) >= 0 or limit or setting, (path, series, value)
 
 

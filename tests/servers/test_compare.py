@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from exporter.compare.pages import fetch
 from tests.contract.peers import config_of, ours, postgres_exporter
 from tests.exporters import ROOT, Exporter, environment
-from tests.providers.base import Account, DatabaseServer
+from tests.providers.base import Account, DatabaseServer, wait_for
 from tests.providers.fleet import Fleet
 from tests.providers.processes import free_port
 
@@ -75,6 +76,45 @@ def test_a_running_exporter_of_ours(old: Old, tmp_path: Path) -> None:
     assert "join on(instance)" in text
     assert "different on purpose" in text
     assert old.account.password not in text.replace(old.account.user, "")
+
+
+def test_what_moved_since_the_background_read_it_is_no_difference(old: Old, fleet: Fleet, tmp_path: Path) -> None:
+    server = old.server
+    server.execute("CREATE DATABASE moving")
+    try:
+        server.execute("CREATE TABLE grown (id int, body text); INSERT INTO grown VALUES (1, 'x')", "moving")
+        entry = {"name": "one", "url": server.url(old.account, "postgres")}
+        with (
+            postgres_exporter(fleet, server, old.account, database="moving") as peer,
+            Exporter(tmp_path, {"servers": [entry]}) as exporter,
+        ):
+            page = f"{exporter.url}/metrics"
+            grown = ("pg_database_size_bytes", "pg_stat_user_tables_n_tup_ins", "pg_statio_user_tables_heap_blocks_hit")
+
+            def moving(url: str) -> dict[str, float]:
+                shown = fetch(url).metrics
+                return {
+                    name: value
+                    for name in grown
+                    for labels, value in shown.get(name, {}).items()
+                    if dict(labels)["datname"] == "moving"
+                }
+
+            assert wait_for(lambda: moving(page).keys() == {*grown}, 30)
+            before = moving(page)
+            server.execute("INSERT INTO grown SELECT i, repeat('x', 1000) FROM generate_series(1, 3000) i", "moving")
+            assert wait_for(lambda: all(value > before[name] for name, value in moving(peer).items()), 15)
+            done = compare(peer, "--new", page, "--format", "json")
+            assert moving(page) == before
+            text = compare(peer, "--new", page).stdout
+    finally:
+        server.execute("DROP DATABASE moving WITH (FORCE)")
+    said = json.loads(done.stdout)
+    assert {item["metric"] for item in said["moved"] if item["labels"].get("datname") == "moving"} >= {*grown}
+    assert {item["age"] > 1 for item in said["moved"]} == {True}
+    different = {item["metric"] for item in said["differences"] if item["on_purpose"] is None}
+    assert not different & {*grown}
+    assert "moved, and read in the background here" in text
 
 
 def test_without_a_running_one_the_server_is_read_from_here(old: Old) -> None:

@@ -127,22 +127,45 @@ def test_sizes_of_databases(server: DatabaseServer, watch: Watch, database: str)
 
 
 def test_a_database_out_of_reach_hides_no_other(server: DatabaseServer, database: str) -> None:
-    server.execute("DROP DATABASE IF EXISTS half_dropped")
-    server.execute("CREATE DATABASE half_dropped")
-    # What an interrupted DROP DATABASE leaves behind.
-    server.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'half_dropped'")
     server.execute(f"REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
     account = server.account("REVOKE pg_monitor FROM exporter")
     with watching(server, account) as watch:
         sizes = watch.run("pg_database_sizes").by("db_size_bytes", "database")
     assert "postgres" in sizes
-    assert not {"half_dropped", database} & set(sizes)
+    assert database not in sizes
     with watching(server, server.account()) as watch:
         sizes = watch.run("pg_database_sizes").by("db_size_bytes", "database")
     assert database in sizes
-    assert "half_dropped" not in sizes
-    server.execute("UPDATE pg_database SET datconnlimit = -1 WHERE datname = 'half_dropped'")
-    server.execute("DROP DATABASE half_dropped")
+
+
+def test_what_an_interrupted_drop_leaves_has_its_size(server: DatabaseServer) -> None:
+    server.execute("DROP DATABASE IF EXISTS half_dropped")
+    server.execute("CREATE DATABASE half_dropped")
+    ((oid,),) = server.execute("SELECT oid FROM pg_database WHERE datname = 'half_dropped'")
+    server.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'half_dropped'")
+    # So that nothing of it is to be written any more when its files go.
+    server.execute("CHECKPOINT")
+
+    def files() -> int:
+        found = server.execute(
+            f"SELECT sum((pg_stat_file('base/{oid}/' || file, true)).size) "
+            f"FROM pg_ls_dir('base/{oid}', true, false) file"
+        )
+        return int(found[0][0] or 0)
+
+    try:
+        with watching(server, server.account()) as watch:
+            whole = watch.run("pg_database_sizes").by("pg_database_size_bytes", "datname")
+            assert whole["half_dropped"] == files() > 0
+            server.execute(f"COPY (SELECT) TO PROGRAM 'rm base/{oid}/1*'")
+            partly = watch.run("pg_database_sizes").by("pg_database_size_bytes", "datname")
+            assert whole["half_dropped"] > partly["half_dropped"] == files() > 0
+            server.execute(f"COPY (SELECT) TO PROGRAM 'rm -r base/{oid}'")
+            gone = watch.run("pg_database_sizes").by("pg_database_size_bytes", "datname")
+            assert gone.keys() == whole.keys() - {"half_dropped"}
+    finally:
+        server.execute("UPDATE pg_database SET datconnlimit = -1 WHERE datname = 'half_dropped'")
+        server.execute("DROP DATABASE half_dropped")
 
 
 def test_a_database_dropped_while_we_look_hides_no_other(server: DatabaseServer, database: str) -> None:

@@ -198,3 +198,38 @@ def test_labels_that_can_not_be_compared_leave_the_values_to_compare() -> None:
 def test_a_page_of_several_servers_is_narrowed_to_one() -> None:
     page = parse('pg_a{server="a"} 1\npg_a{server="b"} 2\npg_b 3\npg_c{server="b"} 1\n').only("server", "a")
     assert page == Page({}, {"pg_a": {frozenset({("server", "a")}): 1.0}, "pg_b": {frozenset(): 3.0}})
+
+
+AGES = (
+    'database_exporter_collector_age_seconds{collector="pg_database_sizes"} %s\n'
+    'database_exporter_collector_age_seconds{collector="pg_stat_user_tables"} 0.1\n'
+    'database_exporter_collector_age_seconds{collector="pg_stat_user_tables_elsewhere"} %s\n'
+)
+
+
+def aged(metric: str, theirs: float, ours: float, *ages: float, kind: str = "gauge") -> tuple[int, int]:
+    """How many values have moved, and how many are different, in readings of 1.1 seconds each."""
+    name = metric.partition("{")[0]
+    readings = []
+    for seconds in ages:
+        page = parse(f"# TYPE {name} {kind}\n{metric} {ours}\n" + AGES % (seconds, seconds))
+        readings.append(Reading(page, parse(f"# TYPE {name} {kind}\n{metric} {theirs}\n"), page, 1.1, "postgres"))
+    result = compare(readings, ())
+    return len(result.moved), len(result.differences)
+
+
+def test_what_was_read_before_may_have_moved() -> None:
+    size = 'pg_database_size_bytes{datname="shop"}'
+    assert aged(size, 7, 5, 20.0, 21.1, 22.2) == (1, 0)
+    assert aged(size, 5, 7, 20.0, 21.1, 22.2) == (1, 0)
+    # It was read again after theirs, once at least, and is another all the same.
+    assert aged(size, 7, 5, 299.0, 0.9, 2.0) == (0, 1)
+    assert aged(size, 7, 7, 20.0, 21.1) == (0, 0)
+
+
+def test_a_counter_of_theirs_is_not_behind_one_that_was_read_before() -> None:
+    there, here = (f'pg_stat_user_tables_seq_scan{{datname="{name}"}}' for name in ("shop", "postgres"))
+    assert aged(there, 7, 5, 20.0, kind="counter") == (1, 0)
+    assert aged(there, 5, 7, 20.0, kind="counter") == (0, 1)
+    # The connected database is read at the scrape.
+    assert aged(here, 7, 5, 20.0, kind="counter") == (0, 1)

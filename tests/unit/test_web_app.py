@@ -161,6 +161,7 @@ def test_sd_names_every_server_in_order(exporter: Exporter) -> None:
         "__meta_database_exporter_server": "away",
         "__meta_database_exporter_engine": "postgres",
         "__meta_database_exporter_address": "127.0.0.1:1",
+        "__meta_database_exporter_database": "postgres",
         "__meta_database_exporter_cluster": "shop",
         "__meta_database_exporter_paused": "false",
     }

@@ -5,13 +5,14 @@ from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
 
 # A database that is dropped while we look has no privileges (NULL); without asking for them the size function would
-# fail, and with it every other database's size. An invalid one (-2) is half deleted.
+# fail, and with it every other database's size. An invalid one, which an interrupted DROP DATABASE leaves, still takes
+# up what is left of it: files that are gone don't count, and where all are gone there is no size (NULL).
 _SQL = """
     SELECT datname,
            CASE WHEN may_connect OR (may_connect IS NOT NULL AND pg_has_role('pg_read_all_stats', 'USAGE'))
                 THEN pg_database_size(oid) END AS size
     FROM (SELECT oid, datname, has_database_privilege(oid, 'CONNECT') AS may_connect
-          FROM pg_database WHERE datconnlimit <> -2 OFFSET 0) d"""
+          FROM pg_database OFFSET 0) d"""
 
 database_sizes = Collector(
     name="pg_database_sizes",
