@@ -44,7 +44,10 @@ class Busiest:
         totals = {key: float(sum(row[index] or 0 for index in counters)) for key, row in by_key.items()}
         fading = 0.5 ** ((context.now - self._at) / HALF_LIFE_SECONDS)
         self._scores = {key: self._scores.get(key, 0.0) * fading + self._moved(key, totals[key]) for key in totals}
-        self._totals, self._at = totals, context.now
+        # What one reading missed, as of a database that was locked, comes back with what it did since, not with all it
+        # ever did. As many are remembered as there are, the last ones.
+        missed = [(key, total) for key, total in self._totals.items() if key not in totals]
+        self._totals, self._at = dict(missed[-len(totals) :]) | totals, context.now
         order = sorted(by_key, key=self._right, reverse=True)
         self._shown = frozenset(order[:room])
         return Rows(rows.columns, [by_key[key] for key in order])

@@ -103,8 +103,16 @@ def _unescaped(value: str) -> str:
 
 
 def complete(url: str) -> str:
-    """The address of a page as people write it, made whole: http and /metrics are understood."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    """The address of a page as people write it, made whole: http and /metrics are understood.
+
+    Raises:
+        PageError: It is none.
+    """
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+    except ValueError as error:
+        # It is not repeated: nobody knows where in it a password stands.
+        raise PageError(f"an address can't be read: {error}; write http://HOST:PORT/metrics") from None
     return urlunsplit(
         (parts.scheme, parts.netloc, parts.path if parts.path not in ("", "/") else "/metrics", parts.query, "")
     )

@@ -50,16 +50,30 @@ def from_rules(paths: Iterable[str]) -> list[Question]:
             documents = [item for item in yaml.safe_load_all(path.read_text()) if isinstance(item, dict)]
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise QuestionError(f"{path} can't be read as YAML: {error}") from None
-        groups = [
-            group for item in documents for group in item.get("groups") or (item.get("spec") or {}).get("groups") or ()
-        ]
+        groups = [group for item in documents for group in _mappings(path, "groups", _groups(item))]
         if not groups:
             raise QuestionError(f"{path} is no rule file: it has no groups")
         for group in groups:
-            for rule in group.get("rules") or ():
-                name = f"alert {rule['alert']}" if "alert" in rule else f"record {rule.get('record')}"
-                found.append(Question(str(path), name, str(rule.get("expr", "")), rule.get("record")))
+            for rule in _mappings(path, "rules", group.get("rules")):
+                record = rule.get("record")
+                if record is not None and not isinstance(record, str):
+                    raise QuestionError(f"{path}: record: {record} is no name of a metric")
+                name = f"alert {rule['alert']}" if "alert" in rule else f"record {record}"
+                found.append(Question(str(path), name, str(rule.get("expr", "")), record))
     return found
+
+
+def _groups(document: dict[str, Any]) -> Any:
+    """Of a rule file, or of the resource of the Prometheus operator that holds one."""
+    spec = document.get("spec")
+    return document.get("groups") or (spec.get("groups") if isinstance(spec, dict) else None)
+
+
+def _mappings(path: Path, what: str, found: Any) -> list[dict[str, Any]]:
+    """A list of mappings; nothing at all is an empty one."""
+    if not isinstance(found or [], list) or not all(isinstance(item, dict) for item in found or ()):
+        raise QuestionError(f"{path}: {what} is no list of mappings")
+    return found or []
 
 
 def from_dashboards(paths: Iterable[str]) -> list[Question]:
@@ -77,7 +91,7 @@ def from_dashboards(paths: Iterable[str]) -> list[Question]:
         if not isinstance(dashboard, dict):
             raise QuestionError(f"{path} is no dashboard")
         found += [Question(str(path), place, text) for place, text in _expressions(dashboard, "")]
-        found += _variables(str(path), dashboard)
+        found += _variables(path, dashboard)
     return found
 
 
@@ -106,9 +120,12 @@ def _expressions(node: Any, title: str) -> Iterator[tuple[str, str]]:
         yield from _expressions(item, title)
 
 
-def _variables(file: str, dashboard: dict[str, Any]) -> Iterator[Question]:
-    templating = (dashboard.get("dashboard") or dashboard).get("templating") or {}
-    for variable in templating.get("list") or ():
+def _variables(path: Path, dashboard: dict[str, Any]) -> Iterator[Question]:
+    file = str(path)
+    inner = dashboard.get("dashboard")
+    templating = (inner if isinstance(inner, dict) else dashboard).get("templating")
+    variables = templating.get("list") if isinstance(templating, dict) else None
+    for variable in _mappings(path, "templating.list", variables):
         query = variable.get("query")
         text = query.get("query") if isinstance(query, dict) else query
         if variable.get("type") != "query" or not isinstance(text, str):

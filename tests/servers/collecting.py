@@ -86,14 +86,14 @@ class Watch:
         for state in self._states.values():
             state.rebase()
 
-    def run(self, name: str, facts: Facts | None = None) -> Samples:
-        """Run a collector; no samples if it isn't meant for this server."""
+    def run(self, name: str, facts: Facts | None = None, limit: int | None = None) -> Samples:
+        """Run a collector, with another limit than its own if one is given; no samples if it is not for this server."""
         collector = collectors_by_name()[name]
         facts = facts or self.facts()
         if not collector.when.passes(facts):
             return Samples("")
         context = Context(self.config, facts, time.monotonic())
-        rows = self._rows(collector, facts)
+        rows = self._rows(collector, facts, limit)
         if collector.rows is not None:
             rows = collector.rows(rows, context)
         if collector.state is not None:
@@ -102,10 +102,10 @@ class Watch:
         assert not rendered.dropped, f"{name} dropped {rendered.dropped}"
         return Samples(page(rendered.families, Dialect.TEXT_0_0_4).decode())
 
-    def _rows(self, collector: Collector, facts: Facts) -> Rows:
+    def _rows(self, collector: Collector, facts: Facts, limit: int | None) -> Rows:
         query = collector.query(facts)
         assert query is not None, f"{collector.name} has no query for {facts.version_text}"
-        sql = statement(collector, query, facts)
+        sql = statement(collector, query, facts, limit)
         if not collector.each_database:
             found = self.session.run(sql, Deadline.after(collector.timeout))
             return pivoted(found) if query.pivot else found

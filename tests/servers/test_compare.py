@@ -153,10 +153,14 @@ def test_a_page_that_can_not_be_read_says_what_to_do(old: Old, tmp_path: Path) -
         ((f"{old.exporter.url}/metrics",), "no page of postgres_exporter or mysqld_exporter"),
         ((old.page, "--new", old.page), "no page of database-exporter"),
         ((old.page, "--rules", str(tmp_path / "none.yml")), "none.yml"),
+        (("http://user:hidden@[::1/metrics",), "can't be read"),
+        ((old.page, "--new", "http://user:hidden@[::1/metrics"), "can't be read"),
     ):
         done = compare(*arguments)
         assert (done.returncode, done.stdout) == (2, "")
         assert said in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "hidden" not in done.stderr
     down = compare(old.page, DATA_SOURCE_NAME=f"postgresql://u:p@127.0.0.1:{free_port()}/d")
     assert down.returncode == 2
     assert "check says why" in down.stderr

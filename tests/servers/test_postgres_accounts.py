@@ -32,6 +32,11 @@ def test_accounts_that_may_do_anything_and_passwords_that_end(server: DatabaseSe
         for name, options in made.items():
             server.execute(f"CREATE ROLE {name} {options}")
         after = watch.run("pg_accounts")
+        few = watch.run("pg_accounts", limit=1)
+        logins = server.execute(
+            "SELECT count(*), count(*) FILTER (WHERE rolcreaterole), count(*) FILTER (WHERE rolbypassrls) "
+            "FROM pg_roles WHERE rolcanlogin"
+        )
     finally:
         for name in made:
             server.execute(f"DROP ROLE IF EXISTS {name}")
@@ -42,6 +47,9 @@ def test_accounts_that_may_do_anything_and_passwords_that_end(server: DatabaseSe
     assert grown("pg_login_roles") == 4
     for kind in ("superuser", "createrole", "replication", "bypassrls"):
         assert grown(f"pg_login_roles_{kind}") == 1
+    # Only those that are named are bounded.
+    assert [tuple(few.one(f"pg_login_roles{kind}") for kind in ("", "_createrole", "_bypassrls"))] == logins
+    assert len(few.by("pg_role_superuser", "rolname")) == 1
     assert set(after.by("pg_role_superuser", "rolname")) - set(before.by("pg_role_superuser", "rolname")) == {
         "acc_chief"
     }

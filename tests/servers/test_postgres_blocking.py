@@ -61,6 +61,40 @@ def test_the_root_of_a_chain_of_waits(server: DatabaseServer, watch: Watch, held
     assert waits.one("pg_wait_event_sessions", wait_event_type="Lock", wait_event="relation") == 3
 
 
+def test_who_waits_is_no_root_however_many_wait_before_it(server: DatabaseServer, watch: Watch, held: str) -> None:
+    with contextlib.ExitStack() as stack:
+        root, middle, one, two = (stack.enter_context(server.connect(held)) for _ in range(4))
+        root.execute("BEGIN; LOCK TABLE b")
+        middle.execute("BEGIN; LOCK TABLE a")
+        for number, waiter in enumerate((one, two), 1):
+            waiter.execute("BEGIN")
+            stack.enter_context(running(waiter, "LOCK TABLE a IN SHARE MODE"))
+            assert _waiting(server, number)
+        # The last to wait, and so not among the two that have waited longest.
+        stack.enter_context(running(middle, "LOCK TABLE b"))
+        assert _waiting(server, 3)
+        bounded = watch.run("pg_blocking", limit=2)
+    states = {"active": 0, "idle_in_transaction": 1, "prepared": 0, "other": 0}
+    assert bounded.by("pg_blocking_root_sessions", "state") == states
+    assert bounded.one("pg_blocking_longest_queue_sessions") == 3
+
+
+def test_a_vacuum_keeps_nothing_old(server: DatabaseServer, watch: Watch, held: str) -> None:
+    server.execute("INSERT INTO a SELECT generate_series(1, 200000)", held)
+    with server.connect(held) as session, server.connect() as others:
+        session.execute("SET vacuum_cost_delay = 100; SET vacuum_cost_limit = 1")
+        with running(session, "VACUUM a"):
+            shown = "SELECT max(age(backend_xmin)) FROM pg_stat_activity WHERE query = 'VACUUM a'"
+            assert wait_for(lambda: server.execute(shown)[0][0] is not None, 15)
+            for _ in range(50):
+                others.execute("SELECT txid_current()")
+            # It says so of itself, and no other vacuum minds.
+            assert server.execute(shown)[0][0] >= 50
+            found = "pg_xmin_horizon_age_transactions"
+            assert wait_for(lambda: watch.run("pg_xmin_horizon").one(found, holder="backend") < 50, 10)
+            assert server.execute(shown)[0][0] >= 50
+
+
 def test_a_prepared_transaction_and_a_busy_session_hold_others_up(
     server: DatabaseServer, watch: Watch, held: str
 ) -> None:

@@ -60,6 +60,24 @@ def test_a_new_object_counts_with_all_it_did_and_a_reset_with_nothing() -> None:
     assert shown.of(a=1003, b=13, new=0) == ["new"]
 
 
+def test_what_a_reading_missed_comes_back_with_what_it_did_since() -> None:
+    shown = Shown(1)
+    shown.of(hot=10, idle=10**9, more=0)
+    shown.of(hot=20, idle=10**9, more=0)
+    # A database of its own, which could not be read for two readings.
+    shown.of(hot=30, more=0)
+    shown.of(hot=40, more=0)
+    assert shown.of(hot=50, idle=10**9 + 1, more=0) == ["hot"]
+    assert shown.of(hot=60, idle=10**9 + 10_000, more=0) == ["idle"]
+
+
+def test_no_more_is_remembered_of_what_is_gone_than_there_is() -> None:
+    shown = Shown(1)
+    for number in range(20):
+        shown.of(**{f"short_lived_{number}": 5, f"also_{number}": 4, "there": number})
+    assert len(shown.busiest._totals) <= 6
+
+
 def test_what_was_long_ago_fades() -> None:
     shown = Shown(1)
     shown.of(a=1, b=1)

@@ -139,6 +139,33 @@ def test_rule_files(tmp_path: Path) -> None:
             from_rules([str(tmp_path / wrong)])
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("groups: {a: b}", "groups is no list of mappings"),
+        ("groups: [a]", "groups is no list of mappings"),
+        ("groups: a", "groups is no list of mappings"),
+        ("groups: [{rules: [foo]}]", "rules is no list of mappings"),
+        ("groups: [{rules: {a: b}}]", "rules is no list of mappings"),
+        ("groups: [{rules: [{record: [1], expr: x}]}]", r"record: \[1\] is no name"),
+        ("spec: 7", "it has no groups"),
+    ],
+)
+def test_rule_files_of_another_shape(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "odd.yml").write_text(text)
+    with pytest.raises(QuestionError, match=rf"odd\.yml.*{said}"):
+        from_rules([str(tmp_path)])
+
+
+@pytest.mark.parametrize("listed", ["x", ["x"], {"a": "b"}])
+def test_dashboards_of_another_shape(tmp_path: Path, listed: object) -> None:
+    (tmp_path / "odd.json").write_text(json.dumps({"templating": {"list": listed}}))
+    with pytest.raises(QuestionError, match=r"odd\.json.*templating\.list is no list of mappings"):
+        from_dashboards([str(tmp_path)])
+    (tmp_path / "odd.json").write_text(json.dumps({"templating": listed, "dashboard": listed}))
+    assert from_dashboards([str(tmp_path)]) == []
+
+
 def test_dashboards(tmp_path: Path) -> None:
     target = {"expr": "pg_up"}
     dashboard = {

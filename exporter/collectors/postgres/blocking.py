@@ -7,7 +7,8 @@ from exporter.gates import pg
 # pg_blocking_pids stops everybody who takes a lock for a moment, so it is asked for a bounded number of sessions and
 # only while some wait: those that wait longest, and those of the sessions before them that wait too. One that waits
 # and was not asked is no root. It says 0 for a prepared transaction, which has no session. Of a deadlock nobody is
-# root; the server ends one of its own. The function below pg_stat_activity is planned in a fraction of the view's time.
+# the root; the server ends one of its own. The function below pg_stat_activity is planned in a fraction of the view's
+# time.
 _SQL = """
     WITH RECURSIVE activity AS MATERIALIZED (
         SELECT pid, state, wait_event_type, query_start, xact_start FROM pg_stat_get_activity(NULL)

@@ -166,9 +166,9 @@ class PostgresSession:
             self._execute("; ".join(begin))
             rows = self._fetch(sql, labels)
         except psycopg.Error:
-            # A connection that is lost has taken its transaction along.
+            # Of a transaction that failed nothing is committed; a lost connection has taken its own along.
             with contextlib.suppress(psycopg.Error):
-                self._execute(end if end.startswith("ROLLBACK") else "ROLLBACK")
+                self._execute(end)
             raise
         self._execute(end)
         return rows
