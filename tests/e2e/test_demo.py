@@ -42,6 +42,12 @@ NOBODY: dict[str, Any] = (
 )
 
 
+def _at_a_terminal(terminal: int) -> None:
+    # Who starts the tests in the background leaves Ctrl-C ignored, which no shell at a terminal does.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.login_tty(terminal)
+
+
 class Run:
     """A demo that runs, and what it prints."""
 
@@ -54,7 +60,7 @@ class Run:
         here, there = os.openpty() if terminal else os.pipe()
         if terminal:
             fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
-            options = {**options, "preexec_fn": lambda: os.login_tty(there)}
+            options = {**options, "preexec_fn": lambda: _at_a_terminal(there)}
         else:
             options = {**options, "stdout": there, "stderr": there, "start_new_session": True}
         env = {"DEMO_PORT": str(self.port), "TMPDIR": str(scratch), "TERM": "xterm", "DEMO_MARK": self._mark}

@@ -65,8 +65,9 @@ def _series(page: str) -> list[tuple[str, str]]:
 
 
 def _standing(page: str) -> list[str]:
-    """Its series, but for those about what a session does at this moment."""
-    return [series for series, _ in _series(page) if not series.startswith("mysql_info_schema_processlist_")]
+    """Its series, but for those about what a session does at this moment, and what processes there are."""
+    passing = ("mysql_info_schema_processlist_", "pg_backends{")
+    return [series for series, _ in _series(page) if not series.startswith(passing)]
 
 
 def _name(series: str) -> str:
