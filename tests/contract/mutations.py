@@ -55,7 +55,11 @@ def _mutations(metric: str, readings: Sequence[Reading], apart: frozenset[str]) 
         return frozenset(pair for pair in labels if pair[0] in written)
 
     ours = [page.metrics[metric] for item in readings for page in (item.before, item.after)]
-    for labels in set.intersection(*({same(one) for one in item.theirs.metrics[metric]} for item in readings)):
+    # A series that comes and goes says nothing: it may be away where theirs has it.
+    for labels in set.intersection(
+        *({same(one) for one in item.theirs.metrics[metric]} for item in readings),
+        *({same(one) for one in page} for page in ours),
+    ):
         values = [value for page in ours for one, value in page.items() if same(one) == labels]
         if any(map(math.isfinite, values)):
             # What moves is right if theirs lies between two of ours.

@@ -23,6 +23,7 @@ SETTINGS = {
     "autovacuum_naptime": "1s",
     "checkpoint_timeout": "1h",
     "max_wal_size": "2GB",
+    "bgwriter_lru_maxpages": "0",
     # A segment is archived once, by hand, and a second one fails.
     "archive_mode": "on",
     "archive_command": "test ! -e refuse",

@@ -85,7 +85,9 @@ def test_a_vacuum_keeps_nothing_old(server: DatabaseServer, watch: Watch, held: 
         session.execute("SET vacuum_cost_delay = 100; SET vacuum_cost_limit = 1")
         with running(session, "VACUUM a"):
             shown = "SELECT max(age(backend_xmin)) FROM pg_stat_activity WHERE query = 'VACUUM a'"
-            assert wait_for(lambda: server.execute(shown)[0][0] is not None, 15)
+            # It begins another transaction for the table itself.
+            begun = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE phase = 'scanning heap'"
+            assert wait_for(lambda: server.execute(begun) == [(1,)], 15)
             for _ in range(50):
                 others.execute("SELECT txid_current()")
             # It says so of itself, and no other vacuum minds.

@@ -93,7 +93,7 @@ def test_values_are_excused_as_far_as_the_entry_goes() -> None:
     locks = 'pg_locks_count{datname="shop",mode="%s"} %d\n'
     for mode, more, excused in (
         ("accesssharelock", 2, True),
-        ("accesssharelock", 20, False),
+        ("accesssharelock", 200, False),
         ("exclusivelock", 2, False),
     ):
         found = said(locks % (mode, 1), locks % (mode, 1 + more))
