@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import gzip
 import http.client
 import re
+import ssl
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit, urlunsplit
+from http import HTTPStatus
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 Labels = frozenset[tuple[str, str]]
 
@@ -108,18 +113,27 @@ def complete(url: str) -> str:
     Raises:
         PageError: It is none.
     """
+    # It is not repeated where it can't be read: nobody knows where in it a password stands.
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
-    except ValueError as error:
-        # It is not repeated: nobody knows where in it a password stands.
-        raise PageError(f"an address can't be read: {error}; write http://HOST:PORT/metrics") from None
+        _ = parts.port
+    except ValueError:
+        raise PageError(f"an address can't be read; {_WRITE}") from None
+    if parts.fragment or "@" in parts.path:
+        raise PageError(f"an address can't be read; {_WRITE}")
     return urlunsplit(
         (parts.scheme, parts.netloc, parts.path if parts.path not in ("", "/") else "/metrics", parts.query, "")
     )
 
 
 def shown(url: str) -> str:
-    """The address without a password."""
+    """The address without a password, its own or that of a target."""
+    parts = urlsplit(_bare(url))
+    secret = re.search("@|password", unquote(parts.query), re.IGNORECASE)
+    return urlunsplit(parts._replace(query="...") if secret else parts)
+
+
+def _bare(url: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
@@ -141,23 +155,41 @@ def text(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise PageError(f"{shown(url)} is no address of a page; write http://HOST:PORT/metrics")
-    request = urllib.request.Request(shown(url), headers={"Accept": _ACCEPT})  # noqa: S310 - http or https, see above
+    request = urllib.request.Request(_bare(url), headers={"Accept": _ACCEPT})  # noqa: S310 - http or https, see above
     if parts.username is not None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        request.add_header("Authorization", f"Basic {base64.b64encode(login).decode()}")
+        # Not for whoever the page leads on to.
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login).decode()}")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
-            return str(answer.read().decode())
+            body: bytes = answer.read()
+            # Some proxies compress without being asked.
+            return (gzip.decompress(body) if answer.headers["Content-Encoding"] == "gzip" else body).decode()
     except urllib.error.HTTPError as error:
         with error:
-            raise PageError(
-                f"{shown(url)} answers {error.code} {error.reason}; {_FIXES.get(error.code, _OTHER)}"
-            ) from None
-    except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
+            raise PageError(f"{shown(error.url)} answers {error.code} {error.reason}; {_fix(error, parts)}") from None
+    except UnicodeDecodeError:
+        raise PageError(f"{shown(url)} is no text; metrics are usually at /metrics") from None
+    except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise PageError(
-            f"{shown(url)} can't be read ({reason}); is the exporter running, and reachable from here?"
-        ) from None
+        fix = "is the exporter running, and reachable from here?"
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            fix = "SSL_CERT_FILE=/path/to/ca.pem in the environment names the authorities to trust"
+        elif isinstance(reason, ssl.SSLError) and reason.reason == "WRONG_VERSION_NUMBER":
+            fix = "is it http:// there?"
+        raise PageError(f"{shown(url)} can't be read ({reason}); {fix}") from None
+
+
+def _fix(error: urllib.error.HTTPError, asked: SplitResult) -> str:
+    if error.code == HTTPStatus.UNAUTHORIZED and asked.username is not None:
+        if urlsplit(error.url).netloc != asked.netloc.rpartition("@")[2]:
+            return "the old address leads there, and its login is not sent along: write this one"
+        return "its login is another one; what is special in a password is written as in %40 for @"
+    if error.code == HTTPStatus.BAD_REQUEST:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            if b"HTTPS server" in error.read(200):
+                return "write https://"
+    return _FIXES.get(error.code, "its log says why")
 
 
 _FIXES: Mapping[int, str] = {
@@ -165,4 +197,4 @@ _FIXES: Mapping[int, str] = {
     401: "it asks for a login: write http://USER:PASSWORD@HOST:PORT/metrics",
     404: "is the path right? It is usually /metrics",
 }
-_OTHER = "its log says why"
+_WRITE = "write http://HOST:PORT/metrics, and what is special in a password as in %40 for @, %23 for #"

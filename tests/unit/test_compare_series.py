@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from exporter.compare.deviations import Aspect, Deviation, applying, within
-from exporter.compare.pages import Page, complete, parse, shown
+from exporter.compare.pages import Page, PageError, complete, parse, shown
 from exporter.compare.series import Comparison, Reading, compare
 from exporter.gates import PRIMARY, REPLICA, pg
 
@@ -50,6 +50,26 @@ def test_addresses_as_people_write_them() -> None:
     assert complete("db1:9187") == "http://db1:9187/metrics"
     assert complete("https://db1/probe?target=x") == "https://db1/probe?target=x"
     assert shown("https://me:secret@db1:1/metrics") == "https://db1:1/metrics"
+    assert shown("https://db1:1/probe?target=db2:5432") == "https://db1:1/probe?target=db2:5432"
+
+
+@pytest.mark.parametrize(
+    "target", ["me:hidden@db2", "postgresql%3A%2F%2Fme%3Ahidden%40db2", "db2/x?user=me%26password%3Dhidden"]
+)
+def test_a_targets_password_is_not_shown(target: str) -> None:
+    assert shown(f"http://db1:1/probe?target={target}") == "http://db1:1/probe?..."
+
+
+@pytest.mark.parametrize(
+    "address", ["http://me:hid#den@db1:1/metrics", "http://me:12#3@db1/metrics", "http://me:1/2@db1:1", "http://[::1/x"]
+)
+def test_of_an_address_that_can_not_be_read_nothing_is_repeated(address: str) -> None:
+    with pytest.raises(PageError) as caught:
+        complete(address)
+    assert str(caught.value) == (
+        "an address can't be read; write http://HOST:PORT/metrics, and what is special in a password as in %40 for @, "
+        "%23 for #"
+    )
 
 
 @pytest.mark.parametrize(
