@@ -43,5 +43,9 @@ class Failure(Exception):  # noqa: N818 - the design's word
         self.broken = broken or reason in FATAL
 
 
+class ClosedDatabase(Failure):
+    """The database that we wanted to connect to does not let us in; others of the same server may."""
+
+
 class NoDatabase(Failure):
     """The database that we wanted to connect to does not exist; where it was listed a moment ago, it was dropped."""

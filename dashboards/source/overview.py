@@ -138,10 +138,13 @@ def _exporter() -> list[Placed]:
     return [
         rows(
             "Failed collectors",
-            "Collectors whose last run failed, and why, on servers that are up. `database-exporter check` says how to "
-            "repair it.",
-            {"server": "Server", "collector": "Collector", "reason": "Reason"},
-            Query(f"database_exporter_collector_failure{{{SELECTED}}}\n  and on ({SERVER}, collector) ({FAILED})"),
+            "Collectors whose last run failed, databases that can't be entered, and why, on servers that are up. "
+            "`database-exporter check` says how to repair it.",
+            {"server": "Server", "collector": "Collector", "database": "Database", "reason": "Reason"},
+            Query(
+                f"(database_exporter_collector_failure{{{SELECTED}}}\n  and on ({SERVER}, collector) ({FAILED}))\n"
+                f"or database_exporter_database_failure{{{SELECTED}}}"
+            ),
             order="Server",
             empty="No collector failed",
         ),

@@ -29,12 +29,6 @@ OK, DEGRADED, BROKEN = 0, 1, 2
 _STYLES = {State.OK: "green", State.FAILED: "bold red", State.UNSUPPORTED: "yellow"}
 _SECONDS = 60.0
 _CHECKS_AT_ONCE = 8
-# Who may connect to a database: our account, or an account that is yet to be made.
-_TO_US = "has_database_privilege(oid, 'CONNECT')"
-_TO_PUBLIC = (
-    "EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) AS entry "
-    "WHERE entry.grantee = 0 AND entry.privilege_type = 'CONNECT')"
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,11 +78,6 @@ def _check(server: ServerConfig, _: str, *, collectors: Sequence[Collector]) -> 
     text.append(f"  {FLAVOR_NAMES[facts.flavor]} {facts.version_text}, {facts.role}, ")
     text.append(tls or "not encrypted", "green" if tls else "yellow")
     text.append(", behind a transaction pooler\n" if facts.pooled else "\n")
-    try:
-        closed = _closed_databases(server, watched.sessions.main(Deadline.after(_SECONDS))[0], _TO_US)
-    except Failure as failure:
-        _unreachable(text, server, failure)
-        return text, BROKEN
     watched.background(watched.slow_tasks())
     watched.close()
     outcomes = [(watched.tasks[name], snapshot) for name, snapshot in sorted(watched.latest.items())]
@@ -98,9 +87,10 @@ def _check(server: ServerConfig, _: str, *, collectors: Sequence[Collector]) -> 
         _line(text, task, outcome, width)
         if outcome.state is State.FAILED or (outcome.state is State.UNSUPPORTED and outcome.fix):
             status = DEGRADED
-    for name, grant in closed:
-        text.append(f"  database {name} is left out: the account may not connect to it\n", "yellow")
-        text.append(f"  {'':<{width}}  to mend it: {grant} Or exclude it with `databases` in the config.\n", "cyan")
+    for name, failure in watched.closed.failures.items():
+        text.append(f"  database {name} is left out: {failure.reason}: {failure.message}\n", "yellow")
+        fix = f"{failure.fix} Or exclude" if failure.fix else "exclude"
+        text.append(f"  {'':<{width}}  to mend it: {fix} it with `databases` in the config.\n", "cyan")
         status = DEGRADED
     series = sum(outcome.series for _, outcome in outcomes)
     text.append(f"  {len(outcomes)} collectors, {series} series\n")
@@ -141,7 +131,7 @@ def _grants(server: ServerConfig, user: str) -> tuple[Text, int]:
         _unreachable(text, server, failure)
         text.append("  The account depends on the server's version: connect as any account to see it.\n")
         return text, BROKEN
-    closed = [name for name, _ in _closed_databases(server, session, _TO_PUBLIC)]
+    closed = _closed_databases(server, session)
     lines = accounts.statements(facts, user, "CHOOSE-A-PASSWORD", closed)
     watched.close()
     text.append(f"-- {server.name}: {FLAVOR_NAMES[facts.flavor]} {facts.version_text}\n")
@@ -149,13 +139,14 @@ def _grants(server: ServerConfig, user: str) -> tuple[Text, int]:
     return text, OK
 
 
-def _closed_databases(server: ServerConfig, session: Session, open_to: str) -> list[tuple[str, str]]:
-    """PostgreSQL databases that may not be connected to, each with the statement that opens it to our account."""
+def _closed_databases(server: ServerConfig, session: Session) -> list[str]:
+    """PostgreSQL databases that not everybody may connect to, as an account that is yet to be made."""
     if server.engine != "postgres":
         return []
     rows = session.run(
-        "SELECT datname, format('GRANT CONNECT ON DATABASE %I TO %I;', datname, current_user) FROM pg_database "
-        f"WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 AND NOT {open_to} ORDER BY datname",
+        "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 "
+        "AND NOT EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) AS entry "
+        "WHERE entry.grantee = 0 AND entry.privilege_type = 'CONNECT') ORDER BY datname",
         Deadline.after(_SECONDS),
     )
-    return [(name, grant) for name, grant in rows.rows if server.databases.matches(name) and name not in PROVIDERS_OWN]
+    return [name for (name,) in rows.rows if server.databases.matches(name) and name not in PROVIDERS_OWN]

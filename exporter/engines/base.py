@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from exporter.declare import Rows
     from exporter.engines.deadline import Deadline
     from exporter.facts import Facts, Identity
+    from exporter.failure import Failure
 
 
 class Session(Protocol):
@@ -91,5 +92,9 @@ class Engine(Protocol):
             deadline: Covers a connection of its own, where one is needed.
         """
 
-    def databases(self, session: Session, deadline: Deadline) -> list[str]:
-        """The databases that `each_database` collectors visit, before the config's include and exclude."""
+    def databases(self, session: Session, deadline: Deadline) -> dict[str, Failure | None]:
+        """The databases that `each_database` collectors visit, before the config's include and exclude.
+
+        Returns:
+            By name, in order, None or why our account may not enter it.
+        """

@@ -40,6 +40,17 @@ SERVER: tuple[Block, ...] = (
     ),
 )
 
+DATABASES: tuple[Block, ...] = (
+    block(
+        gauge(
+            "database_exporter_database_failure",
+            "one",
+            help="1 with the reason why a database can't be entered: what is told only inside it is missing.",
+        ),
+        labels=("database", "reason"),
+    ),
+)
+
 THRESHOLDS: tuple[Block, ...] = (
     block(
         gauge("db_threshold", "value", help="A threshold of the config, which rules, panels and pages compare with."),
@@ -143,7 +154,7 @@ USER_QUERIES: tuple[Block, ...] = (
 _PEERS = {"postgres": (PEER_POSTGRES, PEER_POSTGRES_COLLECTORS), "mysql": (PEER_MYSQL, PEER_MYSQL_COLLECTORS)}
 
 ALL: Mapping[str, tuple[Block, ...]] = {
-    "every server": SERVER + THRESHOLDS + COLLECTORS + FAILURES + COSTS + DROPPED,
+    "every server": SERVER + DATABASES + THRESHOLDS + COLLECTORS + FAILURES + COSTS + DROPPED,
     "PostgreSQL servers": PEER_POSTGRES + PEER_POSTGRES_COLLECTORS + USER_QUERIES,
     "MySQL and MariaDB servers": PEER_MYSQL + PEER_MYSQL_COLLECTORS,
 }
@@ -174,6 +185,11 @@ def about(watched: Watched, flight: Flight, outcomes: Iterable[Snapshot]) -> lis
         for signal, severities in watched.config.thresholds.items()
         for severity, value in severities.items()
     ]
+    closed = [
+        {"database": name, "reason": failure.reason, "one": 1}
+        for name, failure in watched.closed.failures.items()
+        if watched.sessions.up
+    ]
     files = [
         {"filename": name, "hashsum": digest, "error": int(wrong)}
         for name, digest, wrong in watched.config.files_loaded
@@ -181,6 +197,7 @@ def about(watched: Watched, flight: Flight, outcomes: Iterable[Snapshot]) -> lis
     peer, peer_collectors = _PEERS[watched.engine.name]
     pages: list[tuple[tuple[Block, ...], list[dict[str, Any]]]] = [
         (SERVER, [server]),
+        (DATABASES, closed),
         (THRESHOLDS, thresholds),
         (COLLECTORS, collectors),
         (FAILURES, failures),

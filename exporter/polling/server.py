@@ -13,8 +13,9 @@ from exporter.declare import Collector
 from exporter.engines.base import Engine, Session
 from exporter.engines.deadline import Deadline
 from exporter.facts import Facts
-from exporter.failure import Failure, Reason
+from exporter.failure import ClosedDatabase, Failure, Reason
 from exporter.polling.backoff import Breaker
+from exporter.polling.closed import Closed
 from exporter.polling.flight import Flight
 from exporter.polling.rounds import read_each_database
 from exporter.polling.runs import SOFT, Reading, Task, finish, read
@@ -59,6 +60,7 @@ class Watched:
         scrapes: Flights so far.
         latest: The outcome of each task's last run.
         good: The last outcome of each slow task that had series.
+        closed: Its databases that don't let us in.
         lock: Held by whoever has the main session: the flight that is under way, as a rule.
     """
 
@@ -71,6 +73,7 @@ class Watched:
         self.scrapes = 0
         self.latest: dict[str, Snapshot] = {}
         self.good: dict[str, Snapshot] = {}
+        self.closed = Closed(config.name)
         self.lock = threading.Lock()
         # What is kept of a server, and whose it is, change together.
         self._keeping = threading.RLock()
@@ -233,31 +236,48 @@ class Watched:
         """Run tasks of one interval in every database, or in the one that all of them name."""
         started = time.monotonic()
         try:
-            with self.sessions.side(Deadline.after(BACKGROUND_SECONDS)) as (session, facts, generation):
-                databases = self._databases(tasks[0], session)
+            databases, facts, generation = self._databases(tasks[0].collector.database)
         except Failure as failure:
             for task in tasks:
                 self._record(task, task.fail(failure, started))
             return
         whole = Deadline.after(max(BACKGROUND_SECONDS, (tasks[0].every or 0.0) / 2))
         # Those that a run had no time for come first in the next, so that none is left out for ever.
-        unread = self._unread.get(kind, frozenset())
-        databases.sort(key=lambda name: name not in unread)
-        readings, self._unread[kind] = read_each_database(
-            tasks, databases, lambda name: self.sessions.side_in(name, whole), facts, whole
+        first = self._unread.get(kind, frozenset())
+        done = read_each_database(
+            tasks, databases, lambda name: self.sessions.side_in(name, whole), facts, whole, first=first
         )
+        self._unread[kind] = done.unread
+        named = tasks[0].collector.database is not None
+        listed = self.closed.failures.keys() | databases.keys() if named else databases
+        self.closed.update(listed, done.entered, done.closed)
         for task in tasks:
             try:
-                self._keep(task, readings[task.name], generation, facts)
+                self._keep(task, done.outcomes[task.name], generation, facts)
             except Failure as failure:
                 self._record(task, task.fail(failure, started))
 
-    def _databases(self, task: Task, session: Session) -> list[str]:
-        """Where a task runs: where its collector says, or in all databases that the config lets us look into."""
-        if task.collector.database is not None:
-            return [task.collector.database]
+    def _databases(self, named: str | None) -> tuple[dict[str, Failure | None], Facts, int]:
+        """Where a round goes: to the one named, or to all that the config lets us look into; facts and generation."""
+        deadline = Deadline.after(BACKGROUND_SECONDS)
+        try:
+            with self.sessions.side(deadline) as (session, facts, generation):
+                return self._listed(named, session), facts, generation
+        except ClosedDatabase:
+            # The one that we are connected to lets no second session in. The others may.
+            if not (self.sessions.has_main and self.lock.acquire(timeout=QUICK_SECONDS)):
+                raise
+        try:
+            session, facts = self._main(Deadline.after(self.config.timeouts.statement))
+            return self._listed(named, session), facts, self.sessions.generation
+        finally:
+            self.lock.release()
+
+    def _listed(self, named: str | None, session: Session) -> dict[str, Failure | None]:
+        if named is not None:
+            return {named: None}
         found = self.engine.databases(session, Deadline.after(BACKGROUND_SECONDS))
-        return [name for name in found if self.config.databases.matches(name)]
+        return {name: closed for name, closed in found.items() if self.config.databases.matches(name)}
 
     def _keep(
         self,
@@ -279,6 +299,7 @@ class Watched:
         """Drop what is of the server that answered before."""
         with self._keeping:
             self.good.clear()
+            self.closed.forget()
             for breaker in self._breakers.values():
                 breaker.succeeded()
             for task in self.tasks.values():
@@ -321,8 +342,9 @@ class Watched:
         self._tell(task, self.latest.get(task.name), snapshot)
         if snapshot.state is State.OK:
             self._breakers[task.name].succeeded()
-        elif snapshot.reason is not None and not snapshot.families and self.sessions.up is not False:
-            # What failed in one database of several is not left alone, since it would take the others with it.
+        elif snapshot.reason is not None and not (snapshot.families or snapshot.told) and self.sessions.up is not False:
+            # What failed in one database of several is not left alone, since it would take the others with it; and a
+            # database that lets nobody in may do so again.
             self._breakers[task.name].failed()
             self._failed[task.name] = snapshot
         # What a scrape found is the flight's; to keep its text until the next one has found as much would cost double.
@@ -350,7 +372,7 @@ class Watched:
         """Log what is new: a failure once, and its end."""
         failure = self.sessions.failure
         # That the server is down has been said; every collector saying it again helps nobody.
-        known = self.sessions.up is False and failure is not None and now.reason == failure.reason
+        known = now.told or (self.sessions.up is False and failure is not None and now.reason == failure.reason)
         if now.reason is not None and not (before and before.reason == now.reason) and not known:
             level = logging.WARNING if now.state is State.FAILED else logging.INFO
             fix = f"; to mend it: {now.fix}" if now.fix else ""

@@ -36,6 +36,7 @@ class Snapshot:
         reason: Why it failed or is unsupported.
         message: The same for people.
         fix: What would mend it.
+        told: Whether the log has it already, said of a database rather than of each collector.
     """
 
     collector: str
@@ -48,6 +49,7 @@ class Snapshot:
     reason: Reason | None = None
     message: str = ""
     fix: str | None = None
+    told: bool = False
 
     @staticmethod
     def failed(collector: str, failure: Failure, at: float, duration: float = 0.0) -> Snapshot:

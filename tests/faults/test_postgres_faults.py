@@ -132,7 +132,9 @@ def test_a_forbidden_database_names_the_grant(server: DatabaseServer, connect: C
         failure = failing(connect, config(server, account, database="session_forbidden"))
         assert failure.reason is Reason.PERMISSION
         assert failure.fix == f"GRANT CONNECT ON DATABASE session_forbidden TO {account.user};"
-        assert "session_forbidden" not in ENGINE.databases(connect(config(server, account)), deadline())
+        listed = ENGINE.databases(connect(config(server, account)), deadline())["session_forbidden"]
+        assert listed is not None
+        assert (listed.reason, listed.message, listed.fix) == (failure.reason, failure.message, failure.fix)
         server.execute(failure.fix)
         connect(config(server, account, database="session_forbidden")).close()
     finally:

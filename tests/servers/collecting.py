@@ -111,8 +111,8 @@ class Watch:
             return pivoted(found) if query.pivot else found
         columns: tuple[str, ...] = ("database",)
         rows: list[tuple[Any, ...]] = []
-        for database in self.engine.databases(self.session, Deadline.after(10)):
-            if collector.elsewhere_of and database == facts.database:
+        for database, closed in self.engine.databases(self.session, Deadline.after(10)).items():
+            if closed is not None or (collector.elsewhere_of and database == facts.database):
                 continue
             session = self.engine.connect(self.config, Deadline.after(10), database=database)
             try:

@@ -88,8 +88,8 @@ class FakeEngine:
         self.learnt += 1
         return Facts("mysql", "mysql", (9, 7), "9.7", identity)
 
-    def databases(self, *_: Any) -> list[str]:
-        return list(self.names)
+    def databases(self, *_: Any) -> dict[str, Failure | None]:
+        return dict.fromkeys(self.names)
 
     def cancel(self, _: Any, session: FakeSession, __: Deadline) -> None:
         self.when_cancelling()

@@ -57,9 +57,9 @@ class MySQLEngine:
         """Learn the facts of the server behind a session."""
         return knowledge.learn(_own(session), identity, deadline)
 
-    def databases(self, session: Session, deadline: Deadline) -> list[str]:  # noqa: ARG002
+    def databases(self, session: Session, deadline: Deadline) -> dict[str, Failure | None]:  # noqa: ARG002
         """None: one connection sees everything."""
-        return []
+        return {}
 
     def cancel(self, server: ServerConfig, session: Session, deadline: Deadline) -> None:
         """End a session that was cut off, and what it still runs, over a connection of its own.

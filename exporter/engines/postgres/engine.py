@@ -56,8 +56,8 @@ class PostgresEngine:
         """Learn the facts of the server behind a session."""
         return learning.learn(cast("PostgresSession", session), identity, deadline)
 
-    def databases(self, session: Session, deadline: Deadline) -> list[str]:
-        """The databases that we may connect to, by name."""
+    def databases(self, session: Session, deadline: Deadline) -> dict[str, Failure | None]:
+        """The databases by name, and why not if we may not connect to one."""
         return learning.databases(cast("PostgresSession", session), deadline)
 
     def cancel(self, server: ServerConfig, session: Session, deadline: Deadline) -> None:

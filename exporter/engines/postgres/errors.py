@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from exporter.failure import Failure, NoDatabase, Reason
+from exporter.failure import ClosedDatabase, Failure, NoDatabase, Reason
 
 _LONGEST = 300
 # Every message of a connection attempt starts with where it went; the name is in our own sentence already.
@@ -105,8 +105,15 @@ def failure(
     elif code == "25006":
         message = f"{message} (sessions of the exporter are read-only)"
     lost = broken or connecting or code in {"25P03", "25P04", "57P04"}
-    kind = NoDatabase if code == "3D000" else Failure
+    kind = NoDatabase if code == "3D000" else ClosedDatabase if connecting and _closed(code, reason, text) else Failure
     return kind(reason, message, fix=_fix(code, reason, text, login, connecting=connecting), broken=lost)
+
+
+def _closed(code: str | None, reason: Reason, text: str) -> bool:
+    """Whether another database of the server might have let us in."""
+    # pg_hba.conf may ask for another password or for TLS in front of one database alone.
+    of_one = reason in {Reason.AUTH, Reason.PERMISSION, Reason.TLS} or code == "55000"
+    return of_one or (reason is Reason.TOO_MANY_CONNECTIONS and "connections for database" in text)
 
 
 def _full(text: str) -> str:

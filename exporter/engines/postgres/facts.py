@@ -6,7 +6,7 @@ import re
 from types import MappingProxyType
 
 from exporter.engines.deadline import Deadline
-from exporter.engines.postgres.errors import identifier
+from exporter.engines.postgres.errors import Login, failure, identifier
 from exporter.engines.postgres.session import PostgresSession
 from exporter.facts import Extension, Facts, Identity, Role
 from exporter.failure import Failure, Reason
@@ -84,9 +84,8 @@ FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 """
 # A connection limit of -2 marks a database whose DROP was interrupted.
 _DATABASES = f"""
-SELECT datname FROM pg_database
-WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2
-  AND has_database_privilege(oid, 'CONNECT') AND datname NOT IN ({_list(PROVIDERS_OWN)})
+SELECT datname, has_database_privilege(oid, 'CONNECT') FROM pg_database
+WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 AND datname NOT IN ({_list(PROVIDERS_OWN)})
 ORDER BY datname
 """
 
@@ -103,8 +102,8 @@ def identify(session: PostgresSession, deadline: Deadline) -> Identity:
     """
     try:
         rows = session.run(_WITH_SYSTEM if session.knows_system else _WITHOUT_SYSTEM, deadline).rows
-    except Failure as failure:
-        if failure.broken or not session.knows_system or failure.reason not in {Reason.PERMISSION, Reason.ERROR}:
+    except Failure as refused:
+        if refused.broken or not session.knows_system or refused.reason not in {Reason.PERMISSION, Reason.ERROR}:
             raise
         # Some clouds lock pg_control_system(); the address then stands for the server, its start time for its life.
         session.knows_system = False
@@ -146,13 +145,23 @@ def learn(session: PostgresSession, identity: Identity, deadline: Deadline) -> F
     )
 
 
-def databases(session: PostgresSession, deadline: Deadline) -> list[str]:
-    """Databases that we may connect to, by name, without templates and those of the cloud provider (pg_database).
+def databases(session: PostgresSession, deadline: Deadline) -> dict[str, Failure | None]:
+    """Databases by name, without templates and those of the cloud provider, and why not if we may not connect to one.
+
+    From pg_database; a refusal that is known beforehand is not asked for, and logged by the server, in each round.
 
     Raises:
         Failure: As of `Session.run`.
     """
-    return [name for (name,) in session.run(_DATABASES, deadline).rows]
+    return {
+        name: None if open_to_us else _no_privilege(session, name)
+        for name, open_to_us in session.run(_DATABASES, deadline).rows
+    }
+
+
+def _no_privilege(session: PostgresSession, database: str) -> Failure:
+    text = f'permission denied for database "{database}"'
+    return failure("42501", text, Login(session.login.user, database), connecting_to=session.address)
 
 
 def _integers(version: str) -> tuple[int, ...]:
