@@ -192,7 +192,7 @@ def _first_page(exporter: Child, url: str, servers: Sequence[DemoServer]) -> Rea
             return reading
         if over:
             raise DemoError(f"the exporter does not answer at {url}")
-        time.sleep(0.2)
+        ending.pause(0.2)
 
 
 def _whole(reading: Reading, servers: Sequence[DemoServer]) -> bool:
@@ -215,7 +215,7 @@ def _watch(
         # The first table with rates comes soon, also where tables follow each other on paper.
         pause = REFRESH_SECONDS
         while time.monotonic() < end:
-            time.sleep(max(0.0, min(pause, end - time.monotonic())))
+            ending.pause(max(0.0, min(pause, end - time.monotonic())))
             if exporter.ended is not None:
                 raise DemoError(f"the exporter has ended: {exporter.last_words()}")
             readings.append(read(url, time.monotonic()))

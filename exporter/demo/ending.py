@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -23,6 +24,13 @@ def listen() -> None:
     """From now on the signals raise Over in the main thread."""
     for number in SIGNALS:
         signal.signal(number, _end)
+
+
+def pause(seconds: float) -> None:
+    """Sleep. Raises Over again if it came where Python drops exceptions: in a destructor or a callback."""
+    time.sleep(seconds)
+    if _Asked.over:
+        raise Over
 
 
 @contextmanager

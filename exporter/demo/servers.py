@@ -18,6 +18,7 @@ import pymysql
 from psycopg.conninfo import make_conninfo
 
 from exporter.accounts import read_users
+from exporter.demo.ending import pause
 from exporter.demo.processes import Child, DemoError, free_port, hand_over, readable_by_servers, run
 
 START_SECONDS = 60.0
@@ -210,6 +211,6 @@ def _wait(server: DemoServer, connect: Callable[[], None]) -> None:
                 raise DemoError(f"{server.name} did not start: {server.child.last_words()}") from None
             if time.monotonic() > end:
                 raise DemoError(f"{server.name} does not answer after {START_SECONDS:.0f} s: {error}") from None
-            time.sleep(0.2)
+            pause(0.2)
         else:
             return
