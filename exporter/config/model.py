@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -132,6 +132,8 @@ class CollectorSettings(Model):
 
     model_config = ConfigDict(json_schema_extra=_or_switch)
 
+    by_flag: ClassVar[bool] = False
+
     enabled: bool | None = None
     """On or off; without it the collector decides."""
     every: Annotated[Seconds, at_least(1.0, "1s")] | None = None
@@ -151,6 +153,12 @@ class CollectorSettings(Model):
         """These, and what they don't say from `base`, but for its interval."""
         said = base.model_dump(exclude_none=True, exclude={"every"}) | self.model_dump(exclude_none=True)
         return self.model_construct(**said)
+
+
+class FlagSettings(CollectorSettings):
+    """One collector as a flag of another exporter switches it on, which leaves it out where a server is too old."""
+
+    by_flag: ClassVar[bool] = True
 
 
 class Timeouts(Model):

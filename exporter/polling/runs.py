@@ -149,9 +149,11 @@ class Task:
 
     def unsupported(self, miss: Miss) -> Snapshot:
         """The outcome where the server does not offer it."""
-        state = State.FAILED if self.by_name else State.UNSUPPORTED
+        # Whoever moves here with all the flags of another exporter has not asked for what a version doesn't have.
+        failed = self.by_name and (miss.fix is not None or not self.settings.by_flag)
+        state = State.FAILED if failed else State.UNSUPPORTED
         # What no one can mend here, such as a version, is no failure with a reason.
-        reason = miss.reason if self.by_name or miss.fix else None
+        reason = miss.reason if failed or miss.fix else None
         return Snapshot(self.name, state, time.monotonic(), reason=reason, message=miss.text, fix=miss.fix)
 
     def fail(self, failure: Failure, started: float) -> Snapshot:

@@ -79,6 +79,7 @@ class Watched:
         self._keeping = threading.RLock()
         self._breakers = {name: Breaker() for name in self.tasks}
         self._failed: dict[str, Snapshot] = {}
+        self._noticed: set[str] = set()
         self._facts: Facts | None = None
         self._unread: dict[_Kind, frozenset[str]] = {}
 
@@ -377,6 +378,9 @@ class Watched:
             level = logging.WARNING if now.state is State.FAILED else logging.INFO
             fix = f"; to mend it: {now.fix}" if now.fix else ""
             log.log(level, "%s: collector %s: %s: %s%s", self.name, task.name, now.reason, now.message, fix)
+        elif now.state is State.UNSUPPORTED and task.by_name and task.name not in self._noticed:
+            self._noticed.add(task.name)
+            log.info("%s: collector %s is unsupported here: %s", self.name, task.name, now.message)
         elif before and before.state is State.FAILED and now.state is State.OK:
             log.info("%s: collector %s works again", self.name, task.name)
 

@@ -12,7 +12,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from exporter.config import Config, ConfigError, Known, Problem, ServerConfig
-from exporter.config.model import CollectorSettings, LabelName
+from exporter.config.model import CollectorSettings, FlagSettings, LabelName
 from exporter.config.units import parse_seconds
 from exporter.declare import NAME, Collector
 from exporter.queries.peer_file import read_queries_file
@@ -177,12 +177,12 @@ def _switched_on(collectors: Iterable[Collector], given: Given, warnings: list[s
         found = [item for item in collectors if any(re.fullmatch(pattern, m.name) for m in item.measures())]
         if not found:
             warnings.append(f"{given.flags[f'collector.{name}']}: there are no such metrics here yet")
-        wanted |= {item.name: CollectorSettings(enabled=True) for item in found if not item.default}
+        wanted |= {item.name: FlagSettings(enabled=True) for item in found if not item.default}
     statements = matcher([COLLECTORS["stat_statements"]])
     if limit.isascii() and limit.isdecimal() and int(limit) > 0:
         for item in collectors:
             if item.limit is not None and any(statements.fullmatch(m.name) for m in item.measures()):
-                old = wanted.get(item.name, CollectorSettings())
+                old = wanted.get(item.name, FlagSettings())
                 wanted[item.name] = old.model_copy(update={"limit": int(limit)})
     return lambda server: {"collectors": {**wanted, **server.collectors}}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporter.config import Config
-from exporter.config.model import CollectorSettings, ServerConfig
+from exporter.config.model import CollectorSettings, FlagSettings, ServerConfig
 from exporter.declare import Collector
 from exporter.switching.families import matcher
 from exporter.switching.flags import Given
@@ -69,12 +69,12 @@ def _switched_on(collectors: list[Collector], given: Given, warnings: list[str])
         found = _having(collectors, pattern)
         if not found:
             warnings.append(f"{given.flags[flag]}: there are no such metrics here yet")
-        wanted |= {item.name: CollectorSettings(enabled=True) for item in found if not item.default}
+        wanted |= {item.name: FlagSettings(enabled=True) for item in found if not item.default}
     limit = given.values.get(_LIMIT, "")
     if limit.isascii() and limit.isdecimal() and int(limit) > 0:
         for item in _having(collectors, COLLECTORS["perf_schema.eventsstatements"]):
             if item.limit is not None:
-                old = wanted.get(item.name, CollectorSettings())
+                old = wanted.get(item.name, FlagSettings())
                 wanted[item.name] = old.model_copy(update={"limit": int(limit)})
     return wanted
 

@@ -11,6 +11,7 @@ import pytest
 
 from exporter.catalogue import metric_names
 from exporter.compare.pages import Page, fetch, parse
+from exporter.registry import collectors_of
 from exporter.switching.flags import take
 from exporter.switching.mysqld_families import COLLECTORS
 from tests.exporters import Exporter
@@ -89,6 +90,23 @@ def test_every_metric_of_theirs_belongs_to_one_collector(
     }
     assert unclear == {}
     assert len(names(page)) > 500
+
+
+def test_all_of_their_flags_at_once(server: DatabaseServer, tmp_path: Path) -> None:
+    """What only another flavor or version has is no failure."""
+    account = server.account()
+    flags = (*collectors(), f"--mysqld.address={server.host}:{server.port}", f"--mysqld.username={account.user}")
+    with Exporter(tmp_path, None, {"MYSQLD_EXPORTER_PASSWORD": account.password}, flags=flags) as exporter:
+        everything = {item.name for item in collectors_of("mysql")}
+        page = exporter.scrape_until(
+            lambda page: {got["collector"] for got, _ in page.all("database_exporter_collector_state")} == everything
+        )
+    failed = {
+        collector for collector, reason in page.failures(f"{server.host}:{server.port}").items() if reason == "error"
+    }
+    assert failed == set(), log
+    told = [line for line in log.splitlines() if "is unsupported here: needs " in line]
+    assert len(told) == len({line.partition("msg=")[2] for line in told}), log
 
 
 def test_started_with_the_same_words(server: DatabaseServer, program: Callable[..., Program], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from exporter.catalogue import metric_names
+from exporter.registry import collectors_of
 from exporter.switching.families import COLLECTORS, DEFAULT_METRICS
 from exporter.switching.flags import take
 from tests.exporters import Exporter
@@ -149,6 +150,26 @@ def test_started_with_the_same_words(
     assert "postgres" in answer.findall(ours)
     # Nothing here deserves a word.
     assert "level=warn" not in log, log
+
+
+def test_all_of_their_flags_at_once(server: DatabaseServer, account: Account, tmp_path: Path) -> None:
+    """What the version lacks they leave out in silence; here it is told once, and is no failure."""
+    name = "pg_buffercache_summary"
+    flags = [f"--collector.{name}" for name in COLLECTORS]
+    old = server.version < (16,)
+    with Exporter(tmp_path, None, {"DATA_SOURCE_NAME": server.url(account)}, flags=flags) as exporter:
+        everything = {item.name for item in collectors_of("postgres")}
+        page = exporter.scrape_until(
+            lambda page: {got["collector"] for got, _ in page.all("database_exporter_collector_state")} == everything
+        )
+        log = exporter.log()
+    failed = {labels["collector"] for labels, value in page.all("database_exporter_collector_success") if not value}
+    # What the database lacks somebody can mend.
+    assert failed == (set() if old else {name})
+    assert page.has("database_exporter_collector_state", collector=name, state="unsupported" if old else "failed")
+    told = [line for line in log.splitlines() if f"collector {name}" in line]
+    assert len(told) == 1, log
+    assert ("needs PostgreSQL ≥ 16" in told[0]) is old
 
 
 def test_a_broken_file_keeps_nobody_from_starting(server: DatabaseServer, account: Account, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exporter.config.model import ServerConfig
+from exporter.config.model import FlagSettings, ServerConfig
 from exporter.declare import Collector, Query, Rows, block, gauge
 from exporter.engines.known import ENGINES
 from exporter.facts import Facts, Identity, Role
@@ -88,6 +88,14 @@ def test_what_was_asked_for_by_name_fails(gate: Gate, reason: Reason) -> None:
     assert miss is not None
     outcome = made.unsupported(miss)
     assert (outcome.state, outcome.reason) == (State.FAILED, reason)
+
+
+@pytest.mark.parametrize(("gate", "failed"), [(pg(17), False), (MONITOR, True)])
+def test_what_a_flag_of_another_exporter_asks_for_fails_if_it_can_be_mended(gate: Gate, failed: bool) -> None:
+    made = replace(task(when=gate), settings=FlagSettings(enabled=True))
+    miss = made.miss(FACTS)
+    assert miss is not None
+    assert made.unsupported(miss).state is (State.FAILED if failed else State.UNSUPPORTED)
 
 
 def test_of_several_closed_queries_the_one_that_can_be_mended_is_told() -> None:
