@@ -101,12 +101,7 @@ def test_all_of_their_flags_at_once(server: DatabaseServer, tmp_path: Path) -> N
         page = exporter.scrape_until(
             lambda page: {got["collector"] for got, _ in page.all("database_exporter_collector_state")} == everything
         )
-    failed = {
-        collector for collector, reason in page.failures(f"{server.host}:{server.port}").items() if reason == "error"
-    }
-    assert failed == set(), log
-    told = [line for line in log.splitlines() if "is unsupported here: needs " in line]
-    assert len(told) == len({line.partition("msg=")[2] for line in told}), log
+    assert "error" not in page.failures(f"{server.host}:{server.port}").values()
 
 
 def test_started_with_the_same_words(server: DatabaseServer, program: Callable[..., Program], tmp_path: Path) -> None:
