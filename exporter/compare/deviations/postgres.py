@@ -345,10 +345,10 @@ DEVIATIONS: tuple[Deviation, ...] = (
     Deviation(
         metrics=("pg_buffercache_summary_buffers_pinned",),
         aspects=("value",),
-        theirs="with the buffers that its own queries pin, all of which run at once",
-        ours="what our one query at a time sees",
+        theirs="with what the query of its other session pins at that moment",
+        ours="with what a query of our second session pins, where one runs",
         why="the number is of another moment",
-        source="collector/collector.go: every collector is a goroutine of its own",
+        source="collector/instance.go and exporter/server.go: a session each, which ask side by side",
         test="tests/servers/test_postgres_background.py::test_what_the_buffer_cache_holds",
         when=pg(16),
         holds=within(64),
