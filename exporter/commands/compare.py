@@ -124,11 +124,12 @@ def _readings(old: str, address: str | None, source: sources.Source, rounds: int
     before = source.read()
     found = []
     for _ in range(rounds):
-        since = time.monotonic()
         theirs = sources.of_one_server(pages.fetch(old), address)
-        sources.pause(since)
+        answered = time.monotonic()
+        # What a scrape of somebody else has read just before would be shown once more.
+        sources.pause(answered)
         after = source.read()
-        found.append(Reading(before, theirs, after, time.monotonic() - since, source.connected))
+        found.append(Reading(before, theirs, after, time.monotonic() - answered, source.connected))
         before = after
     return found
 

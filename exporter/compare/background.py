@@ -1,4 +1,4 @@
-"""How old our values are: what the slow tier has read before theirs was asked may have moved since then."""
+"""How old our values are: what the slow tier has read before theirs answered may have moved since then."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Reading:
         before: Ours.
         theirs: Theirs.
         after: Ours again.
-        seconds: From when theirs was asked for until ours was read again.
+        seconds: From when theirs had answered until ours was read again.
         connected: The database that ours is connected to, if that is known.
     """
 
@@ -64,7 +64,7 @@ class Comparison:
         series: Series of theirs that were compared.
         passing: Series of theirs that came and went meanwhile and were not.
         absent: Metrics of theirs of which ours has nothing at all.
-        moved: Other values, which ours has read in the background before theirs was asked each time.
+        moved: Other values, which ours has read in the background before theirs answered each time.
     """
 
     differences: list[Difference] = field(default_factory=list)
@@ -165,7 +165,7 @@ class _Metric:
             for place, value in enumerate(theirs):
                 mine = ours if len(theirs) < len(after) else ours[place : place + 1]
                 if not any(_between(one, value, other) for one, other in mine):
-                    self._value(labels, value, mine[0][1])
+                    self._value(labels, value, _nearest(value, [bound for pair in mine for bound in pair]))
             if len(theirs) < len(after):
                 self._add("more", dict(labels), f"{len(theirs)} series", f"{len(after)} series")
 
@@ -205,6 +205,11 @@ def _agree(before: list[float] | None, theirs: list[float], after: list[float] |
     if not len(before) == len(theirs) == len(after):
         return False
     return all(_between(*values) for values in zip(before, theirs, after, strict=True))
+
+
+def _nearest(value: float, bounds: Sequence[float]) -> float:
+    """By how far it is another: what moves is not so by what it moved between our two readings."""
+    return min(reversed(bounds), key=lambda bound: abs(bound - value))
 
 
 def _between(one: float, value: float, other: float) -> bool:

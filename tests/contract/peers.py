@@ -121,17 +121,30 @@ def page_of(exporter: Exporter, name: str) -> Page:
 
 
 def readings(exporter: Exporter, name: str, peer: str) -> list[Reading]:
-    """Both pages by turns."""
+    """Both pages by turns; everything in ours was read before theirs was asked for, and again after it answered."""
     before = page_of(exporter, name)
     found = []
     for _ in range(ROUNDS):
-        since = time.monotonic()
         theirs = fetch(peer)
-        time.sleep(PAUSE_SECONDS)
-        after = page_of(exporter, name)
-        found.append(Reading(before, theirs, after, time.monotonic() - since))
+        answered = time.monotonic()
+        after = _read_since(exporter, name, answered)
+        found.append(Reading(before, theirs, after, time.monotonic() - answered))
         before = after
     return found
+
+
+def _read_since(exporter: Exporter, name: str, since: float) -> Page:
+    """Our page, once everything in it is of a later moment: what the background has read as well."""
+    pages: list[Page] = []
+
+    def renewed() -> bool:
+        asked = time.monotonic()
+        pages.append(page_of(exporter, name))
+        return max(pages[-1].metrics["database_exporter_collector_age_seconds"].values()) < asked - since
+
+    time.sleep(PAUSE_SECONDS)
+    assert wait_for(renewed, 60, pause=PAUSE_SECONDS / 4), "the background of ours does not come round"
+    return pages[-1]
 
 
 def scene_exporters(

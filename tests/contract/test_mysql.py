@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -190,6 +191,34 @@ def test_memory_is_that_of_the_server(beside: Beside) -> None:
     shown = beside.ours("source").metrics["mysql_perf_schema_memory_events_used_bytes"]
     [used] = [value for labels, value in shown.items() if dict(labels)["event_name"] == name.removeprefix("memory/")]
     assert used == source.execute(truth)[0][0]
+
+
+def test_idle_sessions_count_twice_until_they_end(beside: Beside) -> None:
+    """The server's own figure falls, which no exporter can help."""
+    source = beside.scene.servers["source"]
+    idle = (
+        "SELECT SUM_TIMER_WAIT / 1e12 FROM performance_schema.events_waits_summary_global_by_event_name"
+        " WHERE EVENT_NAME = 'idle'"
+    )
+
+    def shown() -> float:
+        found = beside.ours("source").metrics["mysql_perf_schema_events_waits_seconds_total"]
+        return found[frozenset({("event_name", "idle"), ("server", "source")})]
+
+    def waited() -> float:
+        return float(source.execute(idle)[0][0])
+
+    before = waited()
+    with contextlib.ExitStack() as stack:
+        sessions = [stack.enter_context(contextlib.closing(source.connect())) for _ in range(30)]
+        time.sleep(3)
+        for session in sessions:
+            session.query("SELECT 1")
+        # Three seconds each, twice; other sessions are idle as well, for a while.
+        most = waited()
+        assert most > before + 180
+    assert wait_for(lambda: waited() < most - 40, 20)
+    assert wait_for(lambda: before < shown() < most, 20)
 
 
 def test_statements_without_a_schema_count(beside: Beside) -> None:
