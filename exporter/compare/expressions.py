@@ -102,13 +102,25 @@ _NUMBER = _State()
 _FOREIGN = _State(server=(False, False))
 _NOTHING = _State((False, False), (False, False))
 _NATIVE = ("pg_", "mysql_")
+_VARIABLE = "what is asked for stands in a variable of the dashboard"
 
 
 def _judged(question: Question, pages: _Pages) -> Judgement:
+    if question.elsewhere:
+        return Judgement(question, Verdict.UNKNOWN, (question.elsewhere,))
+    variable = promql.has_variable(question.expression)
     try:
         tree = promql.parse(question.expression)
-    except ValueError as error:
-        return Judgement(question, Verdict.UNREADABLE, (f"no PromQL: {str(error).splitlines()[0]}",))
+    except (ValueError, RecursionError) as error:
+        if not variable:
+            return Judgement(question, Verdict.UNREADABLE, (f"no PromQL: {str(error).splitlines()[0]}",))
+        tree = None
+    if tree is None or (variable and not promql.selectors(tree)):
+        return Judgement(question, Verdict.UNKNOWN, (_VARIABLE,))
+    return _of_tree(question, tree, pages)
+
+
+def _of_tree(question: Question, tree: Any, pages: _Pages) -> Judgement:
     found = _Found()
     mentioned = _labels(tree) | ({question.label} if question.label else set())
     state = _Walk(pages, found, mentioned).visit(tree)
@@ -147,6 +159,9 @@ class _Walk:
         return _together([state for state in states if state.server is not None])
 
     def _selector(self, selector: promql.Selector) -> _State:
+        if promql.PLACEHOLDER in selector.metric:
+            self.found.unknown.append(_VARIABLE)
+            return _NUMBER
         metrics = self._metrics(selector)
         if not metrics:
             name = selector.metric or _pattern(selector)

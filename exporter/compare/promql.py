@@ -18,9 +18,11 @@ TARGET_LABELS = frozenset({"job", "instance"})
 _SPAN = re.compile(r"\$(?:__(?:rate_)?interval|__range)\b|\$\{__(?:rate_)?interval(?::\w+)?\}|\$\{__range(?::\w+)?\}")
 _SPAN_VARIABLE = re.compile(r"\[\s*(?:\$\{?\w+(?::\w+)?\}?|\[\[\w+\]\])\s*(\]|:)")
 _VARIABLE = re.compile(r"\$\{\w+(?:\.\w+)?(?::\w+)?\}|\$\w+|\[\[\w+(?::\w+)?\]\]")
+# As a part of a name.
+_NAME_VARIABLE = re.compile(rf"(?<=[a-zA-Z_:])(?:{_VARIABLE.pattern})|(?:{_VARIABLE.pattern})(?=[_:])")
 _LABEL_LIST = re.compile(r"\b(by|without|on|ignoring|group_left|group_right)(\s*)\(([^)]*)\)")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`')
-# What stands for a variable's name in a list of labels.
+# What stands for a variable's name in a list of labels, and in a metric's name.
 PLACEHOLDER = "grafana_variable"
 
 
@@ -96,9 +98,18 @@ def without_variables(expression: str) -> str:
     )
     parts, end = [], 0
     for string in _STRING.finditer(text):
-        parts += [_VARIABLE.sub("1", text[end : string.start()]), string[0]]
+        parts += [_number(text[end : string.start()]), string[0]]
         end = string.end()
-    return "".join([*parts, _VARIABLE.sub("1", text[end:])])
+    return "".join([*parts, _number(text[end:])])
+
+
+def _number(text: str) -> str:
+    return _VARIABLE.sub("1", _NAME_VARIABLE.sub(PLACEHOLDER, text))
+
+
+def has_variable(expression: str) -> bool:
+    """Whether one of Grafana's variables, but for spans of time, stands outside of strings."""
+    return _VARIABLE.search(_STRING.sub("", _SPAN.sub("", expression))) is not None
 
 
 def selector(node: Any) -> Selector:

@@ -84,6 +84,14 @@ def judged(*expressions: str | Question) -> list[Judgement]:
         ("topk($top, sum by ($by) (pg_up{job=~'$job',x!=\"\"})) > $threshold", Verdict.SAME, ""),
         ('pg_locks_count{datname="$database"}', Verdict.CHANGED, "7.0"),
         ("rate(pg_up[$__rate_interval]) + increase(pg_up[$window:1m])", Verdict.SAME, ""),
+        ("rate(pg_up[${__range_s}s]) + increase(pg_up[${__interval_ms}ms])", Verdict.SAME, ""),
+        # What only a dashboard's user decides.
+        ("pg_stat_$what + pg_up", Verdict.UNKNOWN, "in a variable"),
+        ("${prefix}_up", Verdict.UNKNOWN, "in a variable"),
+        ("pg_up{$filters}", Verdict.UNKNOWN, "in a variable"),
+        ("rate($metric[5m])", Verdict.UNKNOWN, "in a variable"),
+        ("${query}", Verdict.UNKNOWN, "in a variable"),
+        ("pg_gone{a='$a'} + pg_stat_[[what]]", Verdict.DEAD, "pg_gone: is missing here"),
     ],
 )
 def test_what_becomes_of_an_expression(expression: str, verdict: Verdict, reason: str) -> None:
@@ -133,6 +141,9 @@ def test_rule_files(tmp_path: Path) -> None:
         ("alert A", "pg_up == 0", None),
         ("record r", "x", "r"),
     ]
+    resource = {"kind": "PrometheusRule", "spec": {"groups": [{"rules": [{"alert": "A", "expr": "pg_up == 0"}]}]}}
+    (tmp_path / "list.yml").write_text(json.dumps({"kind": "List", "items": [resource, {"kind": "Service"}, resource]}))
+    assert [item.place for item in from_rules([str(tmp_path / "list.yml")])] == ["alert A", "alert A"]
     (tmp_path / "c.yml").write_text("a: 1")
     for wrong in ("c.yml", "missing.yml"):
         with pytest.raises(QuestionError, match=wrong):
@@ -149,6 +160,9 @@ def test_rule_files(tmp_path: Path) -> None:
         ("groups: [{rules: {a: b}}]", "rules is no list of mappings"),
         ("groups: [{rules: [{record: [1], expr: x}]}]", r"record: \[1\] is no name"),
         ("spec: 7", "it has no groups"),
+        ("items: 7", "it has no groups"),
+        ("items: [{spec: {groups: {a: b}}}]", "it has no groups"),
+        ("[" * 5000, "can't be read as YAML"),
     ],
 )
 def test_rule_files_of_another_shape(tmp_path: Path, text: str, said: str) -> None:
@@ -193,6 +207,77 @@ def test_dashboards(tmp_path: Path) -> None:
         ("variable v", "pg_up{x='1'}", "server"),
         ("variable w", "e", None),
     ]
+    file.write_text(json.dumps({"dashboard": dashboard}), encoding="utf-8-sig")
+    assert len(from_dashboards([str(file)])) == 6
     file.write_text("{")
     with pytest.raises(QuestionError, match=r"x\.json"):
         from_dashboards([str(file)])
+    file.write_text("[" * 100_000)
+    with pytest.raises(QuestionError, match=r"x\.json"):
+        from_dashboards([str(file)])
+
+
+def test_dashboards_of_the_newer_layouts(tmp_path: Path) -> None:
+    def query(kind: str, text: str) -> dict[str, object]:
+        return {"kind": "PanelQuery", "spec": {"query": {"kind": "DataQuery", "group": kind, "spec": {"expr": text}}}}
+
+    def variable(name: str, text: str, group: str = "prometheus") -> dict[str, object]:
+        asked = {"kind": "DataQuery", "group": group, "spec": {"query": text}}
+        return {"kind": "QueryVariable", "spec": {"name": name, "query": asked}}
+
+    queries = [query("prometheus", "a"), query("loki", '{app="x"} |= "y"')]
+    panel = {"kind": "Panel", "spec": {"title": "one", "data": {"kind": "QueryGroup", "spec": {"queries": queries}}}}
+    listed = {"list": [{"type": "query", "name": "v", "query": "label_values(b, c)"}]}
+    file = tmp_path / "x.json"
+    resource = {
+        "elements": {"p": panel},
+        "variables": [variable("v", "label_values(b, c)"), variable("l", "d", "loki")],
+    }
+    for spec, places in ((resource, ["panel 'one'", "variable v"]), ({"templating": listed}, ["variable v"])):
+        file.write_text(json.dumps({"kind": "Dashboard", "spec": spec}))
+        assert [item.place for item in from_dashboards([str(file)])] == places
+
+
+def test_whom_a_dashboard_asks(tmp_path: Path) -> None:
+    loki = {"type": "loki", "uid": "l"}
+    logs = {"expr": '{app="x"} |= "y"'}
+    prometheus = {"expr": "a", "datasource": {"type": "prometheus", "uid": "p"}}
+    mixed = {"type": "datasource", "uid": "-- Mixed --"}
+    dashboard = {
+        "panels": [
+            {"title": "logs", "datasource": loki, "targets": [logs, prometheus]},
+            {"title": "mixed", "datasource": mixed, "targets": [prometheus, {**logs, "datasource": loki}]},
+        ],
+        "templating": {"list": [{"type": "query", "name": "v", "datasource": loki, "query": "label_values(b, c)"}]},
+    }
+    (tmp_path / "x.json").write_text(json.dumps(dashboard))
+    assert [(item.place, item.expression) for item in from_dashboards([str(tmp_path)])] == [
+        ("panel 'logs'", "a"),
+        ("panel 'mixed'", "a"),
+    ]
+
+
+def test_panels_of_a_library(tmp_path: Path) -> None:
+    model = {"title": "shared", "targets": [{"expr": "a"}]}
+    panels = [
+        {"title": "here", "libraryPanel": {"uid": "x", "name": "shared", "model": model}},
+        {"title": "there", "libraryPanel": {"uid": "y", "name": "shared"}},
+    ]
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps({"panels": panels}))
+    here, there = from_dashboards([str(file)])
+    assert (here.expression, here.elsewhere) == ("a", None)
+    (found,) = judged(there)
+    assert found.verdict is Verdict.UNKNOWN
+    assert "library" in found.reasons[0]
+    file.write_text(json.dumps({"panels": panels, "__elements": {"y": {"name": "shared", "model": model}}}))
+    assert [item.expression for item in from_dashboards([str(file)])] == ["a", "a"]
+
+
+def test_variables_that_ask_for_names_or_series(tmp_path: Path) -> None:
+    queries = {"n": "metrics(pg_slots)", "s": "pg_up", "l": "label_names()", "a": "label_values(datname)"}
+    listed = [{"type": "query", "name": name, "query": text} for name, text in queries.items()]
+    (tmp_path / "x.json").write_text(json.dumps({"templating": {"list": listed}}))
+    names, series = judged(*from_dashboards([str(tmp_path)]))
+    assert (names.question.expression, names.verdict) == ('{__name__=~".*(?:pg_slots).*"}', Verdict.CHANGED)
+    assert (series.question.expression, series.verdict) == ("pg_up", Verdict.SAME)
