@@ -259,6 +259,53 @@ def test_advisory_locks_are_given_back(server: DatabaseServer, account: Account,
         assert server.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'") == []
 
 
+@pytest.mark.engine("mysql")
+@pytest.mark.parametrize("after", ["", " FROM shop.nothing"])
+def test_nothing_that_a_statement_leaves_stays(server: DatabaseServer, account: Account, after: str) -> None:
+    """Locks, variables and settings end with it; the session, what we set in it and its database do not."""
+    ours = (
+        "SELECT @@time_zone, @@sql_mode, @@autocommit, @@lock_wait_timeout, @@wait_timeout, @@long_query_time, "
+        "@@character_set_client, @@character_set_results, @@collation_connection, "
+        f"@@{'transaction_read_only' if server.flavor == 'mysql' else 'tx_read_only'}, "
+        # By which others of ours know it.
+        "(SELECT count(*) FROM performance_schema.session_connect_attrs WHERE PROCESSLIST_ID = CONNECTION_ID())"
+    )
+    queries = {
+        "locks": query(f"SELECT GET_LOCK('shop.one', 0) + GET_LOCK('shop.two', 0) AS shop_locks{after}", "shop_locks"),
+        "variable": query("SELECT @shop IS NULL AS shop_forgotten, @shop := 7 AS seven", "shop_forgotten", "seven"),
+    }
+    with watched(server, account, queries) as watching:
+        session, _ = watching.sessions.main(Deadline.after(10))
+        before = session.run(ours, Deadline.after(10)).rows
+        for _ in range(2):
+            latest = run(watching)
+            assert latest["locks"].state is (State.FAILED if after else State.OK)
+            if not after:
+                assert samples(latest["locks"]).one("shop_locks") == 2
+            assert samples(latest["variable"]).one("shop_forgotten") == 1
+            assert server.execute("SELECT IS_FREE_LOCK('shop.one'), IS_FREE_LOCK('shop.two')") == [(1, 1)]
+        settings = (
+            "time_zone='+05:00', sql_mode='ANSI', autocommit=0, character_set_results=latin1, lock_wait_timeout=9"
+        )
+        session.run_user_defined(f"SET {settings}", Deadline.after(10), frozenset())
+        assert session.run(ours, Deadline.after(10)).rows == before
+        assert watching.sessions.main(Deadline.after(10))[0] is session
+        assert [outcome.message for outcome in latest.values() if outcome.state is State.FAILED] == (
+            [latest["locks"].message] if after else []
+        )
+
+
+@pytest.mark.engine("mysql")
+def test_the_named_database_stays_the_one(server: DatabaseServer, account: Account) -> None:
+    counted = {name: query("SELECT count(*) AS n FROM orders", f"shop_{name}", database="shop") for name in ("a", "b")}
+    counted = {
+        name: {**one, "measures": [{"name": f"shop_{name}", "column": "n", **HELP}]} for name, one in counted.items()
+    }
+    with watched(server, account, counted) as watching:
+        latest = run(watching, "a", "b")
+        assert {name: samples(latest[name]).one(f"shop_{name}") for name in ("a", "b")} == {"a": 3, "b": 3}
+
+
 @pytest.mark.engine("postgres")
 @pytest.mark.parametrize(
     ("sql", "column"),

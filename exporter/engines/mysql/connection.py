@@ -34,6 +34,8 @@ def _decoders() -> dict[int, Callable[[bytes], Any]]:
 
 
 DECODERS = _decoders()
+# MySQL 5.7.3, MariaDB 10.2.4; PyMySQL has no name for it.
+_COM_RESET_CONNECTION = 31
 _CLEAR_TEXT = frozenset({b"mysql_clear_password", b"dialog", b"mysql_old_password"})
 
 
@@ -59,6 +61,11 @@ class ServerConnection(Connection):
         """Say goodbye and close; five bytes, which block on a full send buffer only, and then not for long."""
         self._write_timeout = 0.1
         self.close()
+
+    def reset(self) -> None:
+        """Give up what the session has (locks, variables, settings, temporary tables) but the connection itself."""
+        self._execute_command(_COM_RESET_CONNECTION, b"")  # type: ignore[attr-defined]
+        self._read_ok_packet()  # type: ignore[attr-defined]
 
     def _get_server_information(self) -> None:
         super()._get_server_information()  # type: ignore[misc]

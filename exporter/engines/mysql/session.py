@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from exporter.declare import Rows
 from exporter.engines.deadline import WATCHDOG, Deadline
@@ -13,10 +14,16 @@ from exporter.failure import Failure, Reason
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from exporter.engines.mysql.connection import ServerConnection
     from exporter.facts import Identity
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# That long a session may take to forget what a user's statement has left in it.
+RESET_SECONDS = 1.0
 IDLE_SECONDS = 600  # after which the server gives up a session whose exporter is gone
 # Behind a proxy a connection's number may be somebody else's.
 _OURS = "SELECT ID FROM information_schema.PROCESSLIST WHERE ID = {} AND USER = SUBSTRING_INDEX(USER(), '@', 1)"
@@ -43,6 +50,7 @@ class MySQLSession:
         self._limit = 0.0
         self._statements = 0
         self._asker = Asker()
+        self._settings: list[str] = []
         self.connection_id = int(connection.server_thread_id[0])
         self.flavor = "mysql"
         self.version: tuple[int, ...] = ()
@@ -86,11 +94,11 @@ class MySQLSession:
         self._asker = Asker(f"'{quoted}'@'{host}'", self.flavor, self.version)
         settings, courtesies = session_settings(self.flavor, self.version, lock_seconds)
         try:
-            self._ask("SET SESSION " + ", ".join(settings + courtesies), deadline)
+            self._set(settings + courtesies, deadline)
         except Failure as refused:
             if refused.reason is not Reason.PERMISSION:
                 raise
-            self._ask("SET SESSION " + ", ".join(settings), deadline)
+            self._set(settings, deadline)
 
     def run(self, sql: str, deadline: Deadline) -> Rows:
         """Run one statement; see exporter.engines.base.Session."""
@@ -101,8 +109,12 @@ class MySQLSession:
         return self._ask(sql, deadline)
 
     def run_user_defined(self, sql: str, deadline: Deadline, labels: frozenset[str]) -> Rows:  # noqa: ARG002
-        """Run a user's statement: the session is read-only anyway, and has no search_path."""
-        return self.run(sql, deadline)
+        """Run a user's statement; locks that it takes and what it sets end with it."""
+        try:
+            return self.run(sql, deadline)
+        finally:
+            if not self.closed:
+                self._start_over()
 
     def kill(self, connection_id: int, deadline: Deadline) -> None:
         """End another connection of our user and the statement that it runs, if it has not ended by itself."""
@@ -115,7 +127,32 @@ class MySQLSession:
             if "(error 1094)" not in failed.message:
                 raise
 
+    def _set(self, settings: list[str], deadline: Deadline) -> None:
+        self._ask("SET NAMES utf8mb4, " + ", ".join(f"SESSION {setting}" for setting in settings), deadline)
+        self._settings = settings
+
+    def _start_over(self) -> None:
+        """Make the session what it was when it began; one that can't be made so is closed."""
+        # The statement may have used up all of its own time.
+        deadline = Deadline.after(RESET_SECONDS)
+        try:
+            self._guarded_by(self._connection.reset, deadline)
+            self._limit = 0.0
+            self._set(self._settings, deadline)
+        except Failure as failed:
+            log.warning("a session is closed, since a user's statement may have left something in it: %s", failed)
+            self.close()
+
     def _ask(self, sql: str, deadline: Deadline) -> Rows:
+        def answer() -> Rows:
+            with self._connection.cursor() as cursor:
+                cursor.execute(sql)
+                columns = tuple(str(column[0]).lower() for column in cursor.description or ())
+                return Rows(columns, cursor.fetchall())
+
+        return self._guarded_by(answer, deadline)
+
+    def _guarded_by(self, work: Callable[[], T], deadline: Deadline) -> T:
         if self.closed:
             raise Failure(Reason.CONNECT, "the connection is closed")
         if deadline.passed:
@@ -123,10 +160,7 @@ class MySQLSession:
         self._statements += 1
         with WATCHDOG.guard(self._guarded.fileno(), deadline) as guard:
             try:
-                with self._connection.cursor() as cursor:
-                    cursor.execute(sql)
-                    columns = tuple(str(column[0]).lower() for column in cursor.description or ())
-                    return Rows(columns, cursor.fetchall())
+                return work()
             except Exception as error:  # noqa: BLE001 - whatever a driver raises ends here, as a reason
                 met = error
         if guard.fired:
@@ -160,6 +194,7 @@ def session_settings(flavor: str, version: tuple[int, ...], lock_seconds: float)
         f"lock_wait_timeout={wait}",
         f"innodb_lock_wait_timeout={wait}",
         f"wait_timeout={IDLE_SECONDS}",
+        "autocommit=1",
         "sql_mode=''",
         "time_zone='+00:00'",
     ]
