@@ -18,7 +18,7 @@ help:
 	@echo "make test-rest  what make test leaves of that"
 	@echo "make lint fmt   check, format"
 	@echo "make docs       write what is generated: docs, rules, dashboards"
-	@echo "make bench      what a scrape costs, side by side"
+	@echo "make bench      what a scrape costs, side by side (BENCH_ARGS=--servers=mysql-9.7: on one of them)"
 
 demo: $(VENV)/.demo
 	@exec $(BIN)/database-exporter demo $(DEMO_ARGS)

@@ -1,4 +1,4 @@
-"""`make bench`: PostgreSQL with very many tables, scraped by postgres_exporter and by us in turn.
+"""`make bench`: servers with very many tables, scraped by the existing exporter of their engine and by us in turn.
 
 *fresh*: whatever is on their page is read anew for each scrape of ours too, and every line is written anew. *shipped*:
 our intervals as they are, a scrape every 15 seconds, and the tables at rest, so that their lines are taken over from
@@ -13,98 +13,103 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from bench import fresh, report, setup
+from bench import fresh, report
 from bench.measure import Figures
-from exporter.registry import collectors_of
+from bench.mysql import MySQL
+from bench.postgres import Postgres
+from bench.subject import Size, Subject
 from tests.exporters import Exporter, server_entry
-from tests.providers.base import Account, DatabaseServer
+from tests.providers.base import DatabaseServer, Kind
 from tests.providers.fleet import Fleet
 from tests.providers.processes import free_port
 from tests.providers.tools import Program, tool
 
 # Longer than a second apart: a result younger than that is reused, which would be no scrape.
 PAUSE_SECONDS = 1.5
-# Half of theirs takes no password with a space.
-ACCOUNT = Account("exporter", "secret")
 SCRAPE_INTERVAL_SECONDS = 15.0
-MORE = (
-    "buffercache_summary", "database_wraparound", "long_running_transactions", "postmaster", "process_idle",
-    "stat_activity_autovacuum", "stat_checkpointer", "stat_wal_receiver", "statio_user_indexes", "stat_statements",
-    "stat_statements.include_query", "stat_statements.limit=500",
-)  # fmt: skip
-PEERS = {
-    "defaults": ("postgres_exporter", ()),
-    "more": ("postgres_exporter, + statements, indexes and 8 more", tuple(f"--collector.{name}" for name in MORE)),
-}
+# Where both are to show the same, nothing is left out for want of room.
+ROOM = 1_000_000
+SUBJECTS: Mapping[str, Subject] = {"postgres": Postgres(), "mysql": MySQL()}
 
 
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--server", default="postgres-18")
+    parser.add_argument("--servers", default="postgres-18,mysql-9.7", help="what to measure on (default %(default)s)")
     parser.add_argument("--tables", type=int, default=2000, help="tables with three indexes each (default 2000)")
     parser.add_argument("--databases", type=int, default=22, help="databases to connect to (default 22)")
     parser.add_argument("--statements", type=int, default=9500, help="distinct statements (default 9500)")
     parser.add_argument("--scrapes", type=int, default=20, help="fresh scrapes of each exporter (default 20)")
     parser.add_argument("--shipped", type=int, default=60, help="scrapes as shipped, 15 s apart (default 60, 0: none)")
+    parser.add_argument("--settings", default="defaults,more", help="of theirs (default %(default)s)")
     parser.add_argument("--growth", default="100,1000,10000", help="numbers of tables to grow over; empty for none")
     args = parser.parse_args()
-    sizes = [int(size) for size in args.growth.split(",") if size]
-    fleet = Fleet("local", args.server)
+    fleet = Fleet("local", args.servers)
     try:
-        bench = Bench(fleet, [setup.start(fleet, args.server, args.databases) for _ in ("theirs", "ours")])
-        grown = {size: bench.grown(size, args.scrapes) for size in sizes if size < args.tables}
-        bench.grow(args.tables)
-        known = {setup.run_statements(server, args.statements, args.tables) for server in bench.servers}
-        print(f"{args.tables} tables, {args.databases} databases, {min(known)} statements, {args.server}\n", flush=True)
-        for setting in PEERS:
-            print(report.comparison("fresh", setting, *bench.fresh(setting, args.scrapes)), flush=True)
-            if args.shipped:
-                print(report.comparison("shipped", setting, *bench.shipped(setting, args.shipped)), flush=True)
-        grown |= {size: bench.grown(size, args.scrapes) for size in sizes if size >= args.tables}
-        if grown:
-            print(report.growth(grown))
+        for name in fleet.names:
+            _measure(SUBJECTS[Kind.parse(name).engine], fleet, name, args)
     finally:
         fleet.close()
     return 0
 
 
+def _measure(subject: Subject, fleet: Fleet, name: str, args: argparse.Namespace) -> None:
+    sizes = [int(size) for size in args.growth.split(",") if size]
+    size = Size(args.tables, args.databases, args.statements)
+    bench = Bench(subject, fleet, [subject.start(fleet, name, size) for _ in ("theirs", "ours")])
+    try:
+        grown = {tables: bench.grown(tables, args.scrapes) for tables in sizes if tables < size.tables}
+        bench.grow(size.tables)
+        known = {subject.run_statements(server, size) for server in bench.servers}
+        print(f"{subject.says(size, min(known))}, {name}\n", flush=True)
+        for setting in args.settings.split(","):
+            print(report.comparison("fresh", setting, *bench.fresh(setting, args.scrapes)), flush=True)
+            if args.shipped:
+                print(report.comparison("shipped", setting, *bench.shipped(setting, args.shipped)), flush=True)
+        grown |= {tables: bench.grown(tables, args.scrapes) for tables in sizes if tables >= size.tables}
+        if grown:
+            print(report.growth(grown), flush=True)
+    finally:
+        for server in bench.servers:
+            server.stop()
+
+
 class Bench:
     """Two servers built alike, theirs and ours."""
 
-    def __init__(self, fleet: Fleet, servers: Sequence[DatabaseServer]) -> None:
+    def __init__(self, subject: Subject, fleet: Fleet, servers: Sequence[DatabaseServer]) -> None:
+        self.subject = subject
         self.fleet = fleet
         self.servers = servers
-        # Theirs opens sessions anew for each scrape, while old ones still count against a limit of three.
-        for server in servers:
-            server.account(f"ALTER ROLE {ACCOUNT.user} PASSWORD '{ACCOUNT.password}'", name=ACCOUNT.user, limit=20)
+        self._accounts = [subject.account(server) for server in servers]
         self._tables = 0
 
     def grow(self, tables: int) -> None:
         """Have that many tables on both."""
         for server in self.servers:
-            setup.add_tables(server, self._tables, tables)
+            self.subject.add_tables(server, self._tables, tables)
         self._tables = max(self._tables, tables)
 
     def grown(self, tables: int, scrapes: int) -> tuple[Figures, Figures]:
         """Fresh figures at that size."""
         self.grow(tables)
-        return self.fresh("defaults", scrapes)
+        return self.fresh(self.subject.grows, scrapes)
 
     def fresh(self, setting: str, scrapes: int) -> tuple[Figures, Figures]:
         """Scrapes in quick succession, each with everything of the peer's page read anew."""
         with self._peer(setting) as peer:
             peer.scrape()
-            names = [
-                item.name
-                for item in collectors_of("postgres")
-                if item.elsewhere_of is None and peer.names() & {one.name for one in item.measures()}
-            ]
-            with self._ours({fresh.VARIABLE: ",".join(names)}, "bench.fresh") as ours:
+            shown = fresh.collectors_of_page(self.subject.engine, peer.names())
+            more: dict[str, Any] = {}
+            if self.subject.alike:
+                more = {"max_series": ROOM, "collectors": {item.name: {"enabled": True} for item in shown}}
+            variables = {fresh.VARIABLE: ",".join(item.name for item in shown)}
+            with self._ours(variables, "bench.fresh", **more) as ours:
                 _settle(ours)
                 both = (peer, ours)
                 for figures in both:
@@ -137,31 +142,32 @@ class Bench:
 
     @contextmanager
     def _peer(self, setting: str) -> Iterator[Figures]:
-        server = self.servers[0]
-        name, flags = PEERS[setting]
+        server, account = self.servers[0], self._accounts[0]
+        name, flags = self.subject.settings[setting]
         url = f"http://127.0.0.1:{free_port()}/metrics"
         address = url.removeprefix("http://").removesuffix("/metrics")
+        leads, env = self.subject.connection(server, account)
         program = Program(
             self.fleet.workspace,
-            "postgres_exporter",
-            [tool("postgres_exporter"), f"--web.listen-address={address}", "--log.level=error", *flags],
-            {"DATA_SOURCE_NAME": server.url(ACCOUNT) + "?sslmode=disable"},
+            self.subject.peer,
+            [tool(self.subject.peer), f"--web.listen-address={address}", "--log.level=error", *leads, *flags],
+            env,
         )
         program.start(url.removesuffix("/metrics"))
         try:
-            yield Figures(name, url, program.process.pid, _postmaster(server))
+            yield Figures(name, url, program.process.pid, self.subject.pid(server))
         finally:
             program.stop()
 
     @contextmanager
-    def _ours(self, env: dict[str, str] | None = None, module: str = "exporter") -> Iterator[Figures]:
-        server = self.servers[1]
+    def _ours(self, env: Mapping[str, str] | None = None, module: str = "exporter", **more: Any) -> Iterator[Figures]:
+        server, account = self.servers[1], self._accounts[1]
         with (
             tempfile.TemporaryDirectory() as directory,
-            Exporter(Path(directory), {"servers": [server_entry(server, ACCOUNT)]}, env, module=module) as ours,
+            Exporter(Path(directory), {"servers": [server_entry(server, account, **more)]}, env, module=module) as ours,
         ):
             url = f"{ours.url}/probe?target={server.name}"
-            yield Figures("database-exporter", url, ours.process.pid, _postmaster(server))
+            yield Figures("database-exporter", url, ours.process.pid, self.subject.pid(server))
 
 
 def _settle(ours: Figures) -> None:
@@ -171,11 +177,6 @@ def _settle(ours: Figures) -> None:
         ours.scrape()
         sizes.append(len(ours.samples()))
         time.sleep(PAUSE_SECONDS)
-
-
-def _postmaster(server: DatabaseServer) -> int:
-    assert server.data is not None
-    return int((server.data / "postmaster.pid").read_text().splitlines()[0])
 
 
 if __name__ == "__main__":

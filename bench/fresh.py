@@ -9,13 +9,28 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Literal
 
 from exporter import registry
+from exporter.declare import Collector
 from exporter.exposition import written
 
 VARIABLE = "BENCH_AT_SCRAPE"
+
+
+def shows(collector: Collector, names: AbstractSet[str]) -> bool:
+    """Whether any of these metrics is the collector's."""
+    own = {measure.name for measure in collector.measures()}
+    begins = tuple(part.measures[0].name for part in collector.blocks if part.named_by is not None)
+    return bool(own & names) or (bool(begins) and any(name.startswith(begins) for name in names))
+
+
+def collectors_of_page(engine: Literal["postgres", "mysql"], names: AbstractSet[str]) -> list[Collector]:
+    """The collectors that these metrics are of."""
+    return [item for item in registry.collectors_of(engine) if item.elsewhere_of is None and shows(item, names)]
 
 
 def main() -> int:

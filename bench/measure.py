@@ -55,7 +55,7 @@ class Figures:
         name: The exporter's.
         url: Of its page.
         pid: Its process.
-        postmaster: The first process of its server.
+        first_process: The first process of its server.
         seconds: Time of each scrape.
         exporter_cpu: Its CPU seconds from `start` to `end`, between the scrapes too.
         server_cpu: The database server's, meanwhile.
@@ -66,7 +66,7 @@ class Figures:
     name: str
     url: str
     pid: int
-    postmaster: int
+    first_process: int
     seconds: list[float] = field(default_factory=list)
     exporter_cpu: float = 0.0
     server_cpu: float = 0.0
@@ -76,7 +76,7 @@ class Figures:
     def start(self) -> None:
         """Begin to count."""
         self.seconds.clear()
-        self.exporter_cpu, self.server_cpu = -cpu_seconds([self.pid]), -cpu_seconds(tree(self.postmaster))
+        self.exporter_cpu, self.server_cpu = -cpu_seconds([self.pid]), -cpu_seconds(tree(self.first_process))
 
     def scrape(self) -> None:
         """Scrape once, without compression."""
@@ -88,7 +88,7 @@ class Figures:
     def end(self) -> None:
         """Count no further."""
         self.exporter_cpu += cpu_seconds([self.pid])
-        self.server_cpu += cpu_seconds(tree(self.postmaster))
+        self.server_cpu += cpu_seconds(tree(self.first_process))
         self.peak = peak_rss_bytes(self.pid)
 
     def quantile(self, q: float) -> float:
@@ -123,4 +123,7 @@ class Figures:
         return sum(float(line.rpartition(b" ")[2]) for line in self.samples() if line.startswith(prefix))
 
 
-_OF_THE_PROCESS = ("go_", "process_", "promhttp_", "python_", "postgres_exporter_", "pg_exporter_", "pg_scrape_")
+_OF_THE_PROCESS = (
+    "go_", "process_", "promhttp_", "python_", "postgres_exporter_", "pg_exporter_", "pg_scrape_",
+    "mysqld_exporter_", "mysql_exporter_",
+)  # fmt: skip

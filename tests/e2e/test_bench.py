@@ -6,23 +6,37 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.exporters import ROOT
 
 
-def test_a_small_bench_prints_its_tables() -> None:
-    size = ["--tables=7", "--databases=3", "--statements=40", "--scrapes=2", "--shipped=0", "--growth=5"]
+@pytest.mark.parametrize(
+    ("server", "peer", "there", "growth"),
+    [
+        # The statement that counts them is known, too.
+        ("postgres-18", "postgres_exporter", "7 tables, 3 databases, 41 statements", "5"),
+        ("mysql-9.7", "mysqld_exporter", "7 tables in 10 schemas, 41 digests", ""),
+    ],
+)
+def test_a_small_bench_prints_its_tables(server: str, peer: str, there: str, growth: str) -> None:
+    size = ["--tables=7", "--databases=3", "--statements=40", "--scrapes=2", "--shipped=0", f"--growth={growth}"]
     done = subprocess.run(
-        [sys.executable, "-m", "bench", *size], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-m", "bench", f"--servers={server}", *size],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    # The statement that counts them is known, too.
-    assert "7 tables, 3 databases, 41 statements" in done.stdout
-    for table in ("fresh: defaults", "fresh: more", "fresh: tables"):
+    assert there in done.stdout
+    for table in ("fresh: defaults", "fresh: more", *(["fresh: tables"] if growth else [])):
         assert f"| {table} |" in done.stdout
     series = [
         float(line.split("|")[-2].replace(",", ""))
         for line in done.stdout.splitlines()
-        if line.startswith(("| database-exporter", "| postgres_exporter"))
+        if line.startswith(("| database-exporter", f"| {peer}"))
     ]
     assert len(series) == 4
     assert min(series) > 300

@@ -1,0 +1,72 @@
+"""What the bench needs to know of an engine: its large server, and the existing exporter beside ours."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from tests.providers.base import Account, DatabaseServer
+from tests.providers.fleet import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a server is made.
+
+    Attributes:
+        tables: Tables in all, with three indexes each.
+        databases: Databases that sessions connect to, of PostgreSQL alone.
+        statements: Distinct statements that were run.
+    """
+
+    tables: int
+    databases: int
+    statements: int
+
+
+class Subject(ABC):
+    """One engine under measurement.
+
+    Attributes:
+        engine: `postgres` or `mysql`.
+        peer: The existing exporter's program.
+        settings: What it is called and its flags, by the name of the setting.
+        grows: The setting in which growth is measured.
+        alike: Whether *fresh* also switches on what theirs shows and ours does not by default, with room for all of it.
+    """
+
+    engine: ClassVar[Literal["postgres", "mysql"]]
+    peer: ClassVar[str]
+    settings: ClassVar[Mapping[str, tuple[str, Sequence[str]]]]
+    grows: ClassVar[str]
+    alike: ClassVar[bool]
+
+    @abstractmethod
+    def start(self, fleet: Fleet, name: str, size: Size) -> DatabaseServer:
+        """Start a server, still without tables."""
+
+    @abstractmethod
+    def account(self, server: DatabaseServer) -> Account:
+        """Make the account that both exporters use."""
+
+    @abstractmethod
+    def add_tables(self, server: DatabaseServer, first: int, last: int) -> None:
+        """Make the tables from number `first` to before `last`."""
+
+    @abstractmethod
+    def run_statements(self, server: DatabaseServer, size: Size) -> int:
+        """Run distinct statements, and tell how many the server knows then."""
+
+    @abstractmethod
+    def says(self, size: Size, statements: int) -> str:
+        """What there is on a server, for people."""
+
+    @abstractmethod
+    def connection(self, server: DatabaseServer, account: Account) -> tuple[list[str], dict[str, str]]:
+        """The flags and variables that lead their exporter to a server."""
+
+    @abstractmethod
+    def pid(self, server: DatabaseServer) -> int:
+        """The first process of a server."""
