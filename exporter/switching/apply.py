@@ -75,8 +75,10 @@ def _refuse_bare_web(given: Given) -> None:
     problem = ""
     try:
         wanted = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        problem = "the file can't be read"
+    except OSError as error:
+        problem = f"{path} can't be read: {error.strerror}"
+    except (UnicodeDecodeError, yaml.YAMLError):
+        problem = f"{path} is not YAML"
     else:
         if not isinstance(wanted, dict) or any(wanted.get(key) for key in ("tls_server_config", "basic_auth_users")):
             problem = (

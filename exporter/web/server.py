@@ -68,7 +68,8 @@ def _listen(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:
-        if not host:
+        # [::] is every address of IPv4 too, as in postgres_exporter.
+        if host in ("", "::"):
             return _everywhere(int(port))
         family, *_, where = socket.getaddrinfo(
             host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG

@@ -31,8 +31,9 @@ def reaches(host: str, bound: socket.socket) -> bool:
     return False
 
 
-def test_without_a_host_every_address_is_listened_on() -> None:
-    with listening(":0") as [bound]:
+@pytest.mark.parametrize("address", [":0", "[::]:0"])
+def test_without_a_host_every_address_is_listened_on(address: str) -> None:
+    with listening(address) as [bound]:
         assert reaches("127.0.0.1", bound)
         # Where the machine has IPv6 at all, there too.
         assert reaches("::1", bound) == (bound.family == socket.AF_INET6)
