@@ -489,6 +489,38 @@ def test_functions_where_they_are_tracked(server: DatabaseServer, database: str)
         assert got.one("pg_stat_user_functions_self_seconds_total", funcname="twice") == pytest.approx(own)
 
 
+def test_a_function_that_is_dropped_leaves_its_calls(server: DatabaseServer, database: str) -> None:
+    server.execute(f"ALTER DATABASE {database} SET track_functions = 'all'")
+    create = "CREATE FUNCTION many({0}) RETURNS {0} LANGUAGE plpgsql AS 'BEGIN RETURN $1; END'"
+    called = "SELECT coalesce(sum(calls), 0), coalesce(sum(total_time), 0) / 1000 FROM pg_stat_user_functions"
+
+    def calls(*statements: str, until: int) -> float:
+        with server.connect(database) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+        assert wait_for(lambda: server.execute(called, database)[0][0] == until, 15)
+        return float(server.execute(called, database)[0][1])
+
+    calls(create.format("int"), create.format("text"), "SELECT many(1), many(2), many('x')", until=3)
+    with watching(server, database=database) as watch:
+
+        def shown() -> tuple[float, float]:
+            got = watch.run("pg_stat_user_functions")
+            return got.one("pg_stat_user_functions_calls_total"), got.one("pg_stat_user_functions_seconds_total")
+
+        _, seconds = shown()
+        left = calls("DROP FUNCTION many(int)", until=1)
+        assert left < seconds
+        assert shown() == (3, pytest.approx(seconds))
+        now = calls("SELECT many('x')", until=2)
+        assert shown() == (4, pytest.approx(seconds + now - left))
+        # What is there again under this name counts on top, and so does what was reset.
+        calls(create.format("int"), "SELECT many(1)", until=3)
+        assert shown()[0] == 5
+        calls("SELECT pg_stat_reset()", "SELECT many('x')", until=1)
+        assert shown()[0] == 6
+
+
 # -- bloat -----------------------------------------------------------------------------------------
 
 

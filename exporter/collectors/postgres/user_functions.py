@@ -1,6 +1,7 @@
 """Calls of functions and the time they take."""
 
 from exporter.collectors.busiest import busiest
+from exporter.collectors.lasting import lasting
 from exporter.declare import Collector, Query, block, counter
 from exporter.gates import pg, setting
 
@@ -16,19 +17,18 @@ user_functions = Collector(
     queries=(
         Query(
             pg(13),
-            # Functions of one name differ in their arguments; together they are one series.
-            "SELECT current_database() AS datname, schemaname, funcname, sum(calls)::int8 AS calls, "
-            "sum(total_time) / 1000 AS total, sum(self_time) / 1000 AS self "
-            "FROM pg_stat_user_functions GROUP BY schemaname, funcname",
+            "SELECT current_database() AS datname, schemaname, funcname, funcid::int8 AS funcid, calls, "
+            "total_time / 1000 AS total, self_time / 1000 AS self FROM pg_stat_user_functions",
         ),
     ),
-    state=busiest(*_LABELS, by=("total",)),
+    # Functions of one name differ in their arguments; together they are one series.
+    state=lasting(*_LABELS, thing="funcid", counters=("calls", "total", "self"), then=busiest(*_LABELS, by=("total",))),
     blocks=(
         block(
             counter(
                 "pg_stat_user_functions_calls_total",
                 "calls",
-                help="Calls of the functions of a name; falls, as after a reset, when one of several is dropped.",
+                help="Calls of the functions of a name, with those that are dropped while another of the name is left.",
             ),
             counter(
                 "pg_stat_user_functions_seconds_total",
