@@ -1,4 +1,4 @@
-"""PyMySQL's connection with two promises: text is never refused, and passwords are never sent bare."""
+"""PyMySQL's connection with two promises: text is never refused, and passwords are never sent bare; and quicker."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import pymysql
 from pymysql.connections import Connection
 from pymysql.constants import FIELD_TYPE
+
+from exporter.engines.mysql.result import Result
 
 
 def _text(data: bytes) -> str:
@@ -51,6 +53,11 @@ class ServerConnection(Connection):
     _sock: Any
     _secure: bool
     _write_timeout: float | None
+    _next_seq_id: int
+    _result: Any
+    _read_bytes: Callable[[int], bytes]
+    _force_close: Callable[[], None]
+    server_status: int
 
     @property
     def encrypted(self) -> Any:
@@ -66,6 +73,17 @@ class ServerConnection(Connection):
         """Give up what the session has (locks, variables, settings, temporary tables) but the connection itself."""
         self._execute_command(_COM_RESET_CONNECTION, b"")  # type: ignore[attr-defined]
         self._read_ok_packet()  # type: ignore[attr-defined]
+
+    def _read_query_result(self, unbuffered: bool = False) -> int | None:
+        if unbuffered:
+            return super()._read_query_result(unbuffered)  # type: ignore[misc, no-any-return]
+        self._result = None
+        result = Result(self)
+        result.read()
+        self._result = result
+        if result.server_status is not None:
+            self.server_status = result.server_status
+        return result.affected_rows
 
     def _get_server_information(self) -> None:
         super()._get_server_information()  # type: ignore[misc]

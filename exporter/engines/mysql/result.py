@@ -1,0 +1,102 @@
+"""Results read column by column: what PyMySQL does for each value is most of what an exporter costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from pymysql import err
+from pymysql.connections import MySQLResult
+from pymysql.protocol import MysqlPacket
+
+if TYPE_CHECKING:
+    from exporter.engines.mysql.connection import ServerConnection
+
+# Rows that are taken apart together: more only take more memory.
+_BATCH = 1000
+# What stands where the length of a short text would be, as the protocol has it.
+_NULL, _TWO, _THREE, _EIGHT = 0xFB, 0xFC, 0xFD, 0xFE
+_LENGTHS = {_TWO: 2, _THREE: 3, _EIGHT: 8}
+_EOF, _ERROR = 0xFE, 0xFF
+_EOF_SIZE = 9  # and what is as short as that, and begins with _EOF, is no row
+_SPLIT_SIZE = 0xFFFFFF  # of a packet that goes on in the next
+_LOST = 2013
+
+Convert = Callable[[bytes], Any]
+
+
+class Result(MySQLResult):
+    """PyMySQL's result, a fifth of its cost for many rows: each distinct value of a column is converted once."""
+
+    connection: ServerConnection
+    converters: list[tuple[str | None, Convert | None]]
+    _check_packet_is_eof: Callable[[MysqlPacket], bool]
+
+    def _read_rowdata_packet(self) -> None:
+        converts = [convert or bytes for _, convert in self.converters]
+        rows: list[tuple[Any, ...]] = []
+        batch: list[bytes] = []
+        for packet in self._packets():
+            batch.append(packet)
+            if len(batch) == _BATCH:
+                rows += tuples(batch, converts)
+                batch = []
+        rows += tuples(batch, converts)
+        self.connection = None  # type: ignore[assignment]  # as PyMySQL does, it is not part of a cycle then
+        self.affected_rows = len(rows)
+        self.rows = rows
+
+    def _packets(self) -> Iterator[bytes]:
+        """What is sent of each row, up to the packet that ends the result."""
+        connection = self.connection
+        read = connection._read_bytes
+        while True:
+            data = b""
+            size = _SPLIT_SIZE
+            while size == _SPLIT_SIZE:
+                header = read(4)
+                size = header[0] | header[1] << 8 | header[2] << 16
+                if header[3] != connection._next_seq_id:
+                    connection._force_close()
+                    # MariaDB says farewell with a packet of number 0.
+                    raise err.OperationalError(_LOST, "Lost connection to MySQL server during query")
+                connection._next_seq_id = (header[3] + 1) % 256
+                data = data + read(size) if data else read(size)
+            if data[0] == _ERROR or (data[0] == _EOF and len(data) < _EOF_SIZE):
+                last = MysqlPacket(data, connection.encoding)
+                last.check_error()
+                self._check_packet_is_eof(last)
+                return
+            yield data
+
+
+def tuples(packets: list[bytes], converts: list[Convert]) -> list[tuple[Any, ...]]:
+    """The rows in these packets.
+
+    Raises:
+        ValueError, LookupError: They are no rows of as many columns.
+    """
+    width = len(converts)
+    flat: list[bytes | None] = []
+    for packet in packets:
+        at = 0
+        for _ in converts:
+            size = packet[at]
+            at += 1
+            if size >= _NULL:
+                if size == _NULL:
+                    flat.append(None)
+                    continue
+                digits = _LENGTHS[size]
+                size = int.from_bytes(packet[at : at + digits], "little")
+                at += digits
+            flat.append(packet[at : at + size])
+            at += size
+        if at != len(packet):
+            raise ValueError("the server sent a row of another length than it said")
+    return list(zip(*(_column(flat[place::width], convert) for place, convert in enumerate(converts)), strict=True))
+
+
+def _column(raws: list[bytes | None], convert: Convert) -> list[Any]:
+    values = {raw: None if raw is None else convert(raw) for raw in set(raws)}
+    return list(map(values.__getitem__, raws))
