@@ -274,13 +274,33 @@ def test_what_an_index_is_there_for_besides_reading(server: DatabaseServer, data
         # What is checked at the end of the transaction does not stand for what is checked at once.
         connection.execute("CREATE TABLE lax (a int UNIQUE DEFERRABLE)")
         connection.execute("CREATE UNIQUE INDEX lax_own ON lax (a)")
-        if server.version[0] >= 15:
-            connection.execute("CREATE TABLE nulls (a int)")
-            connection.execute("CREATE UNIQUE INDEX nulls_many ON nulls (a)")
-            connection.execute("CREATE UNIQUE INDEX nulls_one ON nulls (a) NULLS NOT DISTINCT")
+        connection.execute("CREATE UNIQUE INDEX lax_own_too ON lax (a)")
+        # One answers from the index alone what the other has to look up: they are not the same.
+        connection.execute("CREATE TABLE covered (a int, b int)")
+        connection.execute("CREATE UNIQUE INDEX covered_with ON covered (a) INCLUDE (b)")
+        connection.execute("CREATE UNIQUE INDEX covered_without ON covered (a)")
     families = index_findings(server, days=0)
-    assert set(by_label(families["pg_index_finding_size_bytes"], "indexrelname")) == {"late_own"}
-    assert by_label(families["pg_index_findings"], "kind") == {"unused": 0, "duplicate": 1, "invalid": 0}
+    found = {"late_own", "lax_own_too"}
+    assert set(by_label(families["pg_index_finding_size_bytes"], "indexrelname")) == found
+    assert by_label(families["pg_index_findings"], "kind") == {"unused": 0, "duplicate": len(found), "invalid": 0}
+
+
+def test_how_many_nulls_a_unique_index_lets_in(server: DatabaseServer, database: str) -> None:
+    """From 15 on there are two kinds, of which neither does for the other; a plain one has no need of either."""
+    one_null = " NULLS NOT DISTINCT" if server.version[0] >= 15 else ""
+    with server.connect(database) as connection:
+        for table in ("nulls", "strict"):
+            connection.execute(f"CREATE TABLE {table} (a int)".encode())
+        connection.execute("CREATE UNIQUE INDEX nulls_many ON nulls (a)")
+        connection.execute(f"CREATE UNIQUE INDEX nulls_one ON nulls (a){one_null}".encode())
+        connection.execute(f"CREATE UNIQUE INDEX nulls_one_again ON nulls (a){one_null}".encode())
+        connection.execute(f"ALTER TABLE strict ADD CONSTRAINT strict_promised UNIQUE{one_null} (a)".encode())
+        connection.execute("CREATE INDEX strict_plain ON strict (a)")
+    found = by_label(index_findings(server, days=0)["pg_index_finding_size_bytes"], "indexrelname").keys()
+    # Nobody has read anything yet, so the plain one is both.
+    assert found == {"strict_plain", "nulls_one_again"} | (set() if one_null else {"nulls_one"})
+    lines = index_findings(server, days=7)["pg_index_finding_size_bytes"].splitlines()
+    assert {by for line in lines for by in by_label(line, "indexrelname")} == found
 
 
 def test_a_partitioned_index_is_judged_as_a_whole(server: DatabaseServer, database: str) -> None:

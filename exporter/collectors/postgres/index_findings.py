@@ -14,8 +14,8 @@ SINCE = """
 # An index that keeps rows unique, or that a constraint or a publication needs, is never called unused. Whether one is
 # used, the statistics know only if they are old enough, and of this server only: a standby's own are told apart. The
 # parts of a partitioned index can't be dropped alone, so they are judged with it. Where an expression stands in its
-# statement doesn't tell two indexes apart. Of equal ones the first is the one that something depends on, and what
-# another promises it has to promise too.
+# statement doesn't tell two indexes apart. Of equal ones the one stays that something depends on; one that keeps rows
+# unique is equal to those alone that promise the same.
 _SQL = """
     WITH {busy}, trees AS (
         SELECT pg_partition_root(i.indexrelid) AS root, sum(c.relpages) AS pages,
@@ -33,16 +33,16 @@ _SQL = """
         JOIN pg_namespace n ON n.oid = t.relnamespace LEFT JOIN trees ON trees.root = i.indexrelid
         WHERE c.relkind IN ('i', 'I') AND c.relpersistence <> 't'
           AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    ), compared AS (
-        SELECT *, row_number() OVER same AS place, first_value(strict) OVER same AS first_strict
+    ), shaped AS (
+        SELECT *, row(indrelid, relam, indkey, indnkeyatts, indclass, indcollation, indoption,
+                      regexp_replace(indexprs::text, ':location -?[0-9]+', '', 'g'),
+                      regexp_replace(indpred::text, ':location -?[0-9]+', '', 'g'))::text AS shape,
+               row(indisprimary, constrained, replident, indisunique, -indexrelid::int8) AS worth
         FROM indexes WHERE valid AND NOT relispartition
-        WINDOW same AS (
-            PARTITION BY indrelid, relam, indkey::text, indnkeyatts, indclass::text, indcollation::text,
-                         indoption::text, {nulls},
-                         regexp_replace(indexprs::text, ':location -?[0-9]+', '', 'g'),
-                         regexp_replace(indpred::text, ':location -?[0-9]+', '', 'g')
-            ORDER BY indisprimary DESC, constrained DESC, replident DESC, indisunique DESC, indexrelid
-        )
+    ), compared AS (
+        SELECT *, CASE WHEN strict THEN row_number() OVER (PARTITION BY shape, strict, {nulls} ORDER BY worth DESC)
+                       ELSE row_number() OVER (PARTITION BY shape ORDER BY worth DESC) END AS place
+        FROM shaped
     ), statistics AS (
         {since}
     ), kinds AS (
@@ -54,7 +54,7 @@ _SQL = """
           AND NOT (indisunique OR indisexclusion OR indisclustered OR constrained OR replident)
         UNION ALL
         SELECT 'duplicate', indexrelid, schemaname, relname, indexrelname, relkind, pages FROM compared
-        WHERE place > 1 AND (first_strict OR NOT strict) AND NOT constrained AND NOT replident
+        WHERE place > 1 AND NOT constrained AND NOT replident
         UNION ALL
         SELECT 'invalid', indexrelid, schemaname, relname, indexrelname, relkind, pages FROM indexes
         WHERE NOT valid AND relkind = 'i'
