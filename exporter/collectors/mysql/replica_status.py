@@ -50,6 +50,9 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
 )
 # Where the rest of a position is a label.
 _POSITIONS = ("gtid_io_pos", "gtid_slave_pos")
+_LABELS = ("source_name", "source_id", "channel_name", "connection_name", "channel")
+# When the newest event of each thread was written, in the time zone of the session, which is UTC.
+_EVENTS = {"received": "master_last_event_time", "applied": "slave_last_event_time"}
 _NEW: Gate = mysql(8, 4)
 # Elsewhere mysql_replica_lag knows more: the age of transactions, and when the source was last heard of.
 _KNOWN_HERE: Gate = mariadb(10, 6) | (mysql(8) & ~GRANTED)
@@ -67,7 +70,7 @@ def _natives() -> list[Measure]:
 _ADDED = (
     *("source_name", "source_id", "channel_name", "connection_name", "channel", "kind"),
     *("running", "delay", "behind", "unapplied", "relay_bytes"),
-    *("domain", "by", "at_gtid_io_pos", "at_gtid_slave_pos", "pending"),
+    *("domain", "by", "at_gtid_io_pos", "at_gtid_slave_pos", "pending", "event", "event_at"),
 )
 # What changes on MariaDB whenever the source is heard of.
 _SIGNS = ("slave_io_running", "slave_received_heartbeats", "master_log_file", "read_master_log_pos")
@@ -77,13 +80,22 @@ def understood(rows: Rows, context: Context) -> Rows:
     """Add to each channel what the db_* names say of it."""
     found = [row | _of(row, context) for row in rows.dicts()]
     columns = tuple(dict.fromkeys((*rows.columns, *_ADDED)))
-    return Rows.of(columns, found + [place for row in found for place in _places(row)])
+    return Rows.of(columns, found + [more for row in found for more in (*_places(row), *_events(row))])
+
+
+def _events(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """How far both threads of MariaDB from 11.6 on are, as rows that the other blocks find nothing in."""
+    labels = {name: row.get(name) for name in _LABELS}
+    return [
+        labels | {"event": event, "event_at": number(row[column])}
+        for event, column in _EVENTS.items()
+        if row.get(column) is not None
+    ]
 
 
 def _places(row: dict[str, Any]) -> list[dict[str, Any]]:
     """What a position of MariaDB says of each domain, as rows that the other blocks find nothing in."""
-    names = ("source_name", "source_id", "channel_name", "connection_name", "channel")
-    labels = {name: row.get(name) for name in names}
+    labels = {name: row.get(name) for name in _LABELS}
     return [
         labels | {"domain": domain, "by": server, f"at_{position}": number}
         for position in _POSITIONS
@@ -228,6 +240,17 @@ replica_status = Collector(
             merge="max",
         ),
         block(shared("db_storage_bytes", "relay_bytes"), labels=("kind",), merge="sum"),
+        block(
+            gauge(
+                "mysql_replica_event_timestamp_seconds",
+                "event_at",
+                help="When the newest event that the replica has received, or applied, was written on the source, by "
+                "that server's clock; whole seconds.",
+                when=mariadb(11, 6),
+            ),
+            labels=("channel", "event"),
+            merge="max",
+        ),
     ),
     grants=("REPLICATION CLIENT", "SLAVE MONITOR"),
 )
