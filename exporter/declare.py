@@ -151,6 +151,8 @@ class Collector:
         share: The part of a server's series budget that it may have, for collectors of series per object; the others
             may have half, and find it free.
         default: Whether it runs unless the config says otherwise.
+        tables: On a server with more tables it steps down: it does not run, and says why, unless the config asks for
+            it by name. For what costs the server something for each table. MySQL and MariaDB only.
         database: Run in this database, on the second session, instead of the one that we are connected to.
         grants: Privileges it needs besides those of every account of ours, for `check --grants`.
     """
@@ -171,6 +173,7 @@ class Collector:
     elsewhere_of: str | None = None
     share: float | None = None
     default: bool = True
+    tables: int | None = None
     database: str | None = None
     grants: tuple[str, ...] = ()
 

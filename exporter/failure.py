@@ -18,6 +18,7 @@ class Reason(StrEnum):
     LOCK = "lock"
     PERMISSION = "permission"
     MISSING_EXTENSION = "missing_extension"
+    TOO_MANY_TABLES = "too_many_tables"
     ERROR = "error"
 
 

@@ -140,6 +140,10 @@ class Task:
         closed = self.collector.when.miss(facts)
         if closed is not None:
             return closed
+        most = self.collector.tables
+        if most is not None and facts.tables is not None and facts.tables > most and not self.by_name:
+            fix = f"collectors: {{{self.name}: true}} in the config, where the server can bear it"
+            return Miss(f"steps down above {most} tables", Reason.TOO_MANY_TABLES, fix)
         misses = [query.when.miss(facts) for query in self.collector.queries]
         if None in misses:
             return None

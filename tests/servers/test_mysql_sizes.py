@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from exporter.config.model import CollectorSettings
+from exporter.failure import Reason
+from exporter.polling.runs import Task
+from exporter.polling.snapshot import State
+from exporter.registry import collectors_by_name
 from tests.exporters import Exporter, server_entry
 from tests.providers.base import DatabaseServer, wait_for
 from tests.servers.collecting import watching
@@ -139,3 +145,84 @@ def test_many_tables_of_other_engines_are_all_counted(filled: DatabaseServer) ->
     with watching(filled) as watch:
         assert watch.run("mysql_schema_sizes").one("db_size_bytes", database="crowd") == sum(sizes)
     filled.execute("DROP DATABASE crowd")
+
+
+def test_what_is_free_in_a_file(filled: DatabaseServer) -> None:
+    """Against what the server says of the table, which it opens for that."""
+    filled.execute("CREATE TABLE IF NOT EXISTS plain.holes (a int PRIMARY KEY AUTO_INCREMENT, b varchar(2000))")
+    filled.execute("INSERT INTO plain.holes (b) SELECT REPEAT('x', 2000) FROM information_schema.COLLATIONS LIMIT 100")
+    for _ in range(6):
+        filled.execute("INSERT INTO plain.holes (b) SELECT b FROM plain.holes")
+    filled.execute("DELETE FROM plain.holes WHERE a > 100")
+    free = "mysql_innodb_tablespace_free_bytes"
+
+    def stated() -> int:
+        with filled.connect("plain") as session, session.cursor() as cursor:
+            # As it is, not as it was a day ago.
+            if filled.flavor == "mysql":
+                cursor.execute("SET information_schema_stats_expiry = 0")
+            cursor.execute("SHOW TABLE STATUS LIKE 'holes'")
+            return int(cursor.fetchone()[9])
+
+    with watching(filled) as watch:
+
+        def told() -> float:
+            return watch.run("mysql_tablespaces").one(free, tablespace_name="plain/holes")
+
+        # Deleted rows are purged in the background.
+        assert wait_for(lambda: stated() > 8_000_000 and told() == stated(), 30), (stated(), told())
+        found = watch.run("mysql_tablespaces")
+        sizes = found.by("mysql_info_schema_innodb_tablespace_file_size_bytes", "tablespace_name")
+        assert list(sizes.values()) == sorted(sizes.values(), reverse=True)
+        assert found.one("mysql_tablespaces") == len(sizes)
+        if filled.data is not None:
+            blocks = (filled.data / "plain/holes.ibd").stat().st_blocks * 512
+            allocated = found.one(
+                "mysql_info_schema_innodb_tablespace_allocated_size_bytes", tablespace_name="plain/holes"
+            )
+            assert allocated == blocks
+
+
+@pytest.mark.flavor("mariadb")
+def test_for_what_is_free_few_tables_are_opened(filled: DatabaseServer) -> None:
+    filled.execute("CREATE DATABASE IF NOT EXISTS wide")
+    with filled.connect("wide") as session, session.cursor() as cursor:
+        for number in range(200):
+            cursor.execute(f"CREATE TABLE IF NOT EXISTS t{number} (a int PRIMARY KEY)")
+
+    def opened() -> int:
+        return int(filled.execute("SHOW GLOBAL STATUS LIKE 'Opened_tables'")[0][1])
+
+    with watching(filled) as watch:
+        facts = watch.facts()
+        filled.execute("FLUSH TABLES")
+        before = opened()
+        assert watch.run("mysql_tablespaces", facts).one("mysql_tablespaces") > 200
+        assert opened() - before <= 110
+
+
+def test_above_its_number_of_tables_a_collector_steps_down(filled: DatabaseServer) -> None:
+    """Counted anew as facts are learnt; the config may insist."""
+    filled.execute("CREATE DATABASE IF NOT EXISTS counted")
+    table = "INNODB_TABLESPACES" if filled.flavor == "mysql" else "INNODB_SYS_TABLESPACES"
+
+    def files() -> int:
+        [(count,)] = filled.execute(f"SELECT COUNT(*) FROM information_schema.{table} WHERE NAME LIKE '%/%'")
+        return int(count)
+
+    with watching(filled) as watch:
+        before = watch.facts().tables
+        assert before is not None
+        assert files() <= before <= files() + 10
+        filled.execute("CREATE TABLE IF NOT EXISTS counted.p (a int) PARTITION BY HASH (a) PARTITIONS 20")
+        facts = watch.facts()
+        assert facts.tables == before + 20
+        narrow = replace(collectors_by_name()["mysql_auto_increment"], tables=before + 10)
+        miss = Task.of(narrow, watch.config).miss(facts)
+        assert miss is not None
+        outcome = Task.of(narrow, watch.config).unsupported(miss)
+        assert (outcome.state, outcome.reason) == (State.UNSUPPORTED, Reason.TOO_MANY_TABLES)
+        insists = watch.config.model_copy(update={"collectors": {narrow.name: CollectorSettings(enabled=True)}})
+        assert Task.of(narrow, insists).miss(facts) is None
+        filled.execute("DROP TABLE counted.p")
+        assert Task.of(narrow, watch.config).miss(watch.facts()) is None

@@ -209,7 +209,7 @@ def test_what_innodb_says(server: DatabaseServer, watch: Watch) -> None:
         # An open reader keeps old versions from being purged.
         assert wait_for(lambda: watch.run(name).one("mysql_innodb_history_list_length") >= 5, 10)
     assert watch.run("mysql_status").one("mysql_innodb_checkpoint_age_bytes") >= 0
-    found = watch.run("mysql_innodb_tablespaces")
+    found = watch.run("mysql_tablespaces")
     table = "INNODB_TABLESPACES" if server.flavor == "mysql" else "INNODB_SYS_TABLESPACES"
     [(size,)] = server.execute(f"SELECT FILE_SIZE FROM information_schema.{table} WHERE NAME = 'shop/items'")
     assert found.one("mysql_info_schema_innodb_tablespace_file_size_bytes", tablespace_name="shop/items") == size

@@ -72,6 +72,23 @@ def test_what_no_one_can_mend_is_unsupported_without_a_reason() -> None:
     assert outcome.message == "needs PostgreSQL ≥ 17"
 
 
+@pytest.mark.parametrize(
+    ("tables", "settings", "runs"),
+    [(None, None, True), (100, None, True), (101, None, False), (101, {"every": "5m"}, False), (101, True, True)],
+)
+def test_above_its_number_of_tables_it_steps_down_unless_the_config_insists(
+    tables: int | None, settings: Any, runs: bool
+) -> None:
+    made = task(tables=100, settings=settings)
+    miss = made.miss(replace(FACTS, tables=tables))
+    assert (miss is None) == runs
+    if miss is not None:
+        outcome = made.unsupported(miss)
+        assert (outcome.state, outcome.reason) == (State.UNSUPPORTED, Reason.TOO_MANY_TABLES)
+        assert outcome.message == "steps down above 100 tables"
+        assert outcome.fix == "collectors: {probe: true} in the config, where the server can bear it"
+
+
 def test_what_can_be_mended_is_unsupported_with_a_reason_and_a_fix() -> None:
     made = task(when=MONITOR)
     miss = made.miss(replace(FACTS, account='"o\'brien"'))
