@@ -175,8 +175,9 @@ class Task:
                 fix=failure.fix,
             )
         snapshot = Snapshot.failed(self.name, failure, started, duration)
-        if self.collector.user_defined and self.collector.engine == "mysql" and failure.reason is Reason.PERMISSION:
-            # What MySQL's own tables need is no help here.
+        known = (failure.fix or "").startswith("in database ")
+        if self.collector.user_defined and failure.reason is Reason.PERMISSION and not known:
+            # What our own queries need is no help here.
             return replace(snapshot, fix="let the exporter's account read what the query reads")
         return snapshot
 

@@ -105,9 +105,9 @@ class Watched:
         return task.name in self.good and latest is not None and latest.state is not State.FAILED
 
     def scrape(self, flight: Flight) -> None:
-        """Run what runs at a scrape, cheapest first; each outcome is in the flight as soon as it is there.
+        """Run what runs at a scrape, ours first, then a user's, cheapest first.
 
-        Not for two threads at once.
+        Each outcome is in the flight as soon as it is there. Not for two threads at once.
         """
         results = flight.results
         self.scrapes += 1
@@ -124,7 +124,8 @@ class Watched:
             return
         flight.answered = True
         reconnected = False
-        for task in sorted(tasks, key=self._last_duration):
+        # A user's query may end the session that all of them share, so ours come before.
+        for task in sorted(tasks, key=lambda task: (task.collector.user_defined, self._last_duration(task))):
             if not task.enabled:
                 self._record(task, Snapshot(task.name, State.DISABLED, time.monotonic()), results)
                 continue

@@ -13,6 +13,8 @@ from exporter.declare import Block, Collector, Context, Kind, Measure, Query, Ro
 from exporter.failure import Failure, Reason
 from exporter.gates import ANY, PRIMARY, REPLICA, Gate, extension, mariadb, mysql, pg
 
+# A document taken for a label would fill the page, and Prometheus' disk.
+LABEL_CHARACTERS = 1000
 # Work in another database belongs to the slow tier.
 ELSEWHERE_SECONDS = 60.0
 _VERSIONED: Mapping[str, Callable[..., Gate]] = {"postgres": pg, "mysql": mysql, "mariadb": mariadb}
@@ -75,7 +77,7 @@ def number_or_fail(value: Any) -> float | int | None:
 def label_texts(labels: Iterable[str], measured: Iterable[str] = ()) -> Callable[[Rows, Context], Rows]:
     """A hook that writes truth values and round numbers of label columns as the server does, and not as Python.
 
-    It fails if one of the `measured` columns is not there.
+    What is longer than LABEL_CHARACTERS is cut there. It fails if one of the `measured` columns is not there.
     """
     wanted, measured = frozenset(labels), tuple(measured)
 
@@ -84,7 +86,7 @@ def label_texts(labels: Iterable[str], measured: Iterable[str] = ()) -> Callable
         if missing is not None and rows.columns:
             raise Failure(Reason.ERROR, f"the result has no column {missing}, which a measure needs")
         places = [index for index, column in enumerate(rows.columns) if column in wanted]
-        if not any(isinstance(row[index], float | bool) for row in rows.rows for index in places):
+        if not any(_odd(row[index]) for row in rows.rows for index in places):
             return rows
         written = []
         for row in rows.rows:
@@ -97,7 +99,13 @@ def label_texts(labels: Iterable[str], measured: Iterable[str] = ()) -> Callable
     return rewrite
 
 
+def _odd(value: Any) -> bool:
+    return len(value) > LABEL_CHARACTERS if isinstance(value, str) else isinstance(value, float | bool)
+
+
 def _text(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > LABEL_CHARACTERS:
+        return f"{value[: LABEL_CHARACTERS - 1]}…"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():

@@ -307,6 +307,38 @@ def test_the_named_database_stays_the_one(server: DatabaseServer, account: Accou
 
 
 @pytest.mark.engine("postgres")
+def test_one_that_ends_the_session_takes_none_of_ours_along(server: DatabaseServer, account: Account) -> None:
+    """Twice in one scrape, since the first time a new session takes its place; and before, as it is quick."""
+    ends = "SELECT pg_terminate_backend(pg_backend_pid())::int AS shop_{}"
+    queries = {name: query(ends.format(name), f"shop_{name}") for name in ("one", "two")}
+    with watched(server, account, queries) as watching:
+        for _ in range(3):
+            latest = run(watching)
+            assert {latest[name].state for name in queries} == {State.FAILED}
+            ours = [name for name, found in latest.items() if name not in queries and found.state is State.FAILED]
+            assert ours == []
+
+
+@pytest.mark.engine("postgres")
+def test_a_long_label_is_cut(server: DatabaseServer, account: Account) -> None:
+    long = query(
+        "SELECT repeat('é', 100000) || n AS body, n AS shop_number FROM generate_series(1, 2) n", labels=["body"]
+    )
+    with watched(server, account, {"long": long}) as watching:
+        outcome = run(watching)["long"]
+    # Rows that are the same now are one.
+    assert samples(outcome).by("shop_number", "body") == {"é" * 999 + "…": 1}
+
+
+@pytest.mark.engine("postgres")
+def test_the_fix_of_a_function_is_no_role_of_ours(server: DatabaseServer, account: Account) -> None:
+    spy = query("SELECT length(pg_read_file('postgresql.conf')) AS shop_number")
+    with watched(server, account, {"spy": spy}) as watching:
+        outcome = run(watching)["spy"]
+    assert (outcome.reason, outcome.fix) == (Reason.PERMISSION, "let the exporter's account read what the query reads")
+
+
+@pytest.mark.engine("postgres")
 @pytest.mark.parametrize(
     ("sql", "column"),
     [
