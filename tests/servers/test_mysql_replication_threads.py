@@ -136,3 +136,53 @@ def test_who_waits_for_the_definition_of_a_table(server: DatabaseServer) -> None
         finally:
             holder.rollback()
             waiter.join(10)
+
+
+@pytest.mark.flavor("mysql")
+def test_where_the_source_is_watched_its_own_set_tells_what_is_errant(standby: DatabaseServer, watch: Watch) -> None:
+    """What a replica wrote and its source then has is not errant; what a third server began and the source lacks is."""
+    source = standby.primary
+    assert source is not None
+    third = "00000000-1111-2222-3333-444444444444"
+
+    def errant() -> float:
+        return watch.run("mysql_gtid_sets").one("mysql_replica_errant_transactions")
+
+    def by_the_servers() -> int:
+        """Where the sets have one interval each, as these have, the difference of their sizes."""
+        [(theirs,)] = source.execute("SELECT @@GLOBAL.gtid_executed")
+        [(lacking,)] = standby.execute(f"SELECT GTID_SUBTRACT(@@GLOBAL.gtid_executed, '{theirs}')")
+        return sum(
+            int(interval.split("-")[-1]) - int(interval.split("-")[0]) + 1
+            for member in lacking.replace("\n", "").split(",")
+            for interval in member.split(":")[1:]
+        )
+
+    def as_of(server: DatabaseServer, gtid: str) -> None:
+        with server.connect() as session, session.cursor() as cursor:
+            cursor.execute(f"SET gtid_next = '{gtid}'")
+            cursor.execute("COMMIT")
+            cursor.execute("SET gtid_next = 'AUTOMATIC'")
+
+    standby.execute("CREATE DATABASE IF NOT EXISTS errant_here")
+    as_of(standby, f"{third}:1")
+    with watching(source) as there:
+
+        def look() -> float:
+            there.run("mysql_gtid_sets")
+            return errant()
+
+        assert look() == by_the_servers() >= 2
+        assert watch.run("mysql_gtid_sets").by("mysql_replica_source_compared", "channel") == {"": 1}
+        # The usual cure: an empty transaction of that name on the source.
+        [(lacking,)] = standby.execute(
+            f"SELECT GTID_SUBTRACT(@@GLOBAL.gtid_executed, '{source.execute('SELECT @@GLOBAL.gtid_executed')[0][0]}')"
+        )
+        for member in lacking.replace("\n", "").split(","):
+            server, *intervals = member.split(":")
+            for interval in intervals:
+                first, _, last = interval.partition("-")
+                for number in range(int(first), int(last or first) + 1):
+                    as_of(source, f"{server}:{number}")
+        standby.wait_until_caught_up()
+        assert look() == by_the_servers() == 0

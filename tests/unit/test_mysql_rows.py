@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from exporter.collectors.mysql.binlog import summed as binlog_summed
+from exporter.collectors.mysql.gtid import Errant, missing, size
 from exporter.collectors.mysql.replica_status import understood
 from exporter.collectors.mysql.schema_sizes import schema_of
 from exporter.collectors.mysql.status import Differences, derived
@@ -197,3 +198,43 @@ def test_a_dot_in_the_name_of_the_binary_log() -> None:
 )
 def test_numbers(text: str | None, value: float | None) -> None:
     assert number(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "only", "count"),
+    [
+        ("", [], None, 0),
+        ("a:1-5:7", [], None, 6),
+        ("a:1-5:7,\nb:3", [], "b", 1),
+        ("a:1-5:7", ["a:1-5:7"], None, 0),
+        ("a:1-10", ["a:3-4:6"], None, 7),
+        ("a:3-10", ["a:1-4:9-20"], None, 4),
+        ("a:1-10,b:1-2", ["a:1-3", "a:2-6:10"], None, 5),
+        ("a:1-10,b:1-2", ["a:1-3", "a:2-6:10"], "a", 3),
+        # A tag has numbers of its own.
+        ("a:1-3:tag:1-3", ["a:1-3"], None, 3),
+        ("a:1-3:tag:1-3", ["a:2:tag:2-3"], "a", 3),
+    ],
+)
+def test_transactions_that_others_lack(text: str, known: list[str], only: str | None, count: int) -> None:
+    assert missing(text, known, only) == count
+    if not known:
+        assert size(text, only) == count
+
+
+def test_what_is_errant_is_told_by_the_source_where_it_is_watched_too() -> None:
+    def feed(name: str, *rows: dict[str, Any]) -> list[dict[str, Any]]:
+        facts = Facts("mysql", "mysql", (9, 7), "9.7", Identity(name, 0, Role.REPLICA))
+        given = Rows.of(("channel", "set", "alone", "source"), rows)
+        return Errant().feed(given, Context(context().server, facts, 0.0)).dicts()
+
+    channel = {"channel": "", "source": "u-source"}
+    replica = {"set": "u-source:1-9,u-me:1-2,u-third:1-4", "alone": "u-me:1-2,u-third:1-4"}
+    first, second = feed("u-me", channel, replica)
+    assert (first["compared"], second["errant"]) == (0, 2), "of what others began it can't tell"
+    feed("u-source", {"set": "u-source:1-9,u-me:1,u-third:1-3"})
+    first, second = feed("u-me", channel, replica)
+    assert (first["compared"], second["errant"]) == (1, 2)
+    # Not of every source is known what it has.
+    *_, second = feed("u-me", channel, {"channel": "other", "source": "u-unknown"}, replica)
+    assert second["errant"] == 1

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
 
 from exporter.collectors.mysql.performance_schema import GRANTED
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
@@ -13,17 +13,41 @@ from exporter.gates import REPLICA, Gate, mariadb, mysql, setting
 _INTERVAL = re.compile(r"(\d+)(?:-(\d+))?\Z")
 
 
-def size(text: str, only: str | None = None) -> int:
-    """How many transactions a set of MySQL has (`uuid:1-5:7,uuid:tag:1`), optionally of one server alone."""
-    count = 0
+def members(text: str) -> Iterator[tuple[str, int, int]]:
+    """Who began them, the first and the last of each interval of a set of MySQL (`uuid:1-5:7,uuid:tag:1`).
+
+    Who is a server's uuid, with the tag if there is one.
+    """
     for member in text.replace("\n", "").split(","):
         server, *parts = member.strip().split(":")
-        if only is not None and server != only:
-            continue
+        owner = server
         for part in parts:
-            # What is no interval is a tag.
             if found := _INTERVAL.match(part):
-                count += int(found[2] or found[1]) - int(found[1]) + 1
+                yield owner, int(found[1]), int(found[2] or found[1])
+            else:
+                owner = f"{server}:{part}"
+
+
+def size(text: str, only: str | None = None) -> int:
+    """How many transactions a set of MySQL has, optionally of one server alone."""
+    return sum(last - first + 1 for owner, first, last in members(text) if only in {None, owner.partition(":")[0]})
+
+
+def missing(text: str, known: Iterable[str], only: str | None = None) -> int:
+    """How many transactions of a set of MySQL none of the others has, optionally of one server alone."""
+    theirs: dict[str, set[tuple[int, int]]] = {}
+    for other in known:
+        for owner, first, last in members(other):
+            theirs.setdefault(owner, set()).add((first, last))
+    count = 0
+    for owner, first, last in members(text):
+        if only not in {None, owner.partition(":")[0]}:
+            continue
+        # Theirs in order; what lies before `first` was looked at.
+        for begin, end in sorted(theirs.get(owner, ())):
+            count += max(min(begin, last + 1) - first, 0)
+            first = max(first, end + 1)  # noqa: PLW2901
+        count += max(last - first + 1, 0)
     return count
 
 
@@ -47,32 +71,66 @@ _ON: Gate = setting("gtid_mode", "ON", fix="set gtid_mode=ON")
 _SETS = """
     SELECT c.CHANNEL_NAME AS channel, c.RECEIVED_TRANSACTION_SET AS received,
            GTID_SUBTRACT(c.RECEIVED_TRANSACTION_SET, @@GLOBAL.gtid_executed) AS pending,
-           '' AS executed, '' AS purged, '' AS alone, @@server_uuid AS me
+           '' AS executed, '' AS purged, '' AS alone,
+           IF(c.CHANNEL_NAME LIKE 'group\\_replication\\_%', NULL, c.SOURCE_UUID) AS source
     FROM performance_schema.replication_connection_status c
     UNION ALL
     SELECT NULL, NULL, NULL, @@GLOBAL.gtid_executed, @@GLOBAL.gtid_purged,
            GTID_SUBTRACT(@@GLOBAL.gtid_executed, COALESCE((
                SELECT GROUP_CONCAT(NULLIF(RECEIVED_TRANSACTION_SET, ''))
                FROM performance_schema.replication_connection_status), '')),
-           @@server_uuid"""
+           NULL"""
 
 
 def counted(rows: Rows, context: Context) -> Rows:
-    """The sets of each channel, and those of the server, as numbers."""
+    """The sets of each channel, and those of the server, as numbers; what is compared with others as it is."""
     found: list[dict[str, Any]] = []
     for row in rows.dicts():
         if row["channel"] is None:
-            whole = {"executed": size(row["executed"]), "purged": size(row["purged"])}
+            whole = {"executed": size(row["executed"]), "purged": size(row["purged"]), "set": row["executed"]}
             follows = context.facts.role.value == "replica"
-            found.append(whole | {"errant": size(row["alone"], row["me"]) if follows else None})
+            found.append(whole | {"alone": row["alone"] if follows else None})
         else:
-            found.append({key: size(row[key]) for key in ("received", "pending")} | {"channel": row["channel"]})
-    return Rows.of(("channel", "received", "pending", "executed", "purged", "errant"), found)
+            numbers = {key: size(row[key]) for key in ("received", "pending")}
+            found.append(numbers | {"channel": row["channel"], "source": row["source"]})
+    return Rows.of(("channel", "received", "pending", "executed", "purged", "set", "alone", "source"), found)
+
+
+class Errant:
+    """Tells what a replica has that its sources lack.
+
+    Where a source is watched by this exporter too, its own set decides. Else the replica alone can't tell: what it did
+    not receive it may have from its source all the same, from before, as from a backup. Only what it began itself is
+    counted then.
+    """
+
+    # What each server has executed, by its uuid, as it was when its collector last ran. Servers are few.
+    _executed: ClassVar[dict[str, str]] = {}
+
+    def feed(self, rows: Rows, context: Context) -> Rows:
+        """Complete the rows of `counted`."""
+        me, found = context.facts.identity.system, rows.dicts()
+        sources = {row["source"] for row in found if row["source"]}
+        known = [self._executed[source] for source in sources if source in self._executed]
+        for row in found:
+            if row["source"]:
+                row["compared"] = int(row["source"] in self._executed)
+            if row["set"] is not None:
+                self._executed[me] = row["set"]
+            if row["alone"] is not None:
+                only = None if sources and len(known) == len(sources) else me
+                row["errant"] = missing(row["alone"], known, only)
+        return Rows.of((*rows.columns, "errant", "compared"), found)
+
+    def rebase(self) -> None:
+        """Another server answers; what the others have is as it was."""
 
 
 _ERRANT = (
-    "Transactions that began on this replica and that it did not receive from any source: errant unless the source has "
-    "them from when this server was the source. On MariaDB those beyond what was received, until the source overtakes."
+    "Transactions that this replica has and its source has not: all of them where the exporter watches the source too "
+    "(mysql_replica_source_compared), else those that began on this replica and that it did not receive; errant unless "
+    "the source has them from when this server was the source. On MariaDB those beyond what was received, until the "
+    "source overtakes."
 )
 PENDING = "Transactions that were received and are not applied; on MariaDB by sequence numbers, over all domains."
 
@@ -83,6 +141,7 @@ gtid_sets = Collector(
     when=mysql(8) & _ON & GRANTED,
     queries=(Query(mysql(8), _SETS),),
     rows=counted,
+    state=Errant,
     blocks=(
         block(
             gauge("mysql_gtid_executed_transactions", "executed", help="Transactions in gtid_executed."),
@@ -97,6 +156,12 @@ gtid_sets = Collector(
                 help="Transactions in the set that the channel has received.",
             ),
             gauge("mysql_replica_pending_transactions", "pending", help=PENDING),
+            gauge(
+                "mysql_replica_source_compared",
+                "compared",
+                help="1 if the exporter watches the channel's source too, so that errant transactions are told from "
+                "what that one has.",
+            ),
             labels=("channel",),
             merge="max",
         ),
