@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exporter.collectors.busiest import busiest
-from exporter.collectors.mysql.operations import by_operation, operation_columns
+from exporter.collectors.mysql.operations import by_operation, named
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Block, Collector, Measure, Query, block, counter, gauge
 from exporter.gates import mariadb, mysql
@@ -38,8 +38,8 @@ file_events = Collector(
     queries=(
         Query(
             _SERVERS,
-            f"""
-            SELECT EVENT_NAME AS event_name, {operation_columns(("read", "write", "misc"))},
+            """
+            SELECT EVENT_NAME AS event_name,
                    COUNT_READ AS count_read, SUM_TIMER_READ / 1e12 AS time_read,
                    SUM_NUMBER_OF_BYTES_READ AS bytes_read,
                    COUNT_WRITE AS count_write, SUM_TIMER_WRITE / 1e12 AS time_write,
@@ -48,6 +48,7 @@ file_events = Collector(
             FROM performance_schema.file_summary_by_event_name""",
         ),
     ),
+    rows=named("read", "write", "misc"),
     blocks=tuple(_events(mode) for mode in ("read", "write", "misc")),
     grants=_GRANTS,
 )
@@ -65,14 +66,15 @@ file_instances = Collector(
         Query(
             _SERVERS,
             # As the flag of mysqld_exporter does unless told otherwise.
-            f"""
+            """
             SELECT IF(FILE_NAME LIKE '/var/lib/mysql/%', SUBSTRING(FILE_NAME, 16), FILE_NAME) AS file_name,
                    EVENT_NAME AS event_name,
-                   {operation_columns(("read", "write"))}, COUNT_READ AS count_read, COUNT_WRITE AS count_write,
+                   COUNT_READ AS count_read, COUNT_WRITE AS count_write,
                    SUM_NUMBER_OF_BYTES_READ AS bytes_read, SUM_NUMBER_OF_BYTES_WRITE AS bytes_write
             FROM performance_schema.file_summary_by_instance""",
         ),
     ),
+    rows=named("read", "write"),
     state=busiest("file_name", "event_name", by=("bytes_read", "bytes_write")),
     blocks=tuple(
         by_operation(

@@ -112,7 +112,9 @@ def derived(rows: Rows, context: Context) -> Rows:
             first[name] = value
         elif value is not None:
             more.extend(_labelled(name, value))
-    return Rows.of((*first, *_LABELLED), [first, *more])
+    # The first row has a column for each counter, the others have few values: written out by hand, that is quick.
+    others = [(*(None,) * len(first), *map(row.get, _LABELLED)) for row in more]
+    return Rows((*first, *_LABELLED), [(*first.values(), *(None,) * len(_LABELLED)), *others])
 
 
 def _checkpoint_age(status: Mapping[str, float | None]) -> float | None:
@@ -178,16 +180,18 @@ class Differences:
 
     def feed(self, rows: Rows, context: Context) -> Rows:  # noqa: ARG002
         """Correct the rows of `derived`."""
-        found = rows.dicts()
-        status = found[0]
+        place = {column: index for index, column in enumerate(rows.columns)}
+        reason, refused = place["reason"], place["refused"]
+        status = dict(zip(rows.columns, rows.rows[0], strict=True))
         asked, read = status.get("innodb_buffer_pool_read_requests"), status.get("innodb_buffer_pool_reads")
-        if asked is not None and read is not None:
-            status["cache_hits"] = self._hits.of(asked, read)
-        full = next((row["refused"] for row in found if row["reason"] == "max_connections"), None) or 0
-        for row in found:
-            if row["reason"] == "login" and row["refused"] is not None:
-                row["refused"] = self._logins.of(row["refused"], full)
-        return Rows.of((*rows.columns, "cache_hits"), found)
+        hits = None if asked is None or read is None else self._hits.of(asked, read)
+        full = next((row[refused] for row in rows.rows if row[reason] == "max_connections"), None) or 0
+        found = [(*row, None) for row in rows.rows]
+        found[0] = (*rows.rows[0], hits)
+        for index, row in enumerate(rows.rows):
+            if row[reason] == "login" and row[refused] is not None:
+                found[index] = (*row[:refused], self._logins.of(row[refused], full), *row[refused + 1 :], None)
+        return Rows((*rows.columns, "cache_hits"), found)
 
     def rebase(self) -> None:
         """Another server answers, with counters of its own."""

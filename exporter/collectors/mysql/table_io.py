@@ -1,7 +1,7 @@
 """Reads and writes of each table and each index, with the time they took, from performance_schema."""
 
 from exporter.collectors.busiest import busiest
-from exporter.collectors.mysql.operations import by_operation, operation_columns
+from exporter.collectors.mysql.operations import by_operation, named
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Block, Collector, Query, counter
 from exporter.gates import mariadb, mysql
@@ -54,11 +54,12 @@ table_io = Collector(
     queries=(
         Query(
             mysql(8) | mariadb(10, 6),
-            f"SELECT OBJECT_SCHEMA AS object_schema, OBJECT_NAME AS object_name, {_FIGURES}, "
-            f"{operation_columns(_OPERATIONS)} FROM performance_schema.table_io_waits_summary_by_table "
+            f"SELECT OBJECT_SCHEMA AS object_schema, OBJECT_NAME AS object_name, {_FIGURES} "
+            "FROM performance_schema.table_io_waits_summary_by_table "
             "WHERE OBJECT_SCHEMA NOT IN ('mysql', 'performance_schema')",
         ),
     ),
+    rows=named(*_OPERATIONS),
     state=busiest("object_schema", "object_name", by=_COUNTED),
     blocks=_blocks("table", "the table", _TABLE),
     grants=("SELECT ON performance_schema.*",),
@@ -77,11 +78,12 @@ index_io = Collector(
         Query(
             mysql(8) | mariadb(10, 6),
             f"SELECT OBJECT_SCHEMA AS object_schema, OBJECT_NAME AS object_name, "
-            f"IFNULL(INDEX_NAME, 'NONE') AS index_name, {_INDEX_FIGURES}, {operation_columns(_OPERATIONS)} "
+            f"IFNULL(INDEX_NAME, 'NONE') AS index_name, {_INDEX_FIGURES} "
             "FROM performance_schema.table_io_waits_summary_by_index_usage "
             "WHERE OBJECT_SCHEMA NOT IN ('mysql', 'performance_schema')",
         ),
     ),
+    rows=named(*_OPERATIONS),
     state=busiest("object_schema", "object_name", "index_name", by=_COUNTED),
     blocks=_blocks("index", "the table through the index (NONE: through no index)", {**_TABLE, "index": "index_name"}),
     grants=("SELECT ON performance_schema.*",),

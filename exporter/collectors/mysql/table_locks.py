@@ -1,7 +1,7 @@
 """Waits for locks on each table, from performance_schema."""
 
 from exporter.collectors.busiest import busiest
-from exporter.collectors.mysql.operations import by_operation, operation_columns
+from exporter.collectors.mysql.operations import by_operation, named
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Collector, Query, counter
 from exporter.gates import mariadb, mysql
@@ -36,12 +36,12 @@ table_locks = Collector(
     queries=(
         Query(
             mysql(8) | mariadb(10, 6),
-            f"SELECT OBJECT_SCHEMA AS object_schema, OBJECT_NAME AS object_name, COUNT_STAR AS locks, {_FIGURES}, "
-            f"{operation_columns((*_SQL_LOCKS, *_EXTERNAL))} "
+            f"SELECT OBJECT_SCHEMA AS object_schema, OBJECT_NAME AS object_name, COUNT_STAR AS locks, {_FIGURES} "
             "FROM performance_schema.table_lock_waits_summary_by_table "
             "WHERE OBJECT_SCHEMA NOT IN ('mysql', 'performance_schema', 'information_schema')",
         ),
     ),
+    rows=named(*_SQL_LOCKS, *_EXTERNAL),
     state=busiest("object_schema", "object_name", by=("locks",)),
     blocks=tuple(
         by_operation(
