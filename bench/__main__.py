@@ -16,13 +16,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench import fresh, report
-from bench.measure import Figures
+from bench.measure import Figures, cpu_seconds, tree
 from bench.mysql import MySQL
 from bench.postgres import Postgres
 from bench.subject import Size, Subject
+from exporter.registry import collectors_of
 from tests.exporters import Exporter, server_entry
 from tests.providers.base import DatabaseServer, Kind
 from tests.providers.fleet import Fleet
@@ -31,6 +32,8 @@ from tests.providers.tools import Program, tool
 
 # Longer than a second apart: a result younger than that is reused, which would be no scrape.
 PAUSE_SECONDS = 1.5
+IDLE_SECONDS = 15.0
+_STATE = b"database_exporter_collector_state{"
 SCRAPE_INTERVAL_SECONDS = 15.0
 # Where both are to show the same, nothing is left out for want of room.
 ROOM = 1_000_000
@@ -66,6 +69,7 @@ def _measure(subject: Subject, fleet: Fleet, name: str, args: argparse.Namespace
         grown = {tables: bench.grown(tables, args.scrapes) for tables in sizes if tables < size.tables}
         bench.grow(size.tables)
         known = {subject.run_statements(server, size) for server in bench.servers}
+        bench.rest()
         print(f"{subject.says(size, min(known))}, {name}\n", flush=True)
         for setting in args.settings.split(","):
             print(report.comparison("fresh", setting, *bench.fresh(setting, args.scrapes)), flush=True)
@@ -88,6 +92,15 @@ class Bench:
         self.servers = servers
         self._accounts = [subject.account(server) for server in servers]
         self._tables = 0
+        self._idle = [0.0 for _ in servers]
+
+    def rest(self) -> None:
+        """Find out what the servers do by themselves."""
+        if self.subject.busy_idle:
+            trees = [tree(self.subject.pid(server)) for server in self.servers]
+            before = [cpu_seconds(pids) for pids in trees]
+            time.sleep(IDLE_SECONDS)
+            self._idle = [(cpu_seconds(pids) - used) / IDLE_SECONDS for pids, used in zip(trees, before, strict=True)]
 
     def grow(self, tables: int) -> None:
         """Have that many tables on both."""
@@ -110,7 +123,7 @@ class Bench:
                 more = {"max_series": ROOM, "collectors": {item.name: {"enabled": True} for item in shown}}
             variables = {fresh.VARIABLE: ",".join(item.name for item in shown)}
             with self._ours(variables, "bench.fresh", **more) as ours:
-                _settle(ours)
+                _settle(ours, self.subject.engine)
                 both = (peer, ours)
                 for figures in both:
                     figures.start()
@@ -127,7 +140,7 @@ class Bench:
         with self._peer(setting) as peer, self._ours() as ours:
             peer.scrape()
             # The first runs of all would count as if they came again every few minutes.
-            _settle(ours)
+            _settle(ours, self.subject.engine)
             both = (peer, ours)
             for figures in both:
                 figures.start()
@@ -155,7 +168,7 @@ class Bench:
         )
         program.start(url.removesuffix("/metrics"))
         try:
-            yield Figures(name, url, program.process.pid, self.subject.pid(server))
+            yield Figures(name, url, program.process.pid, self.subject.pid(server), self._idle[0])
         finally:
             program.stop()
 
@@ -167,15 +180,16 @@ class Bench:
             Exporter(Path(directory), {"servers": [server_entry(server, account, **more)]}, env, module=module) as ours,
         ):
             url = f"{ours.url}/probe?target={server.name}"
-            yield Figures("database-exporter", url, ours.process.pid, self.subject.pid(server))
+            yield Figures("database-exporter", url, ours.process.pid, self.subject.pid(server), self._idle[1])
 
 
-def _settle(ours: Figures) -> None:
-    """Scrape until what runs in the background has run once: the page grows no more."""
-    sizes: list[int] = []
-    while (len(sizes) < 40 and len(set(sizes[-4:])) != 1) or len(sizes) < 4:
+def _settle(ours: Figures, engine: Literal["postgres", "mysql"]) -> None:
+    """Scrape until what runs in the background has run once: each collector has a state."""
+    collectors = len(collectors_of(engine))
+    for _ in range(40):
         ours.scrape()
-        sizes.append(len(ours.samples()))
+        if sum(line.startswith(_STATE) for line in ours.samples()) >= collectors:
+            return
         time.sleep(PAUSE_SECONDS)
 
 

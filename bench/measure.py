@@ -56,6 +56,7 @@ class Figures:
         url: Of its page.
         pid: Its process.
         first_process: The first process of its server.
+        idle: CPU seconds that its server takes in a second in which nobody asks it, which are not counted.
         seconds: Time of each scrape.
         exporter_cpu: Its CPU seconds from `start` to `end`, between the scrapes too.
         server_cpu: The database server's, meanwhile.
@@ -67,16 +68,19 @@ class Figures:
     url: str
     pid: int
     first_process: int
+    idle: float = 0.0
     seconds: list[float] = field(default_factory=list)
     exporter_cpu: float = 0.0
     server_cpu: float = 0.0
     peak: int = 0
     body: bytes = b""
+    _started: float = 0.0
 
     def start(self) -> None:
         """Begin to count."""
         self.seconds.clear()
         self.exporter_cpu, self.server_cpu = -cpu_seconds([self.pid]), -cpu_seconds(tree(self.first_process))
+        self._started = time.monotonic()
 
     def scrape(self) -> None:
         """Scrape once, without compression."""
@@ -88,7 +92,8 @@ class Figures:
     def end(self) -> None:
         """Count no further."""
         self.exporter_cpu += cpu_seconds([self.pid])
-        self.server_cpu += cpu_seconds(tree(self.first_process))
+        idle = self.idle * (time.monotonic() - self._started)
+        self.server_cpu = max(0.0, self.server_cpu + cpu_seconds(tree(self.first_process)) - idle)
         self.peak = peak_rss_bytes(self.pid)
 
     def quantile(self, q: float) -> float:

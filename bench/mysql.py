@@ -51,6 +51,7 @@ class MySQL(Subject):
         ),
     }
     grows = "more"
+    busy_idle = True
     alike = True
 
     def start(self, fleet: Fleet, name: str, size: Size) -> DatabaseServer:  # noqa: ARG002 - schemas are ten

@@ -47,6 +47,7 @@ class Postgres(Subject):
         "more": (f"{peer}, + statements, indexes and 8 more", [f"--collector.{name}" for name in MORE]),
     }
     grows = "defaults"
+    busy_idle = False
     alike = False
 
     def start(self, fleet: Fleet, name: str, size: Size) -> DatabaseServer:
