@@ -53,9 +53,15 @@ class Session(Protocol):
 
 
 class Engine(Protocol):
-    """One kind of server."""
+    """One kind of server.
+
+    Attributes:
+        name: As the config calls it.
+        tells_open_sessions: Whether a session that is open learns of what is granted and revoked meanwhile.
+    """
 
     name: str
+    tells_open_sessions: bool
 
     def connect(
         self,

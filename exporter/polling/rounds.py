@@ -14,8 +14,8 @@ from exporter.engines.deadline import Deadline
 from exporter.facts import Facts
 from exporter.failure import ClosedDatabase, Failure, NoDatabase, Reason
 from exporter.gates import Miss
+from exporter.polling.opening import VISIT_STATEMENT_SECONDS
 from exporter.polling.runs import Reading, Task, cut, fetch
-from exporter.polling.sessions import VISIT_STATEMENT_SECONDS
 from exporter.polling.snapshot import Snapshot, State
 
 # A visit is short (see VISIT_STATEMENT_SECONDS): statements are begun in its first second only, and the next visit

@@ -33,6 +33,8 @@ OBJECTS_SHARE = 0.95
 QUICK_SECONDS = 1.0
 # Three intervals without a good run, and a slow collector's series are dropped.
 STALE_INTERVALS = 3.0
+# The second session is kept where some of its work comes again within this time.
+SOON_SECONDS = 30.0
 
 # What goes through databases together: the interval, and the database if it is only one.
 _Kind = tuple[float, str]
@@ -70,6 +72,10 @@ class Watched:
         self.sessions = Sessions(config, engine, self._forget)
         self.tasks = {item.name: Task.of(item, config) for item in _all(collectors, config)}
         self._intervals = {name: task.every for name, task in self.tasks.items()}
+        self._soon_again = engine.tells_open_sessions and any(
+            task.enabled and task.every is not None and task.every <= SOON_SECONDS and not task.collector.rounds
+            for task in self.tasks.values()
+        )
         self.scrapes = 0
         self.latest: dict[str, Snapshot] = {}
         self.good: dict[str, Snapshot] = {}
@@ -176,7 +182,7 @@ class Watched:
         while waiting:
             started = time.monotonic()
             try:
-                with self.sessions.side(Deadline.after(BACKGROUND_SECONDS)) as side:
+                with self.sessions.side(Deadline.after(BACKGROUND_SECONDS), keep=self._soon_again) as side:
                     while waiting and not side.session.closed:
                         self._run_slow(waiting.pop(0), side)
             except Failure as failure:
@@ -386,5 +392,5 @@ class Watched:
             log.info("%s: collector %s works again", self.name, task.name)
 
     def close(self) -> None:
-        """Close the main session; the second one closes itself."""
-        self.sessions.close_main()
+        """Close its sessions."""
+        self.sessions.close()

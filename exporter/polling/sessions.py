@@ -6,7 +6,6 @@ import logging
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -17,7 +16,9 @@ from exporter.engines.deadline import Deadline
 from exporter.facts import Facts, Identity
 from exporter.failure import Failure, Reason
 from exporter.polling.backoff import Backoff
+from exporter.polling.opening import Opener
 from exporter.polling.runs import Cost
+from exporter.polling.second import Second
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,6 @@ SESSION_SECONDS = (1800.0, 3600.0)
 _RELEARN_SECONDS = 30.0
 # How long background work trusts the scrapes to find out that a server is back.
 SCRAPED_SECONDS = 60.0
-# DROP DATABASE gives up after five seconds if somebody is still in the database, so nobody of ours stays that long.
-VISIT_STATEMENT_SECONDS = 3.2
-_PAUSES = (0.1, 0.4)
 # How long a renewal of the main session waits for the second one's place, and how long an old one that stays is kept.
 _RENEWAL_SECONDS = 0.5
 _KEPT_SECONDS = 60.0
@@ -65,21 +63,18 @@ class Sessions:
         failure: Why not.
         generation: Grows whenever another server answers, or this one was restarted or changed its role.
         identity_changes: Times that another server answered.
-        cost: What connecting, pinging and learning have cost.
         changed: Set when somebody should ask soon what is missing.
     """
 
     def __init__(self, config: ServerConfig, engine: Engine, forget: Callable[[], None]) -> None:
         """`forget` drops what others know of the server that no longer answers."""
         self.config = config
-        self.engine = engine
-        self._visiting = _hurried(config)
+        self.opener = Opener(config, engine)
         self.facts: Facts | None = None
         self.up: bool | None = None
         self.failure: Failure | None = None
         self.generation = 0
         self.identity_changes = 0
-        self.cost = Cost()
         self.changed = threading.Event()
         self._forget = forget
         self._main: Session | None = None
@@ -87,15 +82,18 @@ class Sessions:
         self._learned = 0.0
         self._answered = False
         self._asked = float("-inf")
-        self._open: set[int] = set()
         self._backoff = Backoff(0.5, _CONNECT_BACKOFF_SECONDS)
-        self._side_lock = threading.Lock()
-        self._doomed: deque[Session] = deque()
+        self._second = Second(self.opener)
 
     @property
     def connections(self) -> int:
         """Sessions that are open now."""
-        return len(self._open)
+        return self.opener.connections
+
+    @property
+    def cost(self) -> Cost:
+        """What connecting, pinging and learning have cost."""
+        return self.opener.cost
 
     @property
     def has_main(self) -> bool:
@@ -139,14 +137,18 @@ class Sessions:
 
         That takes the place of the second session: right now, or before whoever has it lets somebody else have it.
         """
-        self._doomed.append(session)
-        self._end_doomed()
+        self._second.end(session)
 
     def close_main(self) -> None:
         """Close the main session."""
         if self._main is not None:
-            self._disconnect(self._main)
+            self.opener.disconnect(self._main)
             self._main = None
+
+    def close(self) -> None:
+        """Close all sessions but one that background work has just now, which is closed when that is over."""
+        self.close_main()
+        self._second.close()
 
     def down(self, failure: Failure) -> None:
         """Note that the server is down."""
@@ -155,22 +157,28 @@ class Sessions:
             log.warning("%s is %s: %s: %s", self.config.name, state, failure.reason, failure.message)
         self.up = False
         self.failure = failure
+        self._second.drop()
         self._backoff.failed(_AUTH_BACKOFF_SECONDS if failure.reason is Reason.AUTH else None)
 
     @contextmanager
-    def side(self, deadline: Deadline) -> Iterator[Side]:
+    def side(self, deadline: Deadline, *, keep: bool = False) -> Iterator[Side]:
         """The second session, on the server that the scrapes know; nobody else has one meanwhile.
+
+        Args:
+            deadline: For having it.
+            keep: Whether it stays open for a while, since somebody will want it soon.
 
         Raises:
             Failure: It can't be had.
         """
-        with self._alone(deadline):
+        with self._second.borrowed(deadline):
             generation = self.generation
-            session, facts = self._connect_side(deadline)
+            self._wait_for_scrapes()
+            session, facts = self._known_side(deadline) or self._connect_side(deadline)
             try:
                 yield Side(session, facts, generation)
             finally:
-                self._disconnect(session)
+                self._second.leave(session, keep=keep)
 
     @contextmanager
     def side_in(self, database: str, deadline: Deadline) -> Iterator[Session]:
@@ -179,38 +187,12 @@ class Sessions:
         Raises:
             Failure: It can't be had.
         """
-        with self._alone(deadline):
-            session = self._connect_patiently(deadline, database)
+        with self._second.place(deadline):
+            session = self.opener.connect_patiently(deadline, self.facts, database)
             try:
                 yield session
             finally:
-                self._disconnect(session)
-
-    @contextmanager
-    def _alone(self, deadline: Deadline) -> Iterator[None]:
-        if not self._side_lock.acquire(timeout=deadline.remaining()):
-            raise Failure(Reason.TIMEOUT, "other work in the background had the second session all the time")
-        try:
-            yield
-        finally:
-            self._side_lock.release()
-            self._end_doomed()
-
-    def _end_doomed(self) -> None:
-        # Whoever adds one, and whoever gives the second session back, looks here: one of them finds the lock free.
-        while self._doomed and self._side_lock.acquire(blocking=False):
-            try:
-                if self._doomed:
-                    self._kill(self._doomed.popleft())
-            finally:
-                self._side_lock.release()
-
-    def _kill(self, session: Session) -> None:
-        self._open.add(id(session))
-        try:
-            self.engine.cancel(self.config, session, Deadline.after(self.config.timeouts.connect))
-        finally:
-            self._open.discard(id(session))
+                self.opener.disconnect(session)
 
     def _reach(self, deadline: Deadline) -> tuple[Session, Facts]:
         if self._main is not None and self._main.closed:
@@ -219,7 +201,7 @@ class Sessions:
             self._renew(deadline)
         if self._main is not None:
             try:
-                identity = self._identify(self._main, deadline)
+                identity = self.opener.identify(self._main, deadline)
             except Failure as failure:
                 self.close_main()
                 # A silent server stays silent to a second try; a session that was cut off deserves one.
@@ -231,8 +213,8 @@ class Sessions:
                     return self._main, facts
                 self.close_main()
         self._wait_for_turn(deadline)
-        session = self._begin(self._connect(deadline))
-        return session, self._meet(session, self._identify(session, deadline), deadline)
+        session = self._begin(self.opener.connect(deadline, self.facts))
+        return session, self._meet(session, self.opener.identify(session, deadline), deadline)
 
     def _begin(self, session: Session) -> Session:
         self._main = session
@@ -243,8 +225,8 @@ class Sessions:
         """Let a new main session take the place of one that is old; on a full server the old one stays."""
         try:
             # In its place, so that there never are more than three.
-            with self._alone(deadline.within(_RENEWAL_SECONDS)):
-                session = self._connect(deadline)
+            with self._second.place(deadline.within(_RENEWAL_SECONDS)):
+                session = self.opener.connect(deadline, self.facts)
         except Failure as failure:
             if failure.reason in (Reason.TOO_MANY_CONNECTIONS, Reason.TIMEOUT):
                 self._main_until = time.monotonic() + _KEPT_SECONDS
@@ -261,22 +243,43 @@ class Sessions:
             raise TooSoon.after(self.failure)
         time.sleep(wait)
 
-    def _connect_side(self, deadline: Deadline) -> tuple[Session, Facts]:
+    def _wait_for_scrapes(self) -> None:
         asked_lately = time.monotonic() - self._asked < SCRAPED_SECONDS
         if self.failure is not None and (self._backoff.remaining() > 0 or (self.up is False and asked_lately)):
             # To knock at a dead server's door takes a thread that others need; a scrape will find it back.
             raise TooSoon.after(self.failure)
+
+    def _known_side(self, deadline: Deadline) -> tuple[Session, Facts] | None:
+        """The second session that was kept, if it still leads to the server that the scrapes know."""
+        session = self._second.kept()
+        if session is None:
+            return None
         try:
-            session = self._connect_patiently(deadline)
+            identity = self.opener.identify(session, deadline)
+        except Failure as failure:
+            self.opener.disconnect(session)
+            # A silent server stays silent to a second try; a session that was cut off deserves one.
+            if failure.reason is Reason.TIMEOUT:
+                raise
+            return None
+        facts = self.facts
+        if facts is not None and facts.identity.same_server(identity):
+            return session, facts
+        self.opener.disconnect(session)
+        return None
+
+    def _connect_side(self, deadline: Deadline) -> tuple[Session, Facts]:
+        try:
+            session = self._second.opened(deadline, self.facts)
         except Failure as failure:
             if self.up is None:
                 self.down(failure)
             raise
         try:
-            identity = self._identify(session, deadline)
+            identity = self.opener.identify(session, deadline)
             facts = self.facts
             if facts is None:
-                facts = self._learn(session, identity, deadline)
+                facts = self.opener.learn(session, identity, deadline)
                 if self.facts is None:
                     self.facts, self._learned = facts, time.monotonic()
             elif not facts.identity.same_server(identity):
@@ -284,49 +287,9 @@ class Sessions:
                 self._main_until = 0.0
                 raise Failure(Reason.CONNECT, "another server answers; the next scrape connects anew")
         except Failure:
-            self._disconnect(session)
+            self.opener.disconnect(session)
             raise
         return session, facts
-
-    def _connect_patiently(self, deadline: Deadline, database: str | None = None) -> Session:
-        """Connect; a second session that was closed a moment ago may still count against the account's limit."""
-        for pause in _PAUSES:
-            try:
-                return self._connect(deadline, database)
-            except Failure as failure:
-                if failure.reason is not Reason.TOO_MANY_CONNECTIONS or deadline.remaining() < pause:
-                    raise
-            time.sleep(pause)
-        return self._connect(deadline, database)
-
-    def _connect(self, deadline: Deadline, database: str | None = None) -> Session:
-        started = time.monotonic()
-        queries = 0
-        try:
-            session = self.engine.connect(
-                self.config if database is None else self._visiting,
-                deadline.within(self.config.timeouts.connect),
-                database=database,
-                facts=self.facts,
-            )
-            queries = session.statements
-        finally:
-            self.cost.add(queries, time.monotonic() - started)
-        self._open.add(id(session))
-        return session
-
-    def _disconnect(self, session: Session) -> None:
-        session.close()
-        self._open.discard(id(session))
-
-    def _identify(self, session: Session, deadline: Deadline) -> Identity:
-        with self.cost.of(session):
-            # As long as a collector may take, so that the server's own limit need not be set anew for each.
-            return self.engine.identify(session, deadline.within(self.config.timeouts.statement))
-
-    def _learn(self, session: Session, identity: Identity, deadline: Deadline) -> Facts:
-        with self.cost.of(session):
-            return self.engine.learn(session, identity, self.config, deadline.within(self.config.timeouts.statement))
 
     def _meet(self, session: Session, identity: Identity, deadline: Deadline) -> Facts:
         """Compare who answers with whom we knew; learn the facts if they differ or are old."""
@@ -341,7 +304,7 @@ class Sessions:
         if facts is None or was_up is False:
             self.changed.set()
         if facts is None:
-            facts = self.facts = self._learn(session, identity, deadline)
+            facts = self.facts = self.opener.learn(session, identity, deadline)
             self._learned = time.monotonic()
         elif time.monotonic() - self._learned >= FACTS_SECONDS:
             facts = self._relearn(facts, session, identity, deadline)
@@ -353,7 +316,7 @@ class Sessions:
         """The facts anew, or the old ones: a server is not down because it has no time to tell them just now."""
         self._learned = time.monotonic() - FACTS_SECONDS + _RELEARN_SECONDS
         try:
-            facts = self.facts = self._learn(session, identity, deadline)
+            facts = self.facts = self.opener.learn(session, identity, deadline)
             self._learned = time.monotonic()
         except Failure as failure:
             log.warning("%s: what is known of it could not be learnt anew: %s", self.config.name, failure.message)
@@ -369,9 +332,3 @@ class Sessions:
         self.facts = None
         self.generation += 1
         self._forget()
-
-
-def _hurried(config: ServerConfig) -> ServerConfig:
-    """The config for sessions in other databases."""
-    most = min(config.timeouts.statement, VISIT_STATEMENT_SECONDS)
-    return config.model_copy(update={"timeouts": config.timeouts.model_copy(update={"statement": most})})

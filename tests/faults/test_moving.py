@@ -17,6 +17,7 @@ from exporter.engines.deadline import Deadline
 from exporter.engines.known import ENGINES
 from exporter.polling import server as polling_server
 from exporter.polling.flight import Flight
+from exporter.polling.second import KEPT_SECONDS
 from exporter.polling.server import Watched
 from exporter.polling.sessions import _CONNECT_BACKOFF_SECONDS
 from exporter.registry import collectors_by_name
@@ -72,7 +73,7 @@ def test_an_address_that_moves_while_the_old_session_lives(
         # New connections go to the other server, what is open stays where it is.
         proxy.upstream = (other.host, other.port)
         after = running.scrape_until(
-            lambda page: page.value("db_connections_max", server="moved") == 33, "moved", seconds=20
+            lambda page: page.value("db_connections_max", server="moved") == 33, "moved", seconds=KEPT_SECONDS + 20
         )
         assert after.value("db_identity_changes_total", server="moved") == 1
         running.scrape_until(

@@ -12,6 +12,7 @@ from exporter.declare import Collector, Query, block, gauge
 from exporter.engines.deadline import Deadline
 from exporter.engines.known import ENGINES
 from exporter.exposition.page import Dialect, page
+from exporter.facts import Facts
 from exporter.gates import ANY
 from exporter.polling.flight import Flight
 from exporter.polling.runs import Task
@@ -127,13 +128,13 @@ def test_a_round_enters_each_database_once_for_all_collectors(databases: Databas
     collectors = [item for name in names for item in declared(name, "(SELECT count(*) FROM public.numbers)")]
     watched = Watched(configured(databases), ENGINES["postgres"], collectors)
     entered: list[str] = []
-    connect = watched.sessions._connect
+    connect = watched.sessions.opener.connect
 
-    def noted(deadline: Deadline, database: str | None = None) -> object:
+    def noted(deadline: Deadline, facts: Facts | None, database: str | None = None) -> object:
         entered.append(database or "")
-        return connect(deadline, database)
+        return connect(deadline, facts, database)
 
-    watched.sessions._connect = noted  # type: ignore[method-assign,assignment]
+    watched.sessions.opener.connect = noted  # type: ignore[method-assign,assignment]
     watched.background(watched.slow_tasks())
     assert entered == ["", BEYOND, THERE]
     assert {watched.latest[f"{name}_elsewhere"].series for name in names} == {2}

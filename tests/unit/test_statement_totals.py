@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.subjects.statements.totals import Reading, Totals
+from exporter.config.model import ServerConfig
+from exporter.declare import Context, Rows
+from exporter.facts import Extension, Facts, Identity, Role
+from exporter.subjects.statements.postgres import PostgresStatements
+from exporter.subjects.statements.totals import Reading, Total, Totals
 
 KEYS = range(4)
 DATABASES = ("a", "b")
+SLOW = 10
 
 
 @dataclass
@@ -60,13 +67,39 @@ class Server:
                 sum(entry.runs),
                 max(entry.runs),
                 entry.born if self.tells_since else None,
-                10,
+                SLOW,
             )
             for key, entry in self.table.items()
         ]
 
     def rebase(self) -> None:
         self.looked = False
+
+
+class InArrays:
+    """Totals out of readings as PostgreSQL gives them: a row for each database, with arrays of its statements."""
+
+    def __init__(self) -> None:
+        config = ServerConfig(
+            name="s", engine="postgres", host="h", port=1, thresholds={"slow_statements": {"warning": SLOW / 1000}}
+        )
+        extensions = {"pg_stat_statements": Extension((1, 11), "public", "a")}
+        identity = Identity("one", 1.0, Role.PRIMARY)
+        facts = Facts("postgres", "postgres", (18, 0), "18.0", identity, extensions=extensions)
+        self._context = Context(config, facts, 0.0, 1000)
+        self._statements = PostgresStatements()
+        self.rebase = self._statements.rebase
+
+    def take(self, readings: Sequence[Reading], databases: Sequence[str]) -> dict[str, Total]:
+        rows = []
+        for number, name in enumerate(databases):
+            mine = [
+                (10, one.key, one.calls, one.time, one.longest, one.since) for one in readings if one.database == name
+            ]
+            rows.append((name, number, None, *(map(list, zip(*mine, strict=True)) if mine else [None] * 6)))
+        columns = ("database", "dbid", "of", "userids", "queryids", "calls", "times", "longest", "since")
+        found = self._statements.feed(Rows(columns, rows), self._context)
+        return {row[0]: Total(row[1], round(row[2] * 1000), row[3]) for row in found.rows}
 
 
 def database(key: int) -> str:
@@ -86,7 +119,7 @@ ACTIONS = st.lists(
 )
 
 
-def play(server: Server, totals: Totals, actions: list[tuple[object, ...]]) -> None:
+def play(server: Server, totals: Totals | InArrays, actions: list[tuple[object, ...]]) -> None:
     """Do what the actions say, and compare after each reading."""
     before: dict[str, tuple[int, float, int]] = defaultdict(lambda: (0, 0.0, 0))
     for name, *arguments in actions:
@@ -117,6 +150,29 @@ def test_totals_are_what_the_readings_showed_where_the_server_tells_when_entries
 @given(ACTIONS)
 def test_without_creation_times_totals_never_fall_nor_count_twice(actions):
     play(Server(tells_since=False), Totals(), actions)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ACTIONS, st.booleans())
+def test_the_same_in_arrays(actions, tells_since):
+    play(Server(tells_since=tells_since), InArrays(), actions)
+
+
+@pytest.mark.parametrize("tells_since", [True, False])
+def test_of_statements_that_are_all_known_only_what_has_moved_is_counted(tells_since):
+    """Between readings some of them run, or all begin anew, in the same order."""
+    born = [("run", key, 1, 5) for key in KEYS]
+    some = [("run", 0, 5, 2), ("read",), ("run", 0, 12, 3), ("run", 3, 3, 1), ("read",), ("read",)]
+    actions = [*born, ("read",), *some, *some, ("reset",), *born, ("read",), *some]
+    server, totals = Server(tells_since=tells_since), InArrays()
+    play(server, totals, actions)
+    found = totals.take(server.read(), DATABASES)
+    # One of each database has run as often after the reset as before it, which alone does not show.
+    again = 10 if tells_since else 5
+    assert {name: (total.calls, total.slow) for name, total in found.items()} == {
+        "a": (15 + again, 9),
+        "b": (3 + again, 0),
+    }
 
 
 @settings(max_examples=300, deadline=None)

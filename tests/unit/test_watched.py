@@ -15,6 +15,7 @@ from exporter.engines.deadline import Deadline
 from exporter.facts import Facts, Identity, Role
 from exporter.failure import Failure, Reason
 from exporter.gates import ANY
+from exporter.polling import second as polling_second
 from exporter.polling import sessions as polling_sessions
 from exporter.polling.flight import Flight
 from exporter.polling.runs import Cost
@@ -56,6 +57,7 @@ class FakeEngine:
     """Whatever a server may do, at will."""
 
     name = "mysql"
+    tells_open_sessions = True
 
     def __init__(self) -> None:
         self.system, self.value = "one", 1
@@ -65,6 +67,7 @@ class FakeEngine:
         self.names: list[str] = []
         # What statements have taken, for tests that put the clock forward by it.
         self.seconds = 0
+        self.opened: list[FakeSession] = []
         self.cancelled: list[FakeSession] = []
         self.when_cancelling: Callable[[], None] = lambda: None
 
@@ -73,7 +76,8 @@ class FakeEngine:
             raise Failure(Reason.CONNECT, "refused")
         if self.full:
             raise Failure(Reason.TOO_MANY_CONNECTIONS, "full")
-        return FakeSession(self)
+        self.opened.append(FakeSession(self))
+        return self.opened[-1]
 
     def identify(self, session: FakeSession, _: Deadline) -> Identity:
         if self.down:
@@ -316,6 +320,93 @@ def test_the_second_session_is_not_waited_for_longer_than_the_deadline() -> None
     finally:
         over.set()
         thread.join(30)
+
+
+def often(*more: Collector) -> tuple[FakeEngine, Watched]:
+    """A server that was scraped once, and whose background work has run once."""
+    engine = FakeEngine()
+    server = watched(engine, declared("fine"), declared("often", every=15), *more)
+    scrape(server)
+    server.background([server.tasks["often"]])
+    assert [session.closed for session in engine.opened] == [False, False]
+    return engine, server
+
+
+def test_the_second_session_is_kept_for_a_minute_where_work_comes_soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, server = often()
+    server.background(server.slow_tasks())
+    assert len(engine.opened) == server.sessions.connections == 2
+    # An address that has moved is found out by connecting.
+    now = time.monotonic() + 61
+    monkeypatch.setattr(polling_second.time, "monotonic", lambda: now)
+    server.background(server.slow_tasks())
+    assert [session.closed for session in engine.opened] == [False, True, False]
+
+
+@pytest.mark.parametrize("more", [{"every": 60}, {"every": 15, "default": False}, {"every": 15, "each_database": True}])
+def test_the_second_session_is_not_kept_for_nothing(more: dict[str, Any]) -> None:
+    engine = FakeEngine()
+    engine.names = ["a"]
+    server = watched(engine, declared("fine"), declared("work", **more), declared("seldom", every=60))
+    scrape(server)
+    server.background(server.slow_tasks())
+    assert server.latest["seldom"].state is State.OK
+    assert server.sessions.connections == 1
+
+
+def test_what_needs_the_place_of_the_second_session_closes_what_is_kept_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, server = often(declared("round", labels=("database",), every=300, each_database=True))
+    engine.names = ["a", "b"]
+    connect, most = engine.connect, 0
+
+    def counted(*args: Any, **kwargs: Any) -> FakeSession:
+        nonlocal most
+        session = connect(*args, **kwargs)
+        most = max(most, sum(not one.closed for one in engine.opened))
+        return session
+
+    monkeypatch.setattr(engine, "connect", counted)
+    server.background([server.tasks["round"]])
+    assert server.good["round"].series == 2
+    server.background([server.tasks["often"]])
+    monkeypatch.setattr(server.sessions, "_main_until", 0.0)
+    scrape(server)
+    server.background([server.tasks["often"]])
+    engine.when_cancelling = lambda: counts.append(server.sessions.connections)
+    counts: list[int] = []
+    server.sessions.end(engine.opened[0])
+    assert counts == [2], "the main session and the one that ends another"
+    assert most == 2
+
+
+def test_a_second_session_that_was_cut_off_or_leads_elsewhere_is_of_no_more_use() -> None:
+    engine, server = often()
+    engine.opened[1].close()
+    server.background(server.slow_tasks())
+    assert server.latest["often"].state is State.OK
+    # The main session finds another server, to which the one that was kept does not lead.
+    engine.system, engine.value = "two", 2
+    engine.opened[0].close()
+    scrape(server)
+    server.background(server.slow_tasks())
+    assert server.latest["often"].state is State.OK
+    assert "} 2\n" in server.good["often"].families[0].text
+    assert [session.closed for session in engine.opened] == [True, True, True, False, False]
+    # Of a server that is down nothing is kept.
+    engine.down = True
+    scrape(server)
+    assert server.sessions.connections == 0
+
+
+def test_at_the_end_nothing_is_kept() -> None:
+    _, server = often()
+    server.close()
+    assert server.sessions.connections == 0
+    _, server = often()
+    with server.sessions.side(Deadline.after(5), keep=True):
+        server.close()
+        assert server.sessions.connections == 1
+    assert server.sessions.connections == 0
 
 
 def test_a_flight_that_no_thread_could_be_had_for_is_not_flown_later() -> None:

@@ -28,6 +28,7 @@ class MySQLEngine:
     """exporter.engines.base.Engine for everything that speaks MySQL's protocol."""
 
     name = "mysql"
+    tells_open_sessions = False
 
     def connect(
         self,

@@ -20,6 +20,7 @@ class PostgresEngine:
     """PostgreSQL 13 and newer, and what speaks for it: PgBouncer and other poolers in transaction mode."""
 
     name = "postgres"
+    tells_open_sessions = True
 
     def connect(
         self, server: ServerConfig, deadline: Deadline, *, database: str | None = None, facts: Facts | None = None

@@ -94,6 +94,22 @@ class Totals:
         self._last = current
         return self._totals
 
+    def move(self, readings: Iterable[Plain]) -> Mapping[str, Total]:
+        """Count what is new where the server has the same statements as at the last reading, and of some of them more.
+
+        Args:
+            readings: Those that are not as they were, as for `take`.
+
+        Returns:
+            As of `take`, for the same databases as last time.
+        """
+        last = self._last or {}
+        for reading in readings:
+            key = reading[0]
+            self._count(Reading(*last[key]), Reading(*reading))
+            last[key] = reading
+        return self._totals
+
     def rebase(self) -> None:
         """Forget the last reading, keep the totals: the next reading is a baseline."""
         self._last = None

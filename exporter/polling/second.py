@@ -1,0 +1,125 @@
+"""The place of a server's second session: one at a time has it, and a session may be kept there for the next one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from exporter.engines.base import Session
+from exporter.engines.deadline import Deadline
+from exporter.facts import Facts
+from exporter.failure import Failure, Reason
+from exporter.polling.opening import Opener
+
+# To log in costs as much as to ask, but who only keeps what is open never learns that the address has moved.
+KEPT_SECONDS = 60.0
+
+
+class Second:
+    """Where the second session is opened, kept and closed, and where sessions that were cut off are ended.
+
+    What is kept makes room for whatever else needs the place, so that there are never three sessions.
+    """
+
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
+        self._lock = threading.Lock()
+        self._kept: Session | None = None
+        self._until = 0.0
+        self._over = False
+        self._doomed: deque[Session] = deque()
+
+    @contextmanager
+    def place(self, deadline: Deadline) -> Iterator[None]:
+        """Have the place alone, and empty.
+
+        Raises:
+            Failure: Somebody else had it all the time.
+        """
+        with self._had(deadline):
+            self._clear()
+            yield
+
+    @contextmanager
+    def borrowed(self, deadline: Deadline) -> Iterator[None]:
+        """Have the place alone, with the session that is kept there, if any: `kept` takes it.
+
+        Raises:
+            Failure: Somebody else had it all the time.
+        """
+        with self._had(deadline):
+            yield
+
+    def kept(self) -> Session | None:
+        """The session that was kept, unless it has ended or is too old; it is the caller's now."""
+        session, self._kept = self._kept, None
+        if session is None or (not session.closed and time.monotonic() < self._until):
+            return session
+        self._opener.disconnect(session)
+        return None
+
+    def opened(self, deadline: Deadline, facts: Facts | None) -> Session:
+        """A new session in the place that the caller has.
+
+        Raises:
+            Failure: It can't be had.
+        """
+        session = self._opener.connect_patiently(deadline, facts)
+        self._until = time.monotonic() + KEPT_SECONDS
+        return session
+
+    def leave(self, session: Session, *, keep: bool) -> None:
+        """Give the place back, with the session in it for the next one or without."""
+        if keep and not session.closed and not self._over:
+            self._kept = session
+        else:
+            self._opener.disconnect(session)
+
+    def end(self, session: Session) -> None:
+        """End on the server what a session that was cut off may still be running there.
+
+        That takes this place: right now, or before whoever has it lets somebody else have it.
+        """
+        self._doomed.append(session)
+        self._end_doomed()
+
+    def drop(self) -> None:
+        """Close what is kept, if nobody has it just now."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._clear()
+            finally:
+                self._lock.release()
+
+    def close(self) -> None:
+        """Keep nothing any more; who has the place closes his session himself."""
+        self._over = True
+        self.drop()
+
+    @contextmanager
+    def _had(self, deadline: Deadline) -> Iterator[None]:
+        if not self._lock.acquire(timeout=deadline.remaining()):
+            raise Failure(Reason.TIMEOUT, "other work in the background had the second session all the time")
+        try:
+            yield
+        finally:
+            self._lock.release()
+            self._end_doomed()
+
+    def _end_doomed(self) -> None:
+        # Whoever adds one, and whoever gives the place back, looks here: one of them finds the lock free.
+        while self._doomed and self._lock.acquire(blocking=False):
+            try:
+                if self._doomed:
+                    self._clear()
+                    self._opener.kill(self._doomed.popleft())
+            finally:
+                self._lock.release()
+
+    def _clear(self) -> None:
+        if self._kept is not None:
+            self._opener.disconnect(self._kept)
+            self._kept = None
