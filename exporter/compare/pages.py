@@ -79,7 +79,8 @@ def parse(text: str) -> Page:
     kinds: dict[str, str] = {}
     metrics: dict[str, dict[Labels, float]] = {}
     written: dict[str, set[str]] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    # Names may hold what Python takes for the end of a line besides.
+    for number, line in enumerate(text.split("\n"), 1):
         if line.startswith("# TYPE "):
             family, _, kind = line[len("# TYPE ") :].partition(" ")
             # Prometheus knows no difference between these two.

@@ -112,14 +112,21 @@ def test_what_is_not_frozen(server: DatabaseServer, database: str, watch: Watch)
         connection.execute("CREATE TABLE aged (id int)")
         for _ in range(20):
             connection.execute("SELECT pg_current_xact_id()")
-    ages = "SELECT datname, age(datfrozenxid) FROM pg_database WHERE datallowconn"
+    server.execute("DROP DATABASE IF EXISTS shut")
+    # Those that nobody may enter stop the server as well; the others' tool leaves them out.
+    server.execute("CREATE DATABASE shut ALLOW_CONNECTIONS false")
+    ages = "SELECT datname, age(datfrozenxid) FROM pg_database"
     least = dict(server.execute(ages))
     got = watch.run("pg_database_wraparound")
     most = dict(server.execute(ages))
     seen = got.by("pg_database_unfrozen_transactions", "datname")
     assert seen.keys() == least.keys()
     assert all(least[name] <= value <= most[name] for name, value in seen.items())
-    assert got.by("pg_database_wraparound_age_datfrozenxid_seconds", "datname") == seen
+    [(shut,)] = server.execute("SELECT array_agg(datname::text) FROM pg_database WHERE NOT datallowconn")
+    assert "shut" in shut
+    theirs = got.by("pg_database_wraparound_age_datfrozenxid_seconds", "datname")
+    assert theirs == {name: value for name, value in seen.items() if name not in shut}
+    server.execute("DROP DATABASE shut")
     tables = here(watch.run("pg_table_wraparound"), "pg_table_unfrozen_transactions", "relname")
     # Ten by transactions, and ten by multixacts.
     assert 0 < len(tables) <= 20
@@ -315,6 +322,46 @@ def test_a_domain_ends_where_its_type_does(server: DatabaseServer, database: str
         connection.execute("SELECT setval('s', 1932735283)")
     got = watch.run("pg_sequences")
     assert here(got, "pg_sequence_used_ratio", "sequencename") == {"s": pytest.approx(0.9, abs=0.001)}
+
+
+def test_a_domain_of_a_domain_ends_there_too(server: DatabaseServer, database: str, watch: Watch) -> None:
+    with server.connect(database) as connection:
+        connection.execute("CREATE DOMAIN number AS smallint; CREATE DOMAIN kind AS number; CREATE TABLE t (id kind)")
+        connection.execute("CREATE SEQUENCE s OWNED BY t.id; GRANT SELECT ON s TO PUBLIC; SELECT setval('s', 29490)")
+    got = watch.run("pg_sequences")
+    assert here(got, "pg_sequence_used_ratio", "sequencename") == {"s": pytest.approx(0.9, abs=0.001)}
+
+
+def test_a_default_uses_a_sequence_up_without_owning_it(server: DatabaseServer, database: str, watch: Watch) -> None:
+    with server.connect(database) as connection:
+        for name in ("plain", "small", "wide", "rounded", "written", "split"):
+            connection.execute(f"CREATE SEQUENCE {name}; GRANT SELECT ON {name} TO PUBLIC")
+        connection.execute("CREATE DOMAIN number AS int")
+        connection.execute("CREATE TABLE t (a int DEFAULT nextval('plain'), b number DEFAULT nextval('plain'),"
+                           " c smallint DEFAULT nextval('small'), d bigint DEFAULT nextval('wide'),"
+                           " e int DEFAULT nextval('rounded') % 100, f text DEFAULT nextval('written'))")  # fmt: skip
+        connection.execute("CREATE TABLE p (a int DEFAULT nextval('split')) PARTITION BY RANGE (a)")
+        connection.execute("CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (1)")
+        connection.execute("SELECT setval('plain', 1932735283), setval('small', 29490), setval('wide', 1932735283),"
+                           " setval('rounded', 1932735283), setval('written', 1932735283),"
+                           " setval('split', 1932735283)")  # fmt: skip
+    got = watch.run("pg_sequences")
+    assert here(got, "pg_sequence_used_ratio", "sequencename") == {
+        name: pytest.approx(ratio, abs=0.001)
+        for name, ratio in {"plain": 0.9, "small": 0.9, "split": 0.9, "wide": 0, "rounded": 0, "written": 0}.items()
+    }
+    assert got.one("pg_sequences_near_end", datname=HERE) == 3
+
+
+def test_sequences_that_may_not_be_read_are_not_far_from_their_end(
+    server: DatabaseServer, database: str, watch: Watch
+) -> None:
+    assert watch.run("pg_sequences").one("pg_sequences_near_end", datname=HERE) == 0
+    server.execute("CREATE SEQUENCE hidden MAXVALUE 100", database)
+    server.execute("SELECT setval('hidden', 99)", database)
+    got = watch.run("pg_sequences")
+    assert not got.values("pg_sequences_near_end", datname=HERE)
+    assert got.one("pg_sequences_unreadable", datname=HERE) == 1
 
 
 def test_functions_where_they_are_tracked(server: DatabaseServer, database: str) -> None:

@@ -249,6 +249,13 @@ def test_autovacuum_at_work(server: DatabaseServer, fresh_server: Callable[..., 
         assert wait_for(lambda: bool(made.execute(begun)), 60)
         samples = watch.run("pg_stat_activity_autovacuum")
         [(started,)] = made.execute(begun)
+        if made.version[0] >= 18:
+            # No more than there are slots, however many may be wanted.
+            made.execute("ALTER SYSTEM SET autovacuum_max_workers = 1000")
+            made.execute("SELECT pg_reload_conf()")
+            [(slots,)] = made.execute("SELECT current_setting('autovacuum_worker_slots')::int")
+            name = "pg_autovacuum_workers_max"
+            assert wait_for(lambda: watch.run("pg_stat_activity_autovacuum").one(name) == slots, 15)
     assert idle.one("pg_autovacuum_workers_max") == 2
     assert not [labels for name, labels, _ in idle.all if labels.get("relname") == "tended"]
     assert samples.one("pg_autovacuum_workers") >= 1

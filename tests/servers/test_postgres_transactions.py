@@ -94,6 +94,16 @@ def test_locks_by_database_and_mode(server: DatabaseServer) -> None:
             [(database,)] = server.execute("SELECT database FROM pg_locks WHERE NOT granted")
             assert database is None
             for_a_row = watch.run("pg_locks")
+        # What all databases share is of none of them.
+        holder.execute("ROLLBACK; BEGIN; LOCK TABLE pg_authid IN EXCLUSIVE MODE")
+        waiter.execute("ROLLBACK; BEGIN")
+        with running(waiter, "LOCK TABLE pg_authid IN EXCLUSIVE MODE"):
+            assert wait_for(lambda: server.execute(waits)[0][0] == 1, 10)
+            [(database,)] = server.execute("SELECT database FROM pg_locks WHERE NOT granted")
+            assert database == 0
+            for_all = watch.run("pg_locks")
+    assert for_all.one("pg_locks_waiting", datname="locked") == 1
+    assert for_all.one("pg_locks_waiting", datname="postgres") == 0
     assert for_a_row.one("pg_locks_waiting", datname="locked") == 1
     assert for_a_row.one("pg_locks_waiting", datname="postgres") == 0
     modes = samples.by("pg_locks_count", "datname", "mode")

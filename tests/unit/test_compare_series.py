@@ -40,6 +40,14 @@ def test_a_page_is_read_as_prometheus_reads_it() -> None:
     assert math.isnan(page.value("nan") or 0)
 
 
+def test_a_line_ends_where_the_format_says() -> None:
+    """Names of tables may hold what Python takes for the end of a line as well."""
+    names = ("a\u2028b", "a\x0bb", "a\x85b", "a\rb")
+    page = parse("".join(f't{{relname="{name}"}} 1\n' for name in names) + "crlf 2\r\n")
+    assert page.values("relname") == set(names)
+    assert page.value("crlf") == 2
+
+
 @pytest.mark.parametrize("text", ["<html><body>", "a b c", '{"a": 1}'])
 def test_another_page_is_none(text: str) -> None:
     with pytest.raises(ValueError, match="line 1"):

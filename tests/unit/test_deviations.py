@@ -84,6 +84,11 @@ def test_values_are_excused_as_far_as_the_entry_goes() -> None:
     assert said(f"{lag}0\n", f"{lag}999\n{replica}{receiver}") == differs
     assert said(f"{lag}3\n", f"{lag}999\n{replica}") == differs
     assert said(f"{lag}0\n", f"{lag}999\npg_replication_is_replica 0\n", 'version="18.1",role="primary"') == differs
+    # The age of the last transaction, which theirs shows while anything is not replayed.
+    age = "pg_replication_last_replay_seconds 120.5\n"
+    assert said(f"{lag}120.5\n{age}", f"{lag}4\n{age}{replica}{receiver}") == []
+    assert said(f"{lag}120.5\n{age}", f"{lag}500\n{age}{replica}{receiver}") == differs
+    assert said(f"{lag}60\n{age}", f"{lag}4\n{age}{replica}{receiver}") == differs
     # In point-in-time recovery there is none.
     assert said(f"{lag}3\n", replica, 'version="18.1",role="recovering"') == []
     assert said(f"{lag}3\n", replica) == [("missing", "pg_replication_lag_seconds")]

@@ -46,7 +46,9 @@ backlog = Collector(
         Query(
             pg(13),
             """
-            SELECT count(*) AS files, (count(*) * pg_size_bytes(current_setting('wal_segment_size')))::int8 AS bytes,
+            -- Histories of timelines and backups are archived as well, and are small.
+            SELECT count(*) AS files, (count(*) FILTER (WHERE name ~ '^[0-9A-F]{24}(\\.partial)?\\.ready$')
+                                       * pg_size_bytes(current_setting('wal_segment_size')))::int8 AS bytes,
                    CASE WHEN count(*) > 0
                         THEN greatest(extract(epoch FROM now() - min(modification)), 0)::float8 END AS oldest
             FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'""",

@@ -12,14 +12,16 @@ autovacuum = Collector(
     queries=(
         Query(
             pg(13),
-            # A row without a worker keeps the counts where nobody works.
+            # A row without a worker keeps the counts where nobody works. From 18 on workers need slots, maybe too few.
             """
             SELECT split_part(query, '.', 2) AS relname, 1 AS worker,
                    (query LIKE '%(to prevent wraparound)')::int AS urgent,
                    CASE WHEN query LIKE 'autovacuum:%' THEN extract(epoch FROM xact_start)::float8 END AS started,
-                   current_setting('autovacuum_max_workers')::int AS most
+                   NULL AS most
             FROM pg_stat_get_activity(NULL) WHERE backend_type = 'autovacuum worker'
-            UNION ALL SELECT NULL, 0, 0, NULL, current_setting('autovacuum_max_workers')::int""",
+            UNION ALL
+            SELECT NULL, 0, 0, NULL, least(current_setting('autovacuum_max_workers')::int,
+                                           current_setting('autovacuum_worker_slots', true)::int)""",
         ),
     ),
     blocks=(

@@ -48,7 +48,9 @@ def _since_17(buffers: str) -> str:
     SELECT c.*, b.buffers_clean, b.maxwritten_clean, b.buffers_alloc,
            extract(epoch FROM b.stats_reset)::float8 AS reset,
            extract(epoch FROM c.stats_reset)::float8 AS checkpointer_reset,
-           num_timed AS timed, num_requested AS requested, write_time / 1000 AS write_seconds,
+           -- One until then.
+           num_timed + restartpoints_timed AS timed, num_requested + restartpoints_req AS requested,
+           write_time / 1000 AS write_seconds,
            sync_time / 1000 AS sync_seconds, buffers_written AS checkpoint_buffers, backend_buffers, backend_fsyncs
     FROM pg_stat_checkpointer c CROSS JOIN pg_stat_bgwriter b CROSS JOIN {_io(buffers)}"""
 
@@ -97,8 +99,16 @@ bgwriter = Collector(
             _reset("pg_stat_checkpointer", "checkpointer_reset", pg(17)),
         ),
         block(
-            _ours("pg_checkpoints_timed_total", "timed", "Checkpoints that were due; from 17 on also those skipped."),
-            _ours("pg_checkpoints_requested_total", "requested", "Checkpoints that were asked for."),
+            _ours(
+                "pg_checkpoints_timed_total",
+                "timed",
+                "Checkpoints, on a standby restartpoints, that were due; from 17 on also those skipped.",
+            ),
+            _ours(
+                "pg_checkpoints_requested_total",
+                "requested",
+                "Checkpoints, on a standby restartpoints, that were asked for.",
+            ),
             _ours("pg_checkpoints_done_total", "num_done", "Checkpoints performed.", pg(18)),
             _ours("pg_checkpoint_write_seconds_total", "write_seconds", "Time in which checkpoints wrote files."),
             _ours("pg_checkpoint_sync_seconds_total", "sync_seconds", "Time in which checkpoints synchronized files."),

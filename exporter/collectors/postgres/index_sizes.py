@@ -1,16 +1,13 @@
 """The largest indexes of each database."""
 
+from exporter.collectors.postgres.locked import BUSY
 from exporter.collectors.postgres.user_tables import LABELS
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
 
 # By the pages of the last vacuum or analyze, which also stand in for the size of one that somebody locks.
 _SQL = """
-    WITH busy AS MATERIALIZED (
-        SELECT relation FROM pg_locks
-        WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock'
-          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    ), largest AS (
+    WITH {busy}, largest AS (
         SELECT c.oid, nspname, t.relname, c.relname AS indexrelname, c.relpages
         FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
         JOIN pg_namespace n ON n.oid = t.relnamespace
@@ -31,7 +28,7 @@ index_sizes = Collector(
     timeout=15,
     limit=50,
     each_database=True,
-    queries=(Query(pg(13), _SQL),),
+    queries=(Query(pg(13), _SQL.replace("{busy}", BUSY)),),
     blocks=(
         block(
             gauge("pg_index_size_bytes", "bytes", help="Size of the index; the largest of each database alone."),

@@ -4,26 +4,32 @@ from exporter.collectors.postgres.locked import BUSY_FOR_WRITERS
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import pg
 
-# A column may end before its sequence does: a serial column of int4 fed by a sequence of int8. A sequence that
-# cycles has no end. One that somebody locks or that we may not read is not asked: even asking would wait or fail.
-# None is near its end only if all that we may read were asked.
+# A column may end before its sequence does: a serial column of int4 fed by a sequence of int8, or one whose default is
+# its next value (1574) as an int4 or int2 (480, 714) and nothing else. A domain has the output function of the type at
+# the bottom, and ends where that does. A sequence that cycles has no end. One that somebody locks or that we may not
+# read is not asked: even asking would wait or fail. None is near its end only if all were asked.
 _SQL = """
-    WITH {busy}, sequences AS (
+    WITH {busy}, fed AS (
+        SELECT objid AS sequence, refobjid AS attrelid, refobjsubid AS attnum
+        FROM pg_sequence JOIN pg_depend ON classid = 'pg_class'::regclass AND objid = seqrelid AND objsubid = 0
+        WHERE refclassid = 'pg_class'::regclass AND refobjsubid > 0 AND deptype IN ('a', 'i')
+        UNION
+        SELECT refobjid, adrelid, adnum
+        FROM pg_attrdef a JOIN pg_depend ON classid = 'pg_attrdef'::regclass AND objid = a.oid
+        WHERE refclassid = 'pg_class'::regclass AND refobjsubid = 0
+          AND adbin::text
+              ~ '^({COERCETODOMAIN :arg )?{FUNCEXPR :funcid (480|714) [^{}]*:args \\({FUNCEXPR :funcid 1574 '
+    ), columns AS (
+        SELECT sequence, min(CASE typoutput WHEN 'int2out'::regproc THEN 32767
+                                            WHEN 'int4out'::regproc THEN 2147483647 END) AS most
+        FROM fed JOIN pg_attribute USING (attrelid, attnum) JOIN pg_type t ON t.oid = atttypid GROUP BY 1
+    ), sequences AS (
         SELECT c.oid, nspname AS schemaname, c.relname, seqincrement > 0 AS up,
                has_sequence_privilege(c.oid, 'SELECT, USAGE') AS readable,
                {limit} > 0 AND c.oid NOT IN (SELECT relation FROM busy) AS free,
-               greatest(seqmin, CASE type WHEN 'int2'::regtype THEN -32768 WHEN 'int4'::regtype THEN -2147483648
-                                          ELSE seqmin END)::float8 AS least,
-               least(seqmax, CASE type WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647
-                                       ELSE seqmax END)::float8 AS most
+               greatest(seqmin, - columns.most - 1)::float8 AS least, least(seqmax, columns.most)::float8 AS most
         FROM pg_sequence q JOIN pg_class c ON c.oid = seqrelid JOIN pg_namespace n ON n.oid = relnamespace
-        LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
-                                 AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
-                                 AND d.deptype IN ('a', 'i')
-        LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-        -- A domain ends where the type below it does.
-        LEFT JOIN pg_type t ON t.oid = a.atttypid
-        CROSS JOIN LATERAL (SELECT coalesce(nullif(typbasetype, 0), atttypid) AS type) column_of
+        LEFT JOIN columns ON sequence = c.oid
         WHERE NOT seqcycle AND c.relpersistence = 'p' AND nspname !~ '^pg_'
     ), asked AS (
         SELECT *, CASE WHEN readable AND free THEN pg_sequence_last_value(oid) END AS last FROM sequences
@@ -32,7 +38,7 @@ _SQL = """
                        ELSE (most - last) / nullif(most - least, 0) END AS ratio
         FROM asked
     ), counts AS (
-        SELECT CASE WHEN count(*) FILTER (WHERE ratio > 0.75 OR readable AND NOT free) = 0 THEN 0
+        SELECT CASE WHEN count(*) FILTER (WHERE ratio > 0.75 OR (readable AND free) IS NOT true) = 0 THEN 0
                     ELSE nullif(count(*) FILTER (WHERE ratio > 0.75), 0) END AS near_end,
                count(*) FILTER (WHERE NOT readable) AS unreadable
         FROM used
@@ -55,7 +61,7 @@ sequences = Collector(
                 "pg_sequences_near_end",
                 "near_end",
                 help="Sequences that are used up by more than three quarters; absent while none is known to be and "
-                "one is locked.",
+                "one is locked or may not be read.",
             ),
             gauge(
                 "pg_sequences_unreadable",

@@ -34,13 +34,15 @@ positions = Collector(
     ),
 )
 
-# Writing is counted in pg_stat_io from 18 on. A time of 0 is one that is not taken, unless nothing was written.
+# Writing is counted in pg_stat_io from 18 on, where making a segment counts as well: that is no WAL. A time of 0 is one
+# that is not taken, unless nothing was written.
 _SQL = """
     SELECT wal_records, wal_fpi, wal_bytes, wal_buffers_full, writes, syncs,
            nullif(write_time, 0) / 1000 AS write_seconds, nullif(sync_time, 0) / 1000 AS sync_seconds
     FROM pg_stat_wal CROSS JOIN {}"""
 _IO = """(SELECT sum(writes)::int8 AS writes, sum(fsyncs)::int8 AS syncs, sum(write_time) AS write_time,
-                 sum(fsync_time) AS sync_time FROM pg_stat_io WHERE object = 'wal') io"""
+                 sum(fsync_time) AS sync_time FROM pg_stat_io
+          WHERE object = 'wal' AND context = 'normal') io"""
 
 wal = Collector(
     name="pg_stat_wal",

@@ -10,8 +10,16 @@ database_wraparound = Collector(
     queries=(
         Query(
             pg(13),
-            "SELECT datname, age(datfrozenxid) AS transactions, mxid_age(datminmxid) AS multixacts "
-            "FROM pg_database WHERE datallowconn",
+            # The server stops for any database but one whose DROP was interrupted, the existing exporter shows those
+            # that allow connections.
+            """
+            SELECT datname, CASE WHEN counts THEN transactions END AS transactions,
+                   CASE WHEN counts THEN multixacts END AS multixacts,
+                   CASE WHEN datallowconn THEN transactions END AS open_transactions,
+                   CASE WHEN datallowconn THEN multixacts END AS open_multixacts
+            FROM (SELECT datname, datallowconn, datconnlimit <> -2 AS counts, age(datfrozenxid) AS transactions,
+                         mxid_age(datminmxid) AS multixacts
+                  FROM pg_database) d""",
         ),
     ),
     blocks=(
@@ -28,14 +36,15 @@ database_wraparound = Collector(
             ),
             gauge(
                 "pg_database_wraparound_age_datfrozenxid_seconds",
-                "transactions",
-                help="The same as pg_database_unfrozen_transactions; transactions, not seconds.",
+                "open_transactions",
+                help="pg_database_unfrozen_transactions of databases that allow connections; transactions, not "
+                "seconds.",
                 drop_in=True,
             ),
             gauge(
                 "pg_database_wraparound_age_datminmxid_seconds",
-                "multixacts",
-                help="The same as pg_database_unfrozen_multixacts; multixacts, not seconds.",
+                "open_multixacts",
+                help="pg_database_unfrozen_multixacts of databases that allow connections; multixacts, not seconds.",
                 drop_in=True,
             ),
             labels=("datname",),

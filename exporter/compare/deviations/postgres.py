@@ -22,6 +22,13 @@ def _without_receiver(_: Page, ours: Page) -> bool:
     )
 
 
+def _age_for_lag(theirs: Page, _: Page) -> bool:
+    """Whether theirs shows the age of the last transaction as the lag."""
+    lag, age = (theirs.value(f"pg_replication_{name}_seconds") for name in ("lag", "last_replay"))
+    # They are asked for together.
+    return lag is not None and age is not None and abs(lag - age) < 1
+
+
 DEVIATIONS: tuple[Deviation, ...] = (
     Deviation(
         metrics=("pg_replication_lag_seconds",),
@@ -35,6 +42,18 @@ DEVIATIONS: tuple[Deviation, ...] = (
         value=0,
         holds=lambda theirs, ours: theirs < ours,
         where=_without_receiver,
+        provoked=False,
+    ),
+    Deviation(
+        metrics=("pg_replication_lag_seconds",),
+        aspects=("value",),
+        theirs="the age of the last transaction replayed, while something was received and is not replayed",
+        ours="what a standby is behind its source",
+        why="where the source was idle, or writes a long transaction, that is far more than the standby is behind",
+        source="collector/pg_replication.go: now() - pg_last_xact_replay_timestamp() where the positions differ",
+        test=_REPLICATION + "test_long_transaction_on_an_idle_primary",
+        holds=lambda theirs, ours: ours < theirs,
+        where=_age_for_lag,
         provoked=False,
     ),
     Deviation(
