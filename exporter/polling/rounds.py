@@ -54,10 +54,15 @@ class _Gathered:
         self.rows: list[tuple[Any, ...]] = []
         self.problem: Failure | None = None
         self.closed: Failure | None = None
+        self.spent = 0.0
 
     def read(self, database: str, session: Session, facts: Facts, deadline: Deadline) -> None:
         time_left = deadline.within(min(self.task.timeout, VISIT_STATEMENT_SECONDS))
-        found, problem = cut(self.task, fetch(self.task, self.query, session, facts, time_left))
+        started = time.monotonic()
+        try:
+            found, problem = cut(self.task, fetch(self.task, self.query, session, facts, time_left))
+        finally:
+            self.spent += time.monotonic() - started
         if problem is not None:
             self.failed(database, problem)
         self.columns = ("database", *found.columns)
@@ -82,7 +87,7 @@ class _Gathered:
 
     def outcome(self, started: float) -> Reading | Snapshot:
         if self.columns is not None:
-            return Reading(Rows(self.columns, self.rows), self.problem, started)
+            return Reading(Rows(self.columns, self.rows), self.problem, started, self.spent)
         if self.problem is not None:
             return self.task.fail(self.problem, started)
         if self.closed is not None:

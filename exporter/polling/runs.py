@@ -67,11 +67,13 @@ class Reading:
         rows: The result.
         problem: What went wrong in a part of its databases, or with a part of the rows.
         started: Monotonic seconds at which it was asked.
+        spent: Seconds that this took, where others were read by turns with it; None: all since it was asked.
     """
 
     rows: Rows
     problem: Failure | None
     started: float
+    spent: float | None = None
 
 
 @dataclass(slots=True)
@@ -264,6 +266,7 @@ def cut(task: Task, rows: Rows) -> tuple[Rows, Failure | None]:
 def finish(task: Task, reading: Reading, config: ServerConfig, facts: Facts, budget: int) -> Snapshot:
     """A reading to a snapshot: hook, accumulator, renderer. A bug in a hook fails this collector alone."""
     rows, started, width = reading.rows, reading.started, max(1, task.collector.width(facts))
+    begun = started if reading.spent is None else time.monotonic() - reading.spent
     if task.settings.limit is not None and task.collector.limit is None:
         # What its SQL doesn't limit is limited here.
         budget = min(budget, task.settings.limit * width)
@@ -286,7 +289,7 @@ def finish(task: Task, reading: Reading, config: ServerConfig, facts: Facts, bud
         task.name,
         State.OK if problem is None else State.FAILED,
         started,
-        time.monotonic() - started,
+        time.monotonic() - begun,
         families=rendered.families,
         series=rendered.series,
         dropped=rendered.dropped,

@@ -265,6 +265,21 @@ def test_a_database_that_fails_leaves_the_others_intact_for_ever(server: Databas
 
 
 @pytest.mark.engine("postgres")
+def test_what_goes_through_databases_together_takes_its_own_time(server: DatabaseServer) -> None:
+    quick, slow = (
+        declared("postgres", name, sql, labels=("database",), every=60, each_database=True)
+        for name, sql in (("quick", "SELECT 1 AS value"), ("slow", "SELECT 1 AS value FROM pg_sleep(0.5)"))
+    )
+    with watched(config_of(server, databases={"include": ["postgres"]}), quick, slow) as one:
+        one.background(one.slow_tasks())
+        took = {name: one.latest[name].duration for name in ("quick", "slow")}
+        asked = one.tasks["quick"].cost.seconds
+    assert took["slow"] >= 0.5
+    # All of it but the slow one's.
+    assert asked <= took["quick"] < took["slow"] - 0.25
+
+
+@pytest.mark.engine("postgres")
 def test_a_database_dropped_after_it_was_listed_is_no_failure(
     server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,7 +287,9 @@ def test_a_database_dropped_after_it_was_listed_is_no_failure(
     engine = ENGINES["postgres"]
     listed = engine.databases
     monkeypatch.setattr(
-        type(engine), "databases", lambda _, session, deadline: ["dropped_long_ago", *listed(session, deadline)]
+        type(engine),
+        "databases",
+        lambda _, session, deadline: {"dropped_long_ago": None, **listed(session, deadline)},
     )
     with watched(config_of(server), collector) as one:
         one.background(one.slow_tasks())
@@ -289,9 +306,9 @@ def test_a_server_that_falls_silent_is_not_asked_for_each_of_its_databases(
     with Proxy(server.host, server.port) as proxy:
         config = config_of(server, port=proxy.port, timeouts={"connect": 2})
 
-        def databases(*_: Any) -> list[str]:
+        def databases(*_: Any) -> dict[str, None]:
             proxy.silence()
-            return [f"database_{number}" for number in range(100)]
+            return {f"database_{number}": None for number in range(100)}
 
         monkeypatch.setattr(type(ENGINES["postgres"]), "databases", databases)
         with watched(config, collector) as one:
