@@ -108,6 +108,7 @@ examples:
 environment: a flag wins over its variable, a variable over the config file
 {variables}
   DATA_SOURCE_NAME                       servers without a config file: URLs with commas between
+  DATABASE_EXPORTER_WEB_CONFIG_FILE      TLS and passwords of the pages, like --web.config.file
   DATA_SOURCE_URI, _USER, _PASS, or each with _FILE: the same in parts
 
 started as postgres_exporter was, it takes that one's flags, PG_EXPORTER_* variables and postgres_exporter.yml too;

@@ -26,7 +26,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[1]
-_LISTENING = re.compile(r"listening on (http://[^/\"]+)")
+_LISTENING = re.compile(r"listening on (https?://[^/\"]+)")
 
 
 @dataclass
@@ -94,6 +94,7 @@ class Exporter:
         *,
         flags: Sequence[str] = (),
         listen: str | None = "127.0.0.1:0",
+        client: Mapping[str, Any] | None = None,
     ) -> None:
         """Start it.
 
@@ -104,7 +105,9 @@ class Exporter:
             module: What is run as `python -m`.
             flags: Flags beside the config file and the address.
             listen: The address; None leaves it to the flags, variables and config.
+            client: How httpx asks it, where it has to show or know something.
         """
+        self._client = dict(client or {})
         folder = Path(tempfile.mkdtemp(prefix="exporter-", dir=directory))
         self._log = folder / "log"
         command = [sys.executable, "-m", module, "serve", *flags]
@@ -159,11 +162,11 @@ class Exporter:
     @cached_property
     def client(self) -> httpx.Client:
         """Asks it for what has more to tell than a status and a text."""
-        return httpx.Client(base_url=self.url, timeout=60, limits=httpx.Limits(max_connections=None))
+        return httpx.Client(base_url=self.url, timeout=60, limits=httpx.Limits(max_connections=None), **self._client)
 
     @property
     def address(self) -> tuple[str, int]:
-        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        host, _, port = self.url.partition("://")[2].rpartition(":")
         return host, int(port)
 
     @property

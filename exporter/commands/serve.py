@@ -8,6 +8,7 @@ import ctypes
 import logging
 import os
 import sys
+from pathlib import Path
 
 from exporter.config import Config
 from exporter.engines.known import ENGINES
@@ -15,6 +16,7 @@ from exporter.exposition.process import Process
 from exporter.polling.scrape import Scrapes
 from exporter.polling.slow import SlowTier
 from exporter.web.app import Web
+from exporter.web.protection import Protection
 from exporter.web.server import ListenError, inherited, listen, serve, url
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,13 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
     Returns:
         0, or 1 if an address can't be listened on.
+
+    Raises:
+        ConfigError: Of the web config.
     """
+    path = args.given.values.get("web.config.file")
+    protection = Protection(Path(path)) if path else None
+    config = config.model_copy(update={"warnings": (*config.warnings, *(protection.unused() if protection else ()))})
     if args.config_check:
         for warning in config.warnings:
             print(f"warning: {warning}")
@@ -49,11 +57,12 @@ def run(args: argparse.Namespace, config: Config) -> int:
     share_one_heap()
     scrapes = Scrapes(config.servers, ENGINES, args.collectors)
     slow = SlowTier(scrapes.servers.values())
-    web = Web(config, scrapes, Process())
+    web = Web(config, scrapes, Process(), protection)
+    tls = protection.tls if protection else None
     slow.start()
     for bound in sockets:
-        log.info("listening on %s%s", url(bound), config.web.telemetry_path)
-    serve(web, sockets)
+        log.info("listening on %s%s", url(bound, tls=tls is not None), config.web.telemetry_path)
+    serve(web, sockets, tls)
     log.info("ending")
     slow.stop()
     web.close()

@@ -9,6 +9,7 @@ from typing import cast
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from exporter.config.basics import Model
 from exporter.config.document import Document, Location, read_document
 from exporter.config.errors import ConfigError, Problem, read_failure
 from exporter.config.file import File
@@ -60,7 +61,7 @@ def load_text(
     if not isinstance(document.data, dict):
         raise ConfigError(document.problems)
     data = cast("Data", document.data)
-    _check_shape(document, data)
+    check_shape(document, data, File)
     warnings: list[str] = []
     servers = _servers(document, data, directory, known or Known(), warnings)
     if known is not None:
@@ -74,11 +75,11 @@ def load_text(
     )
 
 
-def _check_shape(document: Document, data: Data) -> None:
-    """Report what does not fit the shape of the file."""
+def check_shape(document: Document, data: Data, shape: type[Model]) -> None:
+    """Report what does not fit the shape of a file."""
     details = []
     try:
-        File.model_validate(data)
+        shape.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
     for detail in details:
@@ -87,7 +88,7 @@ def _check_shape(document: Document, data: Data) -> None:
             is_key = detail["loc"][-1] == "[key]"
             wrong = path[-1] if is_key else _value_at(data, path)
             at_key = is_key or detail["type"] == "extra_forbidden"
-            document.report(path, sentence(detail, wrong, File), at_key=at_key)
+            document.report(path, sentence(detail, wrong, shape), at_key=at_key)
 
 
 def _check_collectors(document: Document, known: Set[str]) -> None:

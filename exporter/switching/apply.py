@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from exporter.config import Config, ConfigError, Known, Problem, ServerConfig
+from exporter.config import Config, Known, ServerConfig
 from exporter.config.model import CollectorSettings, FlagSettings, LabelName
 from exporter.config.units import parse_seconds
 from exporter.declare import NAME, Collector
@@ -44,7 +42,6 @@ def apply(config: Config, given: Given, collectors: Iterable[Collector], known: 
     Raises:
         ConfigError: To ignore a flag would do harm unseen.
     """
-    _refuse_bare_web(given)
     warnings: list[str] = []
     made = _named(list(collectors), given, warnings)
     changes = [
@@ -66,27 +63,6 @@ def apply(config: Config, given: Given, collectors: Iterable[Collector], known: 
 
 
 Change = Callable[[ServerConfig], Mapping[str, Any]]
-
-
-def _refuse_bare_web(given: Given) -> None:
-    path = given.values.get("web.config.file")
-    if path is None:
-        return
-    problem = ""
-    try:
-        wanted = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        problem = f"{path} can't be read: {error.strerror}"
-    except (UnicodeDecodeError, yaml.YAMLError):
-        problem = f"{path} is not YAML"
-    else:
-        if not isinstance(wanted, dict) or any(wanted.get(key) for key in ("tls_server_config", "basic_auth_users")):
-            problem = (
-                "it asks for TLS or passwords on the pages, which this version does not have. To serve them open to "
-                "everybody would be worse than not to start: let a proxy do both, and leave the flag out"
-            )
-    if problem:
-        raise ConfigError([Problem("--web.config.file", problem)])
 
 
 def _named(collectors: list[Collector], given: Given, warnings: list[str]) -> list[Collector]:

@@ -27,7 +27,7 @@ _VALUES = {
     "include-databases": "PG_EXPORTER_INCLUDE_DATABASES",
     "metric-prefix": "PG_EXPORTER_METRIC_PREFIX",
     "collection-timeout": "PG_EXPORTER_COLLECTION_TIMEOUT",
-    "web.config.file": "",
+    "web.config.file": "DATABASE_EXPORTER_WEB_CONFIG_FILE",
     "collector.stat_statements.query_length": "",
     "collector.stat_statements.limit": "",
     "collector.stat_statements.exclude_databases": "",

@@ -16,6 +16,7 @@ from exporter.exposition.process import Process
 from exporter.polling.scrape import Scrapes
 from exporter.web.landing import CONTENT_SECURITY_POLICY, landing
 from exporter.web.pages import Page, Pages, Wishes
+from exporter.web.protection import Protected, Protection
 from exporter.web.sd import own_address, target_groups
 from exporter.web.targets import server_at
 
@@ -28,7 +29,9 @@ class Web:
         app: The ASGI application.
     """
 
-    def __init__(self, config: Config, scrapes: Scrapes, process: Process) -> None:
+    def __init__(
+        self, config: Config, scrapes: Scrapes, process: Process, protection: Protection | None = None
+    ) -> None:
         self.ready = False
         self._config = config
         self._scrapes = scrapes
@@ -45,7 +48,7 @@ class Web:
         starlette = Starlette(routes=routes)
         # A path with a slash too many is a wrong path; a redirect would lead back to whatever Host header was sent.
         starlette.router.redirect_slashes = False
-        self.app: ASGIApp = _Headers(starlette)
+        self.app: ASGIApp = _Headers(starlette if protection is None else Protected(starlette, protection))
 
     def end(self) -> None:
         """The end has begun: say so, and answer soon what is under way. To be called on the event loop."""
@@ -70,7 +73,7 @@ class Web:
 
     async def _sd(self, request: Request) -> Response:
         address = own_address(request.headers.get("host"), request.scope.get("server"))
-        return JSONResponse(target_groups(self._config.servers, address))
+        return JSONResponse(target_groups(self._config.servers, address, tls=request.url.scheme == "https"))
 
     async def _landing(self, _: Request) -> Response:
         page = landing(self._scrapes.servers.values(), self._config.web.telemetry_path)

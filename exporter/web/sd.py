@@ -11,7 +11,7 @@ from exporter.config.model import ServerConfig
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 
 
-def target_groups(servers: Iterable[ServerConfig], address: str) -> list[dict[str, Any]]:
+def target_groups(servers: Iterable[ServerConfig], address: str, *, tls: bool = False) -> list[dict[str, Any]]:
     """The target groups, ordered by the servers' names.
 
     Each target is told to scrape `/probe?target=NAME` and has the server's name as `instance`, so that rules that say
@@ -20,11 +20,13 @@ def target_groups(servers: Iterable[ServerConfig], address: str) -> list[dict[st
     Args:
         servers: Of the config.
         address: `host:port` at which Prometheus reaches the exporter.
+        tls: Whether by https.
     """
-    return [_group(server, address) for server in sorted(servers, key=lambda server: server.name)]
+    scheme = {"__scheme__": "https"} if tls else {}
+    return [_group(server, address, scheme) for server in sorted(servers, key=lambda server: server.name)]
 
 
-def _group(server: ServerConfig, address: str) -> dict[str, Any]:
+def _group(server: ServerConfig, address: str, scheme: Mapping[str, str]) -> dict[str, Any]:
     about: Mapping[str, str] = {
         "server": server.name,
         "engine": server.engine,
@@ -34,6 +36,7 @@ def _group(server: ServerConfig, address: str) -> dict[str, Any]:
         "paused": str(server.paused).lower(),
     }
     labels = {
+        **scheme,
         "__metrics_path__": "/probe",
         "__param_target": server.name,
         "instance": server.name,

@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
@@ -113,15 +114,15 @@ def _why(error: OSError) -> str:
             return os.strerror(error.errno) if error.errno else str(error)
 
 
-def url(bound: socket.socket) -> str:
+def url(bound: socket.socket, *, tls: bool = False) -> str:
     """Where a browser on this machine finds what listens on a socket."""
     host, port, *_ = bound.getsockname()
     if host in ("::", "0.0.0.0"):  # noqa: S104
         host = "localhost"
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def serve(web: Web, sockets: Sequence[socket.socket]) -> None:
+def serve(web: Web, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None) -> None:
     """Serve until SIGTERM or SIGINT; running requests are then given a few seconds. A second signal ends at once."""
     _raise_file_limit()
     config = uvicorn.Config(
@@ -138,6 +139,7 @@ def serve(web: Web, sockets: Sequence[socket.socket]) -> None:
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
     )
     _Server(config, web).run(sockets=list(sockets))
 

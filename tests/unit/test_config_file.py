@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from exporter.commands import serve
 from exporter.config import Config, ConfigError, Known, load, load_text
+from exporter.switching.flags import take
 
 CANARY = "canary-7Q!x"
 KNOWN = Known({"connections": "postgres", "statements": "postgres", "replication": "postgres", "mysql_binlog": "mysql"})
@@ -492,7 +493,7 @@ def test_keys_that_an_engine_does_without_are_warned_about() -> None:
 
 def test_the_check_prints_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     config = one("url: postgresql://a?target_session_attrs=any")
-    assert serve.run(Namespace(config_check=True), config) == 0
+    assert serve.run(Namespace(config_check=True, given=take((), {})[1]), config) == 0
     assert capsys.readouterr().out.splitlines() == [
         "warning: a:5432: the url's parameter target_session_attrs means nothing here",
         "the config is sound and names 1 server",

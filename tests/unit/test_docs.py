@@ -14,6 +14,7 @@ import yaml
 from exporter import __version__, accounts
 from exporter.commands.configuration import known
 from exporter.config import load_text
+from exporter.config.web_file import load_web_file
 from exporter.facts import Facts, Identity, Role
 from exporter.failure import Reason
 from exporter.registry import collectors_by_name
@@ -79,6 +80,10 @@ def test_yaml_is_a_config_that_loads_or_one_of_prometheus(document: Path, text: 
         jobs = [job["job_name"] for job in yaml.safe_load(text)["scrape_configs"]]
         pattern = yaml.safe_load((ROOT / "alerts/settings.yml").read_text())["exporter_jobs"]
         assert all(re.fullmatch(pattern, job) for job in jobs), f"alerts look for jobs named {pattern}"
+        return
+    if re.search(r"^basic_auth_users:", text, re.MULTILINE):
+        (tmp_path / "web.yml").write_text(text)
+        assert load_web_file(tmp_path / "web.yml").tls_server_config is not None
         return
     (tmp_path / "orders").write_text("secret")
     config = load_text(

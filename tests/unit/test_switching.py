@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporter.commands.configuration import known
-from exporter.config import Config, ConfigError, from_environment
+from exporter.config import Config, from_environment
 from exporter.registry import collectors_by_name
 from exporter.switching.accounts_file import read_accounts
 from exporter.switching.apply import Switched, apply
@@ -160,31 +160,6 @@ def test_queries_of_a_file_and_what_is_wrong_with_it(tmp_path: Path) -> None:
     gone = switched("--extend.query-path=/no/such/file").config
     assert gone.warnings == ("--extend.query-path: there is no file /no/such/file; create it or correct the path",)
     assert gone.servers[0].files_loaded == (("/no/such/file", "", True),)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("basic_auth_users: {a: b}\n", "it asks for TLS or passwords"),
-        ("tls_server_config: {cert_file: x}\n", "it asks for TLS or passwords"),
-        ("[1]", "it asks for TLS or passwords"),
-        ("a: [\n", "web.yml is not YAML"),
-        (None, "web.yml can't be read: No such file or directory"),
-    ],
-)
-def test_pages_are_not_served_with_less_protection_than_asked_for(text: str | None, said: str, tmp_path: Path) -> None:
-    file = tmp_path / "web.yml"
-    if text is not None:
-        file.write_text(text)
-    with pytest.raises(ConfigError, match=rf"--web\.config\.file: .*{said}"):
-        switched(f"--web.config.file={file}")
-
-
-@pytest.mark.parametrize("text", ["", "http_server_config: {http2: false}\n"])
-def test_a_web_config_without_protection_is_none(text: str, tmp_path: Path) -> None:
-    file = tmp_path / "web.yml"
-    file.write_text(text)
-    assert switched(f"--web.config.file={file}").config.warnings == ()
 
 
 def test_accounts_of_their_config_file(tmp_path: Path) -> None:
