@@ -12,17 +12,17 @@ from tests.exporters import ROOT
 
 
 @pytest.mark.parametrize(
-    ("server", "peer", "there", "growth"),
+    ("kind", "peer", "there", "growth"),
     [
         # The statement that counts them is known, too.
         ("postgres-18", "postgres_exporter", "7 tables, 3 databases, 41 statements", "5"),
         ("mysql-9.7", "mysqld_exporter", "7 tables in 10 schemas, 41 digests", ""),
     ],
 )
-def test_a_small_bench_prints_its_tables(server: str, peer: str, there: str, growth: str) -> None:
+def test_a_small_bench_prints_its_tables(kind: str, peer: str, there: str, growth: str) -> None:
     size = ["--tables=7", "--databases=3", "--statements=40", "--scrapes=2", "--shipped=0", f"--growth={growth}"]
     done = subprocess.run(
-        [sys.executable, "-m", "bench", f"--servers={server}", *size],
+        [sys.executable, "-m", "bench", f"--servers={kind}", *size],
         cwd=ROOT,
         capture_output=True,
         text=True,

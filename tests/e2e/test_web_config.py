@@ -198,7 +198,7 @@ def test_passwords_without_tls(exporter: Make) -> None:
 
 def test_it_does_not_start_with_less_than_was_asked_for(tmp_path: Path) -> None:
     file = tmp_path / "web.yml"
-    file.write_text("basic_auth_users: {ann: open}\n")
+    file.write_text("basic_auth_users: {ann: sesame}\n")
     for more in ([], ["--config.check"]):
         run = subprocess.run(
             [sys.executable, "-m", "exporter", "serve", f"--web.config.file={file}", *more],
@@ -209,4 +209,4 @@ def test_it_does_not_start_with_less_than_was_asked_for(tmp_path: Path) -> None:
         )
         assert run.returncode == 2
         assert run.stderr.startswith(f"{file}:1:19: basic_auth_users: must be bcrypt hashes")
-        assert "open" not in run.stderr
+        assert "sesame" not in run.stderr
