@@ -261,7 +261,7 @@ class Watched:
         self.closed.update(listed, done.entered, done.closed)
         for task in tasks:
             try:
-                self._keep(task, done.outcomes[task.name], generation, facts)
+                self._keep(task, done.outcomes.pop(task.name), generation, facts)
             except Failure as failure:
                 self._record(task, task.fail(failure, started))
 

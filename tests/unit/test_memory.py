@@ -1,4 +1,4 @@
-"""Threads of the exporter allocate from one heap: what each of them once needed does not stay with each of them."""
+"""What the process does with memory while it serves, seen in a process of its own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import subprocess
 import sys
 
 # Of a heap of its own glibc reserves 64 MiB for a thread, of which it opens as much as is needed.
-_PROGRAM = """
+_THREADS = """
 import threading
 from pathlib import Path
-from exporter.commands.serve import share_one_heap
+from exporter import memory
 
-share_one_heap()
+memory.settle()
 together = threading.Barrier(8)
 
 def work():
@@ -34,6 +34,35 @@ print(sum(start % 2**26 == 0 and end - start == 2**26 for start, end in regions)
 """
 
 
+_CYCLES = """
+import gc
+import weakref
+from exporter import memory
+
+class Thing:
+    pass
+
+memory.settle()
+searched = []
+gc.callbacks.append(lambda phase, _: searched.append(phase))
+rows = [(number, [number]) for number in range(4000)]
+print(len(searched))
+seen = []
+for _ in range(20000):
+    thing = Thing()
+    thing.itself = thing
+    seen.append(weakref.ref(thing))
+print(sum(one() is None for one in seen) > 5000)
+"""
+
+
+def run(program: str) -> str:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
 def test_no_thread_has_a_heap_of_its_own() -> None:
-    done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True)
-    assert done.stdout == "0\n"
+    assert run(_THREADS) == "0\n"
+
+
+def test_thousands_of_rows_are_not_searched_for_cycles_and_cycles_go_all_the_same() -> None:
+    assert run(_CYCLES) == "0\nTrue\n"
