@@ -15,7 +15,7 @@ from exporter.config import server_from_dsn
 from exporter.declare import Rows
 from exporter.engines.deadline import Deadline
 from exporter.engines.known import ENGINES
-from exporter.polling import server as polling_server
+from exporter.polling import background as polling_background
 from exporter.polling.flight import Flight
 from exporter.polling.second import KEPT_SECONDS
 from exporter.polling.server import Watched
@@ -91,7 +91,7 @@ def test_a_reading_of_the_old_server_is_not_kept_for_the_new_one(
     watched = watch(postgres)
     scrape(watched)
     task = watched.tasks["pg_database_sizes"]
-    read = polling_server.read
+    read = polling_background.read
 
     def read_while_another_takes_over(*args: Any) -> Any:
         reading = read(*args)
@@ -99,7 +99,7 @@ def test_a_reading_of_the_old_server_is_not_kept_for_the_new_one(
         watched._forget()
         return reading
 
-    monkeypatch.setattr(polling_server, "read", read_while_another_takes_over)
+    monkeypatch.setattr(polling_background, "read", read_while_another_takes_over)
     watched.background([task])
     assert task.name not in watched.good
     assert watched.latest[task.name].reason == "connect"

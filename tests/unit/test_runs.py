@@ -149,7 +149,7 @@ def test_a_budget_is_what_the_others_leave_and_half_at_most() -> None:
         watched.latest[name] = Snapshot(name, State.OK, 0.0, series=series)
 
     def budget(name: str) -> int:
-        return watched._budget(watched.tasks[name])
+        return watched.outcomes.budget(watched.tasks[name])
 
     shows("a", 30)
     shows("b", 50)
@@ -160,9 +160,9 @@ def test_a_budget_is_what_the_others_leave_and_half_at_most() -> None:
     assert budget("b") == 50
     # Those of objects have a share, and leave the last of it to all others.
     objects = replace(task().collector, name="o", share=0.6)
-    assert watched._budget(Task.of(objects, config)) == 15
+    assert watched.outcomes.budget(Task.of(objects, config)) == 15
     shows("b", 1)
-    assert watched._budget(Task.of(objects, config)) == 60
+    assert watched.outcomes.budget(Task.of(objects, config)) == 60
     shows("d", 500)
     assert budget("c") == 0
-    assert watched._budget(Task.of(objects, config)) == 0
+    assert watched.outcomes.budget(Task.of(objects, config)) == 0

@@ -172,7 +172,7 @@ def test_a_reading_of_the_server_that_was_there_before_is_not_kept() -> None:
     engine = FakeEngine()
     server = watched(engine, declared("at_scrape"), declared("first", every=60), declared("second", every=60))
     scrape(server)
-    kept = server._keep
+    kept = server.outcomes.keep
 
     def moved(task: Any, *rest: Any) -> None:
         if task.name == "second":
@@ -182,11 +182,11 @@ def test_a_reading_of_the_server_that_was_there_before_is_not_kept() -> None:
             scrape(server)
         kept(task, *rest)
 
-    server._keep = moved  # type: ignore[method-assign]
+    server.outcomes.keep = moved  # type: ignore[method-assign]
     server.background(server.slow_tasks())
     assert server.sessions.generation == 1
     assert "second" not in server.good
-    server._keep = kept  # type: ignore[method-assign]
+    server.outcomes.keep = kept  # type: ignore[method-assign]
     server.background(server.slow_tasks())
     assert [family.text for family in server.good["second"].families] == ['db_second{server="s",engine="mysql"} 2\n']
 
@@ -206,11 +206,11 @@ def test_series_that_are_still_shown_count_in_the_budget() -> None:
     server = watched(FakeEngine(), declared("at_scrape"), declared("slow", every=60), max_series=100)
     scrape(server)
     server.background(server.slow_tasks())
-    assert server._budget(server.tasks["at_scrape"]) == 50
+    assert server.outcomes.budget(server.tasks["at_scrape"]) == 50
     good = server.good["slow"]
     server.good["slow"] = Snapshot("slow", State.OK, good.at, families=good.families, series=80)
     server.latest["slow"] = Snapshot.failed("slow", Failure(Reason.LOCK, "locked"), time.monotonic())
-    assert server._budget(server.tasks["at_scrape"]) == 20
+    assert server.outcomes.budget(server.tasks["at_scrape"]) == 20
 
 
 def test_databases_that_a_run_has_no_time_for_are_a_failure_and_come_first_in_the_next(
