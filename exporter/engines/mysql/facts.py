@@ -24,6 +24,7 @@ SETTINGS = (
     "read_only",
     "relay_log_purge",
     "userstat",
+    "wsrep_on",
     "query_response_time_stats",
     "max_connections",
     "max_user_connections",
