@@ -65,7 +65,7 @@ def _mysql(facts: Facts, user: str, password: str) -> list[str]:
         monitor = ["BINLOG MONITOR"] if facts.version >= (10, 5, 2) else ["REPLICATION CLIENT"]
         if facts.version >= (10, 5, 9):
             monitor.append("SLAVE MONITOR")
-    return [
+    lines = [
         f"CREATE USER {account} IDENTIFIED BY {_string(password)} WITH MAX_USER_CONNECTIONS {CONNECTION_LIMIT};",
         "-- REFERENCES shows tables and their sizes without giving access to a single row.",
         f"GRANT PROCESS, {', '.join(monitor)}, REFERENCES ON *.* TO {account};",
@@ -75,6 +75,17 @@ def _mysql(facts: Facts, user: str, password: str) -> list[str]:
         "-- The sizes of indexes.",
         f"GRANT SELECT ON mysql.innodb_index_stats TO {account};",
     ]
+    if facts.flavor != "mariadb" and facts.settings.get("log_queries_not_using_indexes") == "ON":
+        lines += [
+            "-- Keeps the exporter out of the slow log, which has what uses no index.",
+            f"GRANT SESSION_VARIABLES_ADMIN ON *.* TO {account};",
+        ]
+    if facts.settings.get("performance_schema") == "ON":
+        lines += [
+            "-- Keeps its statements out of the digests until the server restarts; put it into the init_file for good.",
+            f"INSERT INTO performance_schema.setup_actors VALUES ('%', {_string(user)}, '%', 'NO', 'NO');",
+        ]
+    return lines
 
 
 def _identifier(name: str) -> str:

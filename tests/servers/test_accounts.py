@@ -91,6 +91,38 @@ def test_it_reads_no_row_and_writes_none(made: tuple[DatabaseServer, Account]) -
     assert server.execute("SELECT count(*), sum(number) FROM cards", "shop") == [(2, 3)]
 
 
+@pytest.mark.flavor("mysql")
+def test_its_statements_are_in_no_digest(made: tuple[DatabaseServer, Account]) -> None:
+    """Neither do other figures lack it: the server goes on to know its sessions."""
+    server, account = made
+    digests = (
+        "SELECT COUNT(*) FROM performance_schema.events_statements_summary_by_digest "
+        "WHERE DIGEST_TEXT LIKE 'SELECT ?%CONNECTION_ID%'"
+    )
+    with server.connect(None, account.user, account.password) as session, session.cursor() as cursor:
+        cursor.execute("SELECT 'theirs', CONNECTION_ID()")
+        number = session.thread_id()
+        assert server.execute(digests) == [(0,)]
+        known = "FROM performance_schema.threads JOIN performance_schema.session_connect_attrs USING (PROCESSLIST_ID)"
+        found = server.execute(f"SELECT DISTINCT INSTRUMENTED {known} WHERE PROCESSLIST_ID = {number}")
+        assert found == [("NO",)]
+    server.execute("SELECT 'theirs', CONNECTION_ID()")
+    assert server.execute(digests) == [(1,)]
+
+
+@pytest.mark.flavor("mysql")
+def test_where_the_slow_log_has_what_uses_no_index_it_is_told_how_to_stay_out(
+    server: DatabaseServer, tmp_path: Path
+) -> None:
+    grant = f"GRANT SESSION_VARIABLES_ADMIN ON *.* TO '{_literal(server, NAME)}'@'%';"
+    assert grant not in printed(server, tmp_path)
+    server.execute("SET GLOBAL log_queries_not_using_indexes = 1")
+    try:
+        assert grant in printed(server, tmp_path)
+    finally:
+        server.execute("SET GLOBAL log_queries_not_using_indexes = 0")
+
+
 @pytest.mark.engine("mysql")
 def test_it_sees_limits_and_no_passwords(made: tuple[DatabaseServer, Account], tmp_path: Path) -> None:
     server, account = made

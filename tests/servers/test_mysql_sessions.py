@@ -369,6 +369,35 @@ def test_our_statements_stay_out_of_the_slow_log(server: DatabaseServer, account
     assert server.execute(logged.format("ours"))[0][0] == 0
 
 
+def test_what_uses_no_index_stays_out_of_the_slow_log_too(
+    server: DatabaseServer, account: Account, connect: Connect
+) -> None:
+    """MySQL lets only those do that who may set more of their session; without it the rest is set all the same."""
+    server.execute("SET GLOBAL slow_query_log = 1")
+    server.execute("SET GLOBAL log_queries_not_using_indexes = 1")
+    server.execute("SET GLOBAL log_output = 'TABLE'")
+    try:
+        bare = connect(config_of(server, account))
+        assert value(bare, "@@session.long_query_time") == 3600
+        if server.flavor == "mysql":
+            server.execute(f"GRANT SESSION_VARIABLES_ADMIN ON *.* TO '{account.user}'@'%'")
+        session = connect(config_of(server, account))
+        session.run("SELECT 'unindexed of ours', COUNT(*) FROM information_schema.PLUGINS", deadline())
+        with server.connect(user=account.user, password=account.password) as other, other.cursor() as cursor:
+            cursor.execute("SELECT 'unindexed of theirs', COUNT(*) FROM information_schema.PLUGINS")
+    finally:
+        server.execute("SET GLOBAL log_output = 'FILE'")
+        server.execute("SET GLOBAL log_queries_not_using_indexes = 0")
+        server.execute("SET GLOBAL slow_query_log = 0")
+        if server.flavor == "mysql":
+            server.execute(f"REVOKE SESSION_VARIABLES_ADMIN ON *.* FROM '{account.user}'@'%'")
+    logged = (
+        "SELECT COUNT(*) FROM mysql.slow_log WHERE CONVERT(sql_text USING utf8mb4) LIKE 'SELECT ''unindexed of {}%'"
+    )
+    assert server.execute(logged.format("theirs"))[0][0] == 1
+    assert server.execute(logged.format("ours"))[0][0] == 0
+
+
 def test_a_closed_session_leaves_no_trace(server: DatabaseServer, account: Account) -> None:
     def aborted() -> int:
         return int(server.execute("SHOW GLOBAL STATUS LIKE 'Aborted_clients'")[0][1])

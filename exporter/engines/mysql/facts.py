@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SETTINGS = (
     "performance_schema",
+    "log_queries_not_using_indexes",
     "long_query_time",
     "slow_query_log",
     "log_output",
