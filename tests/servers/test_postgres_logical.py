@@ -46,6 +46,34 @@ def subscribed(server: DatabaseServer) -> Iterator[None]:
     server.execute("DROP DATABASE outbox")
 
 
+def test_publications_of_partitions_schemas_and_all_however_they_are_locked(server: DatabaseServer) -> None:
+    server.execute("DROP DATABASE IF EXISTS published")
+    server.execute("CREATE DATABASE published")
+    with server.connect("published") as connection:
+        connection.execute(
+            "CREATE SCHEMA s; CREATE TABLE plain (id int); CREATE UNLOGGED TABLE unlogged (id int);"
+            " CREATE TABLE s.plain (id int); CREATE TABLE s.split (id int) PARTITION BY RANGE (id);"
+            " CREATE TABLE low PARTITION OF s.split FOR VALUES FROM (0) TO (10);"
+            " CREATE TABLE s.high PARTITION OF s.split FOR VALUES FROM (10) TO (30) PARTITION BY RANGE (id);"
+            " CREATE TABLE s.higher PARTITION OF s.high FOR VALUES FROM (10) TO (20);"
+            " CREATE TABLE highest PARTITION OF s.high FOR VALUES FROM (20) TO (30);"
+            " CREATE TABLE bare (id int) PARTITION BY RANGE (id)"
+        )
+        what = ["ALL TABLES", "TABLE plain", "TABLE s.split, bare", "TABLE s.high, s.split", "TABLE low, s.higher"]
+        if server.version[0] >= 15:
+            what += ["TABLES IN SCHEMA s", "TABLES IN SCHEMA public", "TABLES IN SCHEMA s, TABLE low, plain"]
+        for number, tables in enumerate(what):
+            for name, options in (("leaves", ""), ("roots", " WITH (publish_via_partition_root)")):
+                connection.execute(f"CREATE PUBLICATION {name}_{number} FOR {tables}{options}")
+        connection.execute("CREATE PUBLICATION nothing")
+        expected = dict(connection.execute("SELECT pubname, count(*) FROM pg_publication_tables GROUP BY 1").fetchall())
+    with watching(server, database="published") as watch, server.connect("published") as holder:
+        holder.execute("BEGIN; LOCK TABLE plain, s.split IN ACCESS EXCLUSIVE MODE")
+        found = watch.run("pg_publications").by("pg_publication_tables", "datname", "pubname")
+    server.execute("DROP DATABASE published")
+    assert {name: count for (place, name), count in found.items() if place == "published"} == expected | {"nothing": 0}
+
+
 @pytest.mark.usefixtures("subscribed")
 def test_a_subscription_and_its_tables(server: DatabaseServer, watch: Watch) -> None:
     copied = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate = 'r'"
