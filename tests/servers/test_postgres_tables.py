@@ -242,6 +242,21 @@ def test_sizes_never_wait_for_a_lock(server: DatabaseServer, watch: Watch, targe
     assert found["texts"][2] > 1_000_000
 
 
+def test_the_size_of_a_locked_table_that_was_never_analyzed_is_not_known(
+    server: DatabaseServer, database: str, watch: Watch
+) -> None:
+    server.execute("CREATE TABLE alpha.fresh (id int, body text) WITH (autovacuum_enabled = off)", HERE)
+    server.execute("INSERT INTO alpha.fresh SELECT i, repeat('x', 500) FROM generate_series(1, 300) i", HERE)
+    live = "SELECT n_live_tup FROM pg_stat_user_tables WHERE relname = 'fresh'"
+    wait_for(lambda: server.execute(live, HERE) == [(300,)], 15)
+    assert seen_sizes(watch)[0]["fresh"] == sizes(server)["fresh"]
+    with server.connect(HERE) as holder:
+        holder.execute("BEGIN; LOCK TABLE alpha.fresh")
+        found, estimated = seen_sizes(watch)
+    assert "fresh" not in found
+    assert estimated == 1
+
+
 def test_nobodys_ddl_waits_for_sizes(server: DatabaseServer, watch: Watch) -> None:
     """What a statement has looked at it has let go of, though it has not ended."""
     sql = collectors_by_name()["pg_table_sizes"].queries[0].sql.replace("{limit}", "2500")

@@ -9,7 +9,7 @@ from exporter.gates import pg
 # Exact for the {limit} largest tables with their indexes and TOAST, by the pages of the last vacuum or analyze for the
 # rest. The size functions lock each table against ACCESS EXCLUSIVE, so whatever is held or waited for in that mode
 # (the table, an index, its TOAST) is not asked either. A table that was never analyzed has no pages yet: its rows
-# stand in for them, for the order only.
+# stand in for them, for the order only, and its size is not known.
 _SQL = """
     WITH schemas AS (
         SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
@@ -25,16 +25,19 @@ _SQL = """
     ), tables AS (
         SELECT parts.oid, sum(pages) FILTER (WHERE NOT is_index) AS table_pages,
                sum(pages) FILTER (WHERE is_index) AS index_pages, sum(pages) FILTER (WHERE is_toast) AS toast_pages,
-               bool_or(busy) AS busy, row_number() OVER (ORDER BY sum(greatest(pages, live / 100)) DESC) AS place
+               bool_or(busy) AS busy, bool_or(NOT is_index AND pages = 0 AND live > 0) AS unknown,
+               row_number() OVER (ORDER BY sum(greatest(pages, live / 100)) DESC) AS place
         FROM parts JOIN pg_class c USING (oid) JOIN schemas n ON n.oid = c.relnamespace
         GROUP BY parts.oid
     ), sized AS (
         SELECT c.relnamespace, c.relname, c.relkind, NOT exact AS estimated,
-               CASE WHEN exact THEN pg_table_size(c.oid) ELSE table_pages * block END AS table_bytes,
-               CASE WHEN exact THEN pg_indexes_size(c.oid) ELSE coalesce(index_pages, 0) * block END AS index_bytes,
+               CASE WHEN exact THEN pg_table_size(c.oid)
+                    WHEN NOT unknown THEN table_pages * block END AS table_bytes,
+               CASE WHEN exact THEN pg_indexes_size(c.oid)
+                    WHEN NOT unknown THEN coalesce(index_pages, 0) * block END AS index_bytes,
                CASE WHEN c.reltoastrelid = 0 THEN 0
                     WHEN exact THEN pg_total_relation_size(c.reltoastrelid)
-                    ELSE coalesce(toast_pages, 0) * block END AS toast_bytes
+                    WHEN NOT unknown THEN coalesce(toast_pages, 0) * block END AS toast_bytes
         FROM (SELECT *, place <= {limit} AND NOT busy AS exact, current_setting('block_size')::int8 AS block
               FROM tables) t
         JOIN pg_class c USING (oid)
@@ -85,7 +88,7 @@ table_sizes = Collector(
                 "pg_tables_size_estimated",
                 "estimated",
                 help="Tables whose size is that of their last vacuum or analyze, since they are not among the largest "
-                "or somebody has locked them.",
+                "or somebody has locked them; none is shown of those that were never vacuumed or analyzed.",
             ),
             labels=("datname",),
             merge="sum",
