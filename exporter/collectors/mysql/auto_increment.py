@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
 
 from exporter.collectors.mysql.schema_sizes import SEES_TABLES
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
@@ -19,6 +19,7 @@ _SQL = """
 _BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 
 
+@cache
 def most(column_type: str) -> int | None:
     """The largest number that a column of this type holds; None for types that are no integers."""
     bits = _BITS.get(column_type.partition("(")[0].split()[0])
@@ -29,15 +30,14 @@ def most(column_type: str) -> int | None:
 
 def joined(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
     """A row for each column, those nearest to their end first: those are shown where there is no room for all."""
-    found = rows.dicts()
-    following = {(row["schema"], row["table"]): row["next"] for row in found if row["part"] == "table"}
-    columns: list[dict[str, Any]] = []
-    for row in found:
-        table = (row["schema"], row["table"])
-        if row["part"] == "column" and table in following and (top := most(str(row["type"]))) is not None:
-            columns.append(row | {"next": following[table], "most": top})
-    columns.sort(key=lambda row: row["next"] / row["most"], reverse=True)
-    return Rows.of(("schema", "table", "column", "next", "most"), columns)
+    following = {(schema, table): number for part, schema, table, _, _, number in rows.rows if part == "table"}
+    found = [
+        (schema, table, column, following[schema, table], top)
+        for part, schema, table, column, kind, _ in rows.rows
+        if part == "column" and (schema, table) in following and (top := most(kind)) is not None
+    ]
+    found.sort(key=lambda row: row[3] / row[4], reverse=True)
+    return Rows(("schema", "table", "column", "next", "most"), found)
 
 
 auto_increment = Collector(
