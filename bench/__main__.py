@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -50,7 +51,9 @@ def main() -> int:
     parser.add_argument("--scrapes", type=int, default=20, help="fresh scrapes of each exporter (default 20)")
     parser.add_argument("--shipped", type=int, default=60, help="scrapes as shipped, 15 s apart (default 60, 0: none)")
     parser.add_argument("--settings", default="defaults,more", help="of theirs (default %(default)s)")
-    parser.add_argument("--growth", default="100,1000,10000", help="numbers of tables to grow over; empty for none")
+    parser.add_argument(
+        "--growth", default="100,1000,10000", help="numbers of tables that PostgreSQL grows over; empty for none"
+    )
     args = parser.parse_args()
     fleet = Fleet("local", args.servers)
     try:
@@ -62,7 +65,7 @@ def main() -> int:
 
 
 def _measure(subject: Subject, fleet: Fleet, name: str, args: argparse.Namespace) -> None:
-    sizes = [int(size) for size in args.growth.split(",") if size]
+    sizes = [int(size) for size in args.growth.split(",") if size and subject.grows]
     size = Size(args.tables, args.databases, args.statements)
     bench = Bench(subject, fleet, [subject.start(fleet, name, size) for _ in ("theirs", "ours")])
     try:
@@ -104,12 +107,13 @@ class Bench:
 
     def grow(self, tables: int) -> None:
         """Have that many tables on both."""
-        for server in self.servers:
-            self.subject.add_tables(server, self._tables, tables)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda server: self.subject.add_tables(server, self._tables, tables), self.servers))
         self._tables = max(self._tables, tables)
 
     def grown(self, tables: int, scrapes: int) -> tuple[Figures, Figures]:
         """Fresh figures at that size."""
+        assert self.subject.grows is not None
         self.grow(tables)
         return self.fresh(self.subject.grows, scrapes)
 

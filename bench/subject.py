@@ -33,7 +33,7 @@ class Subject(ABC):
         engine: `postgres` or `mysql`.
         peer: The existing exporter's program.
         settings: What it is called and its flags, by the name of the setting.
-        grows: The setting in which growth is measured.
+        grows: The setting in which growth is measured, if it is.
         busy_idle: Whether a server of which nobody asks anything has work of its own, which is not an exporter's doing.
         alike: Whether *fresh* also switches on what theirs shows and ours does not by default, with room for all of it.
     """
@@ -41,7 +41,7 @@ class Subject(ABC):
     engine: ClassVar[Literal["postgres", "mysql"]]
     peer: ClassVar[str]
     settings: ClassVar[Mapping[str, tuple[str, Sequence[str]]]]
-    grows: ClassVar[str]
+    grows: ClassVar[str | None]
     busy_idle: ClassVar[bool]
     alike: ClassVar[bool]
 

@@ -15,7 +15,7 @@ def named(*operations: str) -> Hook:
     columns = tuple(f"op_{operation}" for operation in operations)
 
     def with_names(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
-        return Rows((*rows.columns, *columns), [(*row, *operations) for row in rows.rows])
+        return Rows((*rows.columns, *columns), [row + operations for row in rows.rows])
 
     return with_names
 
