@@ -68,7 +68,7 @@ def level(watch: Watch) -> bool:
     return replication(watch).one(LAG, channel="") == 0
 
 
-def test_level_and_idle(watch: Watch) -> None:
+def test_level_and_idle(standby: DatabaseServer, watch: Watch) -> None:
     assert wait_for(lambda: level(watch), 15)
     # Some seconds without anything to apply are no lag.
     time.sleep(2)
@@ -78,6 +78,9 @@ def test_level_and_idle(watch: Watch) -> None:
     assert found.one(BYTES, channel="") == 0
     assert found.one(DELAY, channel="") == 0
     assert found.one("db_storage_bytes", kind="relay") > 0
+    if standby.data is not None:
+        logs = [path for path in standby.data.glob("*-relay-bin.*") if path.suffix[1:].isdecimal()]
+        assert found.one("db_storage_bytes", kind="relay") == sum(path.stat().st_size for path in logs)
 
 
 def test_an_applier_that_is_held_up(standby: DatabaseServer, watch: Watch) -> None:

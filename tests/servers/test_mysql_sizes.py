@@ -109,6 +109,14 @@ def test_what_lies_outside_the_schemas(filled: DatabaseServer) -> None:
     files = [path for path in filled.data.glob(pattern) if not path.name.endswith("_tmp")]
     assert redo["redo"] == pytest.approx(sum(path.stat().st_size for path in files), rel=0.05)
 
+    def on_disk(*patterns: str) -> int:
+        assert filled.data is not None
+        return sum(path.stat().st_size for pattern in patterns for path in filled.data.glob(pattern))
+
+    # Other sessions of a test may use them meanwhile.
+    assert outside.get("undo", 0) == pytest.approx(on_disk("undo_0*", "undo0*"), rel=0.3)
+    assert outside["temp"] == pytest.approx(on_disk("ibtmp1", "#innodb_temp/*.ibt"), rel=0.3)
+
 
 def test_tables_are_not_opened_for_their_size(filled: DatabaseServer) -> None:
     filled.execute("CREATE DATABASE IF NOT EXISTS wide")
