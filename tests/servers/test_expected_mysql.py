@@ -69,6 +69,7 @@ def test_nothing_expected_is_empty(pair: dict[str, DatabaseServer], role: str) -
         for metric in metrics
         if role in part["roles"]
         and server.flavor in part.get("flavors", [server.flavor])
+        and server.version >= tuple(part.get("since", ()))
         and not fnfilter(found[collector].names(), metric)
     ]
     assert not empty
