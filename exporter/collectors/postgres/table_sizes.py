@@ -55,10 +55,14 @@ _SQL = """
 def owned(rows: Rows, context: Context) -> Rows:
     """Add the project that the config has for each schema; 0 bytes for a schema without a table."""
     found = []
+    # By schema: to look through a hundred patterns for each of 10,000 tables took over a second.
+    of_schema: dict[tuple[str, str], dict[str, object]] = {}
     for row in rows.dicts():
-        project = context.server.project_of(row["datname"], row["schemaname"])
-        known = {"project": project.project, "owner": project.owner, "known": 1} if project else {}
-        found.append(row | known | {"bytes": row["bytes"] or 0})
+        schema = row["datname"], row["schemaname"]
+        if schema not in of_schema:
+            project = context.server.project_of(*schema)
+            of_schema[schema] = {"project": project.project, "owner": project.owner, "known": 1} if project else {}
+        found.append(row | of_schema[schema] | {"bytes": row["bytes"] or 0})
     return Rows.of((*rows.columns, "project", "owner", "known"), found)
 
 
