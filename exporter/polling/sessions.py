@@ -192,6 +192,9 @@ class Sessions:
             try:
                 yield session
             finally:
+                if session.closed:
+                    # What it still runs would be in the way of a DROP DATABASE.
+                    self._second.end(session)
                 self.opener.disconnect(session)
 
     def _reach(self, deadline: Deadline) -> tuple[Session, Facts]:

@@ -19,7 +19,7 @@ from exporter.polling.flight import Flight
 from exporter.polling.server import Watched
 from exporter.polling.snapshot import Snapshot, State
 from exporter.registry import collectors_of
-from tests.exporters import Exporter
+from tests.exporters import Exporter, wait_for
 from tests.providers.base import Account, DatabaseServer
 from tests.servers.collecting import Samples
 
@@ -317,6 +317,24 @@ def test_one_that_ends_the_session_takes_none_of_ours_along(server: DatabaseServ
             assert {latest[name].state for name in queries} == {State.FAILED}
             ours = [name for name, found in latest.items() if name not in queries and found.state is State.FAILED]
             assert ours == []
+
+
+@pytest.mark.engine("postgres")
+@pytest.mark.parametrize("where", [{}, {"database": "shop"}], ids=["scrape", "background"])
+def test_one_that_will_not_end_is_ended(server: DatabaseServer, account: Account, where: dict[str, str]) -> None:
+    """It catches what the server ends a statement with, and does not see that its client has gone."""
+    server.execute(
+        "CREATE OR REPLACE FUNCTION app.stubborn() RETURNS int LANGUAGE plpgsql AS $$ BEGIN LOOP BEGIN"
+        " PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$",
+        "shop",
+    )
+    stubborn = {"stubborn": query("SELECT app.stubborn() AS shop_number", timeout="500ms", **where)}
+    running = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT * FROM (%app.stubborn%'"
+    with watched(server, account, stubborn, connect_to="shop") as watching:
+        outcome = run(watching, "stubborn")["stubborn"]
+        assert (outcome.state, outcome.reason) == (State.FAILED, Reason.TIMEOUT)
+        wait_for(lambda: server.execute(running) == [], 15)
+        assert watching.sessions.connections <= 1
 
 
 @pytest.mark.engine("postgres")

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, cast
 
 from exporter.engines.deadline import Deadline
 from exporter.engines.postgres import facts as learning
 from exporter.engines.postgres.connect import login_of, open_connection, place
-from exporter.engines.postgres.session import PostgresSession, server_limit
+from exporter.engines.postgres.session import PostgresSession, literal, server_limit
 from exporter.facts import Facts, Identity
 from exporter.failure import Failure
 
 if TYPE_CHECKING:
     from exporter.config.model import ServerConfig
     from exporter.engines.base import Engine, Session
+
+log = logging.getLogger(__name__)
+
+# By now somebody else's process may have that number, here or on another server that answers.
+_END = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE pid = {pid} AND usename = current_user AND application_name = {name} AND state = 'active'"""
 
 
 class PostgresEngine:
@@ -62,7 +70,21 @@ class PostgresEngine:
         return learning.databases(cast("PostgresSession", session), deadline)
 
     def cancel(self, server: ServerConfig, session: Session, deadline: Deadline) -> None:
-        """Nothing to do: statement_timeout ends any statement of a session, and is set for each of them."""
+        """End the process that still runs a user's statement; statement_timeout ends all others.
+
+        Before 14 a server does not see that its client has gone while a statement runs.
+        """
+        cut = cast("PostgresSession", session)
+        if not cut.unfinished:
+            return
+        try:
+            other = self.connect(server, deadline)
+            try:
+                other.run(_END.format(pid=cut.backend, name=literal(server.application_name)), deadline)
+            finally:
+                other.close()
+        except Failure as failed:
+            log.info("%s: a session that was cut off could not be ended: %s", server.name, failed.message)
 
 
 def _settings(server: ServerConfig) -> dict[str, str]:

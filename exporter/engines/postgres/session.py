@@ -36,6 +36,8 @@ class PostgresSession:
         address: Where to, for people.
         pooled: Whether a pooler stands in between, so that nothing is ever set beyond a transaction.
         knows_system: Whether pg_control_system() answers; a refusal isn't asked for, and logged, twice.
+        backend: The number of the process that serves it.
+        unfinished: A user's statement may still be running there though the session is closed.
     """
 
     def __init__(self, pgconn: pq.abc.PGconn, login: Login, address: str, settings: Mapping[str, str]) -> None:
@@ -43,6 +45,8 @@ class PostgresSession:
         self.address = address
         self.pooled = True
         self.knows_system = True
+        self.backend = pgconn.backend_pid
+        self.unfinished = False
         self._pgconn = pgconn
         # Without conversion no byte can make the server fail; we decode with the database's own encoding. UTF8 in a
         # database that is UTF8 means that as well, and has psycopg decode.
@@ -111,7 +115,11 @@ class PostgresSession:
         local = {**kept, "statement_timeout": str(limit), "search_path": "DEFAULT"}
         # Advisory locks outlive a rollback. Behind a pooler there may be somebody else's in the same session.
         end = "ROLLBACK" if self.pooled else "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()"
-        return self._guarded(lambda: self._in_transaction(sql, local, end, labels), deadline)
+        try:
+            return self._guarded(lambda: self._in_transaction(sql, local, end, labels), deadline)
+        finally:
+            # A function may catch what the server ends a statement with.
+            self.unfinished = self.closed and not self.pooled
 
     def settle(self, deadline: Deadline, more: Mapping[str, str], *, anyway: bool = False) -> None:
         """Make the settings, and `more` (SQL expressions), for the whole session, unless a pooler stands in between.
