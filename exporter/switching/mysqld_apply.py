@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from exporter.collectors.mysql.heartbeat import heartbeat_of
+from exporter.collectors.mysql.tables import tables_of
 from exporter.config import Config
 from exporter.config.model import CollectorSettings, FlagSettings, ServerConfig
 from exporter.declare import Collector
@@ -30,7 +32,7 @@ _MOST_OFFSET = 0.5
 def apply_mysqld(config: Config, given: Given, collectors: list[Collector]) -> tuple[Config, list[Collector]]:
     """The config, and the collectors, as the flags have left them."""
     warnings: list[str] = []
-    collectors = _named(collectors, given)
+    collectors = _named(_about(collectors, given), given)
     settings = _switched_on(collectors, given, warnings)
     times = _timeouts(given, warnings)
     warnings += [
@@ -48,6 +50,20 @@ def apply_mysqld(config: Config, given: Given, collectors: list[Collector]) -> t
         servers.append(server.model_copy(update=update) if update else server)
     update = {"servers": tuple(servers), "warnings": (*config.warnings, *warnings)}
     return config.model_copy(update=update), collectors
+
+
+def _about(collectors: list[Collector], given: Given) -> list[Collector]:
+    """The collectors, with those that a flag tells of which tables they are about."""
+    database, table = (given.values.get(f"collect.heartbeat.{name}", "heartbeat") for name in ("database", "table"))
+    schemas = [name.strip() for name in given.values.get("collect.info_schema.tables.databases", "*").split(",")]
+    told = {
+        item.name: item
+        for item in (
+            heartbeat_of(database, table, utc=given.on("collect.heartbeat.utc")),
+            tables_of(() if schemas == ["*"] else schemas),
+        )
+    }
+    return [told.get(item.name, item) for item in collectors]
 
 
 def _named(collectors: list[Collector], given: Given) -> list[Collector]:

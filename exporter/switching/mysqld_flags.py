@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from exporter.switching.mysqld_families import COLLECTORS
 
 _LEAVE_OUT = "leave series out with metric_relabel_configs in Prometheus"
-_HEARTBEAT = "another table than heartbeat.heartbeat is a query of your own, under queries: in the config"
 _RENAME = "rewrite labels with metric_relabel_configs in Prometheus"
 SWITCHES: Mapping[str, str] = {
     **{f"collect.{name}": "" for name in COLLECTORS},
@@ -38,11 +37,7 @@ VALUES: Mapping[str, str] = {
     "collect.perf_schema.memory_events.remove_prefix": "",
 }
 NOT_THERE: Mapping[str, str] = {
-    "collect.heartbeat.database": _HEARTBEAT,
-    "collect.heartbeat.table": _HEARTBEAT,
-    "collect.heartbeat.utc": _HEARTBEAT,
     "collect.info_schema.processlist.min_time": "threads count from the first moment here",
-    "collect.info_schema.tables.databases": _LEAVE_OUT,
     "collect.perf_schema.eventsstatements.timelimit": "statements are chosen by what they did lately",
     "collect.perf_schema.eventsstatements.digest_text_limit": "texts of statements have a fixed length here",
     "collect.perf_schema.eventsstatements.exclude_schemas": _LEAVE_OUT,
@@ -52,10 +47,7 @@ NOT_THERE: Mapping[str, str] = {
 }
 """What is said of a flag that has no counterpart, if it is not at its default."""
 DEFAULTS: Mapping[str, str] = {
-    "collect.heartbeat.database": "heartbeat",
-    "collect.heartbeat.table": "heartbeat",
     "collect.info_schema.processlist.min_time": "0",
-    "collect.info_schema.tables.databases": "*",
     "collect.perf_schema.file_instances.filter": ".*",
     "collect.perf_schema.memory_events.remove_prefix": "memory/",
 }

@@ -31,12 +31,15 @@ class Mutation:
     labels: Labels = frozenset()
 
 
-def unnoticed(readings: Sequence[Reading], deviations: Sequence[Deviation]) -> list[Mutation]:
-    """What could go from our page of all that theirs has too, or could have another value, with nothing said."""
+def unnoticed(readings: Sequence[Reading], deviations: Sequence[Deviation], each: int | None = None) -> list[Mutation]:
+    """What could go from our page of all that theirs has too, or could have another value, with nothing said.
+
+    Of metrics with more than `each` series that many are tried.
+    """
     found = []
     pages = [page for item in readings for page in (item.theirs, item.before, item.after)]
     for metric in sorted(set.intersection(*(set(page.metrics) for page in pages))):
-        for mutation, change in _mutations(metric, readings, OURS | ignored_labels(deviations, metric)):
+        for mutation, change in _mutations(metric, readings, OURS | ignored_labels(deviations, metric), each):
             wrong = [_changed(item, metric, change) for item in readings]
             if not compare(wrong, deviations).unexplained():
                 found.append(mutation)
@@ -46,7 +49,9 @@ def unnoticed(readings: Sequence[Reading], deviations: Sequence[Deviation]) -> l
 Change = Callable[[Series], Series]
 
 
-def _mutations(metric: str, readings: Sequence[Reading], apart: frozenset[str]) -> Iterator[tuple[Mutation, Change]]:
+def _mutations(
+    metric: str, readings: Sequence[Reading], apart: frozenset[str], each: int | None
+) -> Iterator[tuple[Mutation, Change]]:
     """The metric away, and each series that theirs has too away or with another value."""
     yield Mutation(metric, "metric gone"), lambda _: {}
     written = set[str]().union(*(item.theirs.written[metric] for item in readings)) - apart

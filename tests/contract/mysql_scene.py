@@ -27,6 +27,8 @@ FLAVOR_SETTINGS = {
         "innodb_monitor_enable": "all",
         "performance_schema_instrument": "memory/%=ON",
         "innodb_idle_flush_pct": "0",
+        # Theirs would show sizes as they were when somebody looked first.
+        "information_schema_stats_expiry": "0",
     },
     "mariadb": {"performance_schema": "ON", "userstat": "1"},
 }
@@ -102,7 +104,8 @@ def _accounts(server: DatabaseServer) -> tuple[Account, Account]:
     if server.flavor == "mariadb":
         everything.append("GRANT SLAVE MONITOR, BINLOG MONITOR ON *.* TO 'peer'@'%'")
     # What theirs documents for all of its collectors, some of ours need too.
-    ours = server.account("GRANT SELECT ON *.* TO 'exporter'@'%'")
+    replicas = "REPLICATION MASTER ADMIN" if server.flavor == "mariadb" else "REPLICATION SLAVE"
+    ours = server.account(f"GRANT SELECT, {replicas} ON *.* TO 'exporter'@'%'")
     return ours, server.account(*everything, name="peer", limit=10)
 
 
@@ -141,7 +144,8 @@ def _work(source: DatabaseServer, stack: contextlib.ExitStack) -> None:
     """Start what locks, waits and is forgotten, and keep it until the end."""
 
     def session() -> Any:
-        made = source.connect(DATABASE)
+        # What waits and sleeps does so as long as the scene.
+        made = source.connect(DATABASE, read_timeout=None)
         stack.callback(made.close)
         return made
 

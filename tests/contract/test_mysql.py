@@ -180,6 +180,27 @@ def test_sessions_are_those_of_the_server(beside: Beside) -> None:
         assert found["unknown"] == beside.scene.servers["both"].execute(threads)[0][0]
 
 
+@pytest.mark.flavor("mysql")
+def test_moments_of_workers_are_those_of_the_server(beside: Beside) -> None:
+    kinds = ("last_applied_transaction_original_commit", "last_applied_transaction_end_apply",
+             "applying_transaction_start_apply")  # fmt: skip
+    known = 0
+    for role in beside.replicas:
+        page = beside.ours(role)
+        for kind in kinds:
+            rows = beside.scene.servers[role].execute(
+                f"SELECT channel_name, worker_id, UNIX_TIMESTAMP({kind}_timestamp)"
+                f" FROM performance_schema.replication_applier_status_by_worker WHERE {kind}_timestamp > 0"
+            )
+            shown = {
+                (dict(labels).get("channel_name", ""), dict(labels)["member_id"]): value
+                for labels, value in page.metrics.get(f"mysql_perf_schema_{kind}_timestamp_seconds", {}).items()
+            }
+            assert shown == {(channel, str(worker)): pytest.approx(float(at)) for channel, worker, at in rows}
+            known += len(rows)
+    assert known >= 4
+
+
 def test_memory_is_that_of_the_server(beside: Beside) -> None:
     source = beside.scene.servers["source"]
     # Taken at the start, and never more.

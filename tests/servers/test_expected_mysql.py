@@ -27,6 +27,9 @@ def pair(server: DatabaseServer, replica: DatabaseServer) -> dict[str, DatabaseS
     for statement in (
         "CREATE DATABASE IF NOT EXISTS expected",
         "CREATE TABLE IF NOT EXISTS expected.items (id int PRIMARY KEY AUTO_INCREMENT, what text)",
+        "CREATE DATABASE IF NOT EXISTS heartbeat",
+        "CREATE TABLE IF NOT EXISTS heartbeat.heartbeat (ts varchar(26) NOT NULL, server_id int unsigned PRIMARY KEY)",
+        "REPLACE INTO heartbeat.heartbeat VALUES (NOW(6), 1)",
         "CREATE TABLE IF NOT EXISTS expected.twice (id int PRIMARY KEY, a int, KEY one (a), KEY two (a))",
         "INSERT INTO expected.items (what) VALUES ('one'), ('two')",
         "UPDATE expected.items SET what = 'three' WHERE what = 'two'",
@@ -35,7 +38,7 @@ def pair(server: DatabaseServer, replica: DatabaseServer) -> dict[str, DatabaseS
     ):
         server.execute(statement)
     # For the collectors that say that they need it.
-    server.account("GRANT SELECT ON mysql.user TO exporter")
+    server.account("GRANT SELECT ON mysql.user TO exporter", "GRANT SELECT ON heartbeat.heartbeat TO exporter")
     replica.wait_until_caught_up()
     return {"primary": server, "replica": replica}
 

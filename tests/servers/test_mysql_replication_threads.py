@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -45,6 +46,25 @@ def test_each_stopped_thread_is_told(standby: DatabaseServer, watch: Watch) -> N
     standby.execute("STOP REPLICA IO_THREAD")
     found = watch.run("mysql_replica_threads")
     assert found.by("mysql_replica_receiver_state", "state") == {"on": 0, "connecting": 0, "off": 1}
+
+
+@pytest.mark.flavor("mysql")
+def test_moments_of_workers_in_another_time_zone(standby: DatabaseServer) -> None:
+    assert standby.primary is not None
+    zone = standby.execute("SELECT @@GLOBAL.time_zone")[0][0]
+    standby.execute("SET GLOBAL time_zone = '+05:30'")
+    try:
+        began = time.time()
+        standby.primary.execute("REPLACE INTO threads.t VALUES (4711)")
+        standby.wait_until_caught_up()
+        with watching(standby) as watch:
+            found = watch.run("mysql_replica_workers")
+    finally:
+        standby.execute(f"SET GLOBAL time_zone = '{zone}'")
+    for moment in ("original_commit", "immediate_commit", "start_apply", "end_apply"):
+        # The clock of the server is ours.
+        latest = max(found.values(f"mysql_perf_schema_last_applied_transaction_{moment}_timestamp_seconds"))
+        assert began - 1 < latest < time.time() + 1
 
 
 def test_what_is_received_and_not_applied_is_counted(standby: DatabaseServer, watch: Watch) -> None:

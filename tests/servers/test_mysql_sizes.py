@@ -234,3 +234,59 @@ def test_above_its_number_of_tables_a_collector_steps_down(filled: DatabaseServe
         assert Task.of(narrow, insists).miss(facts) is None
         filled.execute("DROP TABLE counted.p")
         assert Task.of(narrow, watch.config).miss(watch.facts()) is None
+
+
+def test_rows_and_sizes_of_each_table(filled: DatabaseServer) -> None:
+    fresh = "SET SESSION information_schema_stats_expiry = 0" if filled.flavor == "mysql" else "DO 0"
+    with filled.connect() as session, session.cursor() as cursor:
+        cursor.execute(fresh)
+        cursor.execute("ANALYZE TABLE plain.`t-é`, plain.m, plain.p")
+        cursor.fetchall()
+        cursor.execute("CREATE OR REPLACE VIEW plain.seen AS SELECT a FROM plain.m")
+        # What the server itself says of each, in words of its own.
+        cursor.execute("SHOW TABLE STATUS FROM plain")
+        stated = {
+            row[0]: dict(zip([item[0].lower() for item in cursor.description], row, strict=True))
+            for row in cursor.fetchall()
+        }
+    with watching(filled) as watch:
+        found = watch.run("mysql_tables")
+    for name in ("t-é", "m", "p"):
+        told = stated[name]
+        labels = {"schema": "plain", "table": name}
+        assert found.one("mysql_info_schema_table_rows", **labels) == told["rows"]
+        for component in ("data_length", "index_length", "data_free"):
+            size = found.one("mysql_info_schema_table_size", component=component, **labels)
+            assert size == told[component], (name, component)
+        version = found.one(
+            "mysql_info_schema_table_version", type="BASE TABLE", row_format=told["row_format"], **labels
+        )
+        assert version == told["version"] == 10
+    assert found.one("mysql_info_schema_table_rows", schema="plain", table="m") == 2
+    assert found.one("mysql_tables_left_out") == 0
+    tables = found.by("mysql_info_schema_table_rows", "schema", "table")
+    # Nobody counts what a view shows.
+    assert ("plain", "seen") not in tables
+    assert not {schema for schema, _ in tables} & {"mysql", "sys", "performance_schema", "information_schema"}
+
+
+def test_of_too_many_tables_none_is_opened(filled: DatabaseServer) -> None:
+    filled.execute("CREATE DATABASE IF NOT EXISTS many")
+    with filled.connect("many") as session, session.cursor() as cursor:
+        for number in range(120):
+            cursor.execute(f"CREATE TABLE IF NOT EXISTS t{number} (a int PRIMARY KEY)")
+    internal = "('mysql', 'sys', 'performance_schema', 'information_schema')"
+    [[there]] = filled.execute(f"SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA NOT IN {internal}")
+
+    def opened() -> int:
+        return int(filled.execute("SHOW GLOBAL STATUS LIKE 'Opened_tables'")[0][1])
+
+    with watching(filled) as watch:
+        facts = watch.facts()
+        filled.execute("FLUSH TABLES")
+        before = opened()
+        found = watch.run("mysql_tables", facts, limit=100)
+        assert opened() - before < 100
+        assert found.one("mysql_tables_left_out") == there
+        assert found.names() == {"mysql_tables_left_out"}
+        assert watch.run("mysql_tables", facts, limit=1000).one("mysql_tables_left_out") == 0

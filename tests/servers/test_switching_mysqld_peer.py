@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ pytestmark = pytest.mark.engine("mysql")
 
 # The flags that both have under one name.
 SAME = {"--help", "--version", "--web.listen-address", "--web.telemetry-path", "--log.level", "--log.format"}
+STORED, NOW = (f"mysql_heartbeat_{name}_timestamp_seconds" for name in ("stored", "now"))
 _OWN = ("mysql_up", "mysql_exporter_")
 
 
@@ -147,3 +150,46 @@ def test_sections_of_the_file_and_probes(
         assert (status, parse(text).value("mysql_up")) == (200, 1)
         assert exporter.get("/probe?target=127.0.0.1:1&auth_module=client.targets")[0] == 400
         assert account.password not in exporter.log()
+
+
+@pytest.mark.parametrize(
+    ("column", "written", "utc"),
+    [
+        ("varchar(26)", "2026-01-02T06:04:05.678900", False),
+        ("timestamp(6)", "2026-01-02 06:04:05.678900", False),
+        ("varchar(26)", "2026-01-02T03:04:05.678900", True),
+    ],
+)
+def test_a_heartbeat_table_of_another_name_in_another_time_zone(
+    server: DatabaseServer, program: Callable[..., Program], tmp_path: Path, column: str, written: str, utc: bool
+) -> None:
+    before = server.execute("SELECT @@GLOBAL.time_zone")[0][0]
+    server.execute("SET GLOBAL time_zone = '+03:00'")
+    try:
+        server.execute("CREATE DATABASE IF NOT EXISTS `odd ``beats`")
+        server.execute("DROP TABLE IF EXISTS `odd ``beats`.beat")
+        server.execute(f"CREATE TABLE `odd ``beats`.beat (ts {column} NOT NULL, server_id int unsigned PRIMARY KEY)")
+        server.execute(f"INSERT INTO `odd ``beats`.beat VALUES ('{written}', 7)")
+        account = server.account("GRANT SELECT ON `odd ``beats`.* TO exporter")
+        flags = [
+            f"--mysqld.address={server.host}:{server.port}", f"--mysqld.username={account.user}",
+            f"--config.my-cnf={tmp_path / 'none'}", "--collect.heartbeat",
+            "--collect.heartbeat.table=beat", *(["--collect.heartbeat.utc"] if utc else []),
+        ]  # fmt: skip
+        env = {"MYSQLD_EXPORTER_PASSWORD": account.password}
+        # Theirs puts the name between backticks as it is.
+        theirs = peer(program, "/metrics", *flags, "--collect.heartbeat.database=odd ``beats", **env)
+        with Exporter(tmp_path, None, env, flags=[*flags, "--collect.heartbeat.database=odd `beats"]) as exporter:
+            ours, log = parse(exporter.get("/metrics")[1]), exporter.log()
+    finally:
+        server.execute(f"SET GLOBAL time_zone = '{before}'")
+    told = [{dict(labels)["server_id"] for labels in page.metrics[STORED]} for page in (ours, theirs)]
+    assert told == [{"7"}, {"7"}]
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678900, UTC).timestamp()
+    assert ours.value(STORED) == pytest.approx(moment, abs=1e-5)
+    assert ours.value(NOW) == pytest.approx(time.time(), abs=300)
+    # Theirs takes both for times of the server's zone: their difference is right.
+    wrong = 3 * 3600 if utc else 0
+    assert theirs.value(STORED) == pytest.approx(moment - wrong, abs=1e-5)
+    assert theirs.value(NOW) == pytest.approx(time.time() - wrong, abs=300)
+    assert "level=warn" not in log, log

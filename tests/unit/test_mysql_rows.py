@@ -8,6 +8,7 @@ import pytest
 
 from exporter.collectors.mysql.binlog import summed as binlog_summed
 from exporter.collectors.mysql.gtid import Errant, missing, size
+from exporter.collectors.mysql.innodb_all_metrics import told as innodb_counters
 from exporter.collectors.mysql.replica_status import understood
 from exporter.collectors.mysql.schema_sizes import schema_of
 from exporter.collectors.mysql.status import Differences, derived
@@ -238,3 +239,11 @@ def test_what_is_errant_is_told_by_the_source_where_it_is_watched_too() -> None:
     # Not of every source is known what it has.
     *_, second = feed("u-me", channel, {"channel": "other", "source": "u-unknown"}, replica)
     assert second["errant"] == 1
+
+
+def test_a_counter_of_innodb_below_zero_keeps_its_name() -> None:
+    row = {"name": "os_log_pending_fsyncs", "subsystem": "os", "type": "status_counter"}
+    for count in (1, 0, -1):
+        [found] = innodb_counters(Rows.of((*row, "count"), [row | {"count": count}]), context()).dicts()
+        assert (found["counter"], found["value"]) == ("os_os_log_pending_fsyncs_total", count)
+        assert found["gauge"] is None

@@ -70,7 +70,7 @@ def test_what_there_is_none_of_is_said() -> None:
     for flag in NOT_THERE:
         [warning] = switched(f"--{flag}" if flag in SWITCHES else f"--{flag}=7").config.warnings
         assert warning.startswith(f"--{flag}: ")
-    for default in ("heartbeat.table=heartbeat", "info_schema.tables.databases=*"):
+    for default in ("heartbeat.table=heartbeat", "info_schema.tables.databases=*", "heartbeat.database=other"):
         assert switched(f"--collect.{default}").config.warnings == ()
 
 
