@@ -68,7 +68,7 @@ def _mutations(
         values = [value for page in ours for one, value in page.items() if same(one) == labels]
         if any(map(math.isfinite, values)):
             # What moves is right if theirs lies between two of ours.
-            by = _SHIFT + 2 * (max(values) - min(values))
+            by = _SHIFT + 2 * (max(values) - min(values)) + 1e-6 * max(map(abs, values))
             yield Mutation(metric, "series gone", labels), _without(labels, same)
             yield Mutation(metric, "value changed", labels), _raised(labels, same, by)
 

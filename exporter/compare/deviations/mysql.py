@@ -22,9 +22,9 @@ _OWN_STATES = (
 )
 
 
-def _cached_sizes(theirs: Page, _: Page) -> bool:
+def _cached_sizes(_: Page, ours: Page) -> bool:
     """Whether a session of the server sees sizes that it remembers."""
-    return theirs.value("mysql_global_variables_information_schema_stats_expiry") != 0
+    return ours.value("mysql_global_variables_information_schema_stats_expiry") != 0
 
 
 def _negative(metric: str) -> Callable[[Page, Page], bool]:
