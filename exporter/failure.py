@@ -49,4 +49,4 @@ class ClosedDatabase(Failure):
 
 
 class NoDatabase(Failure):
-    """The database that we wanted to connect to does not exist; where it was listed a moment ago, it was dropped."""
+    """The database that we wanted to connect to, or were in, does not exist; listed a moment ago, it was dropped."""

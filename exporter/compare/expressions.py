@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -188,7 +189,8 @@ class _Walk:
             return _FOREIGN
         pages = (self.pages.theirs, self.pages.ours)
         there, here = (metric in page.metrics for page in pages)
-        alive = tuple(bool(_selected(page, metric, matchers)) for page in pages)
+        # No number is no answer: every comparison with it is false.
+        alive = tuple(not all(map(math.isnan, _selected(page, metric, matchers).values())) for page in pages)
         for item in self.pages.differences.get(metric, ()):
             if _touches(item, matchers, self.mentioned):
                 self._because(item, here=here)

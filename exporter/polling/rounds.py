@@ -165,6 +165,9 @@ def _visit(
                     one = waiting.pop(0)
                     try:
                         one.read(database, session, facts, deadline)
+                    except NoDatabase:
+                        waiting.insert(0, one)
+                        raise
                     except Failure as failure:
                         one.failed(database, failure)
         except NoDatabase as failure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from exporter.polling.snapshot import Snapshot, State
 from exporter.registry import collectors_of
 from tests.exporters import Exporter, wait_for
 from tests.providers.base import Account, DatabaseServer
+from tests.providers.fleet import Fleet
 from tests.servers.collecting import Samples
 
 HELP = {"help": "A number"}
@@ -400,6 +402,24 @@ def test_in_every_database(server: DatabaseServer, account: Account) -> None:
         assert outcome.state is State.FAILED
         assert "in database" in outcome.message
         assert samples(outcome).by("shop_number", "database")["crm"] == 3
+
+
+@pytest.mark.engine("postgres")
+def test_a_database_that_the_primary_drops_is_no_failure_of_its_standby(server: DatabaseServer, fleet: Fleet) -> None:
+    standby, doomed = fleet.replica(server.name), "dropped_there"
+    server.execute(f"CREATE DATABASE {doomed}")
+    account = server.account()
+    standby.wait_until_caught_up()
+    slow = query("SELECT 1 AS shop_number FROM pg_sleep(2.5)", each_database=True)
+    where = {"include": [doomed, "postgres"]}
+    asleep = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{doomed}' AND wait_event = 'PgSleep'"
+    with watched(standby, account, {"slow": slow}, databases=where) as watching, ThreadPoolExecutor(1) as pool:
+        going = pool.submit(run, watching, "slow")
+        assert wait_for(lambda: standby.execute(asleep) == [(1,)], 20)
+        server.execute(f"DROP DATABASE {doomed}")
+        outcome = going.result(60)["slow"]
+    assert (outcome.state, outcome.message) == (State.OK, "")
+    assert samples(outcome).values("shop_number") == [1]
 
 
 @pytest.mark.engine("postgres")

@@ -25,6 +25,7 @@ pg_locks_count{datname="a",mode="sharelock"} 2
 pg_slots{slot="x",type="physical"} 0
 pg_slots{slot="y",type="logical"} 5
 pg_gone{a="1"} 1
+pg_age NaN
 pg_sent{app="x",slot="7"} 1
 """
 OURS = """\
@@ -60,6 +61,7 @@ def judged(*expressions: str | Question) -> list[Judgement]:
         ('pg_locks_count{mode="exclusivelock"}', Verdict.SAME, ""),
         ('rate(pg_locks_count{mode=~"share.*"}[5m])', Verdict.CHANGED, "2.0 there, here 7.0"),
         ("pg_gone > 1", Verdict.DEAD, "pg_gone: is missing here"),
+        ("pg_age > 600", Verdict.CHANGED, "pg_age: is missing here"),
         ("pg_gone or pg_up", Verdict.CHANGED, "missing here"),
         ("pg_up unless pg_gone", Verdict.CHANGED, "missing here"),
         ("absent(pg_gone)", Verdict.CHANGED, "missing here"),

@@ -65,6 +65,10 @@ _FIXES = (
 )
 
 
+# When one connects; and for who is in it on a standby, where the primary's DROP DATABASE asks nobody.
+_DROPPED = frozenset({"3D000", "57P04"})
+
+
 @dataclass(frozen=True, slots=True)
 class Login:
     """As whom and to which database: what a fix has to name."""
@@ -105,7 +109,7 @@ def failure(
     elif code == "25006":
         message = f"{message} (sessions of the exporter are read-only)"
     lost = broken or connecting or code in {"25P03", "25P04", "57P04"}
-    kind = NoDatabase if code == "3D000" else ClosedDatabase if connecting and _closed(code, reason, text) else Failure
+    kind = NoDatabase if code in _DROPPED else ClosedDatabase if connecting and _closed(code, reason, text) else Failure
     return kind(reason, message, fix=_fix(code, reason, text, login, connecting=connecting), broken=lost)
 
 

@@ -8,6 +8,7 @@ from operator import ne
 from typing import Any
 
 from exporter.declare import Context, Rows
+from exporter.engines.postgres.errors import identifier
 from exporter.failure import Failure, Reason
 from exporter.subjects.statements.measures import COLUMNS, slow_threshold
 from exporter.subjects.statements.totals import Plain, Totals
@@ -83,7 +84,7 @@ def _readings(rows: Rows, slow_at: float, user: str) -> Iterator[Plain]:
             raise Failure(
                 Reason.PERMISSION,
                 "pg_stat_statements hides other roles' statements from this account",
-                fix=f'GRANT pg_monitor TO "{user}";',
+                fix=f"GRANT pg_monitor TO {identifier(user)};",
             )
         keys = zip(userids, repeat(dbid), queryids, strict=False)
         yield from zip(keys, repeat(str(database)), calls, times, longest, since, repeat(slow_at), strict=False)
