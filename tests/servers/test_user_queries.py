@@ -405,10 +405,11 @@ def test_in_every_database(server: DatabaseServer, account: Account) -> None:
 
 
 @pytest.mark.engine("postgres")
-def test_a_database_that_the_primary_drops_is_no_failure_of_its_standby(server: DatabaseServer, fleet: Fleet) -> None:
+def test_a_database_that_the_primary_drops_is_no_failure_of_its_standby(
+    server: DatabaseServer, account: Account, fleet: Fleet
+) -> None:
     standby, doomed = fleet.replica(server.name), "dropped_there"
     server.execute(f"CREATE DATABASE {doomed}")
-    account = server.account()
     standby.wait_until_caught_up()
     slow = query("SELECT 1 AS shop_number FROM pg_sleep(2.5)", each_database=True)
     where = {"include": [doomed, "postgres"]}
