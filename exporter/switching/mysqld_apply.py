@@ -54,15 +54,14 @@ def apply_mysqld(config: Config, given: Given, collectors: list[Collector]) -> t
 
 def _about(collectors: list[Collector], given: Given) -> list[Collector]:
     """The collectors, with those that a flag tells of which tables they are about."""
-    database, table = (given.values.get(f"collect.heartbeat.{name}", "heartbeat") for name in ("database", "table"))
-    schemas = [name.strip() for name in given.values.get("collect.info_schema.tables.databases", "*").split(",")]
-    told = {
-        item.name: item
-        for item in (
-            heartbeat_of(database, table, utc=given.on("collect.heartbeat.utc")),
-            tables_of(() if schemas == ["*"] else schemas),
-        )
-    }
+    told: dict[str, Collector] = {}
+    names = [f"collect.heartbeat.{name}" for name in ("database", "table")]
+    if given.on("collect.heartbeat.utc") or given.values.keys() & set(names):
+        database, table = (given.values.get(name, "heartbeat") for name in names)
+        told["mysql_heartbeat"] = heartbeat_of(database, table, utc=given.on("collect.heartbeat.utc"))
+    if "collect.info_schema.tables.databases" in given.values:
+        schemas = [name.strip() for name in given.values["collect.info_schema.tables.databases"].split(",")]
+        told["mysql_tables"] = tables_of(() if schemas == ["*"] else schemas)
     return [told.get(item.name, item) for item in collectors]
 
 

@@ -232,7 +232,7 @@ def test_an_account_that_sees_no_statements_of_others_is_told_what_to_grant(serv
     with watching(server, account) as watch:
         snapshot = watch.snapshot("pg_statements")
     assert snapshot.reason is Reason.PERMISSION
-    assert snapshot.fix == 'GRANT pg_monitor TO "nobody";'
+    assert snapshot.fix == "GRANT pg_monitor TO nobody;"
     assert not snapshot.families
 
 

@@ -129,9 +129,15 @@ def learn(session: MySQLSession, identity: Identity, deadline: Deadline) -> Fact
     )
 
 
-def _tables(session: MySQLSession, deadline: Deadline) -> int:
+def _tables(session: MySQLSession, deadline: Deadline) -> int | None:
     source = f"SELECT 1 FROM information_schema.{_TABLES[session.flavor]} LIMIT {_COUNTED}"
-    [(count,)] = session.run(f"SELECT COUNT(*) FROM ({source}) AS files", deadline).rows
+    try:
+        [(count,)] = session.run(f"SELECT COUNT(*) FROM ({source}) AS files", deadline).rows
+    except Failure as failure:
+        # A session goes on with the privileges that it began with, whatever was granted meanwhile.
+        if failure.reason is Reason.PERMISSION:
+            return None
+        raise
     return int(count)
 
 
