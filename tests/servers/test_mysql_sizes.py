@@ -118,23 +118,31 @@ def test_what_lies_outside_the_schemas(filled: DatabaseServer) -> None:
     assert outside["temp"] == pytest.approx(on_disk("ibtmp1", "#innodb_temp/*.ibt"), rel=0.3)
 
 
-def test_tables_are_not_opened_for_their_size(filled: DatabaseServer) -> None:
+@pytest.fixture
+def wide(filled: DatabaseServer) -> DatabaseServer:
+    """Give the server with a database of 200 tables."""
     filled.execute("CREATE DATABASE IF NOT EXISTS wide")
     with filled.connect("wide") as session, session.cursor() as cursor:
         for number in range(200):
             cursor.execute(f"CREATE TABLE IF NOT EXISTS t{number} (a int PRIMARY KEY)")
+    return filled
+
+
+def opened(server: DatabaseServer) -> int:
+    """How many tables the server has opened since it started."""
+    return int(server.execute("SHOW GLOBAL STATUS LIKE 'Opened_tables'")[0][1])
+
+
+def test_tables_are_not_opened_for_their_size(wide: DatabaseServer) -> None:
+    with wide.connect("wide") as session, session.cursor() as cursor:
         cursor.execute("CREATE OR REPLACE VIEW v AS SELECT t1.a FROM t1 JOIN t2 USING (a)")
-
-    def opened() -> int:
-        return int(filled.execute("SHOW GLOBAL STATUS LIKE 'Opened_tables'")[0][1])
-
-    with watching(filled) as watch:
+    with watching(wide) as watch:
         facts = watch.facts()
         # As after a start, or where there are more tables than the cache holds.
-        filled.execute("FLUSH TABLES")
-        before = opened()
+        wide.execute("FLUSH TABLES")
+        before = opened(wide)
         assert watch.run("mysql_schema_sizes", facts).one("db_size_bytes", database="wide") > 0
-        assert opened() - before < 100
+        assert opened(wide) - before < 100
 
 
 def test_many_tables_of_other_engines_are_all_counted(filled: DatabaseServer) -> None:
@@ -192,21 +200,13 @@ def test_what_is_free_in_a_file(filled: DatabaseServer) -> None:
 
 
 @pytest.mark.flavor("mariadb")
-def test_for_what_is_free_few_tables_are_opened(filled: DatabaseServer) -> None:
-    filled.execute("CREATE DATABASE IF NOT EXISTS wide")
-    with filled.connect("wide") as session, session.cursor() as cursor:
-        for number in range(200):
-            cursor.execute(f"CREATE TABLE IF NOT EXISTS t{number} (a int PRIMARY KEY)")
-
-    def opened() -> int:
-        return int(filled.execute("SHOW GLOBAL STATUS LIKE 'Opened_tables'")[0][1])
-
-    with watching(filled) as watch:
+def test_for_what_is_free_few_tables_are_opened(wide: DatabaseServer) -> None:
+    with watching(wide) as watch:
         facts = watch.facts()
-        filled.execute("FLUSH TABLES")
-        before = opened()
+        wide.execute("FLUSH TABLES")
+        before = opened(wide)
         assert watch.run("mysql_tablespaces", facts).one("mysql_tablespaces") > 200
-        assert opened() - before <= 110
+        assert opened(wide) - before <= 110
 
 
 def test_above_its_number_of_tables_a_collector_steps_down(filled: DatabaseServer) -> None:
@@ -270,23 +270,15 @@ def test_rows_and_sizes_of_each_table(filled: DatabaseServer) -> None:
     assert not {schema for schema, _ in tables} & {"mysql", "sys", "performance_schema", "information_schema"}
 
 
-def test_of_too_many_tables_none_is_opened(filled: DatabaseServer) -> None:
-    filled.execute("CREATE DATABASE IF NOT EXISTS many")
-    with filled.connect("many") as session, session.cursor() as cursor:
-        for number in range(120):
-            cursor.execute(f"CREATE TABLE IF NOT EXISTS t{number} (a int PRIMARY KEY)")
+def test_of_too_many_tables_none_is_opened(wide: DatabaseServer) -> None:
     internal = "('mysql', 'sys', 'performance_schema', 'information_schema')"
-    [[there]] = filled.execute(f"SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA NOT IN {internal}")
-
-    def opened() -> int:
-        return int(filled.execute("SHOW GLOBAL STATUS LIKE 'Opened_tables'")[0][1])
-
-    with watching(filled) as watch:
+    [[there]] = wide.execute(f"SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA NOT IN {internal}")
+    with watching(wide) as watch:
         facts = watch.facts()
-        filled.execute("FLUSH TABLES")
-        before = opened()
+        wide.execute("FLUSH TABLES")
+        before = opened(wide)
         found = watch.run("mysql_tables", facts, limit=100)
-        assert opened() - before < 100
+        assert opened(wide) - before < 100
         assert found.one("mysql_tables_left_out") == there
         assert found.names() == {"mysql_tables_left_out"}
         assert watch.run("mysql_tables", facts, limit=1000).one("mysql_tables_left_out") == 0
