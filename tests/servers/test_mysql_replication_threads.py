@@ -79,6 +79,21 @@ def test_what_is_received_and_not_applied_is_counted(standby: DatabaseServer, wa
     assert wait_for(lambda: watch.run(collector).values("mysql_replica_pending_transactions") == [0], 10)
 
 
+@pytest.mark.flavor("mysql")
+def test_sets_are_whole_however_short_the_server_would_cut_them(standby: DatabaseServer) -> None:
+    [[before]] = standby.execute("SELECT @@GLOBAL.group_concat_max_len")
+    received = "SELECT RECEIVED_TRANSACTION_SET FROM performance_schema.replication_connection_status"
+    assert len(standby.execute(received)[0][0]) > 10
+    with watching(standby) as watch:
+        known = watch.run("mysql_gtid_sets").one("mysql_replica_errant_transactions")
+    standby.execute("SET GLOBAL group_concat_max_len = 10")
+    try:
+        with watching(standby) as watch:
+            assert watch.run("mysql_gtid_sets").one("mysql_replica_errant_transactions") == known
+    finally:
+        standby.execute(f"SET GLOBAL group_concat_max_len = {before}")
+
+
 def test_an_error_of_the_applier_and_the_write_that_made_it(standby: DatabaseServer, watch: Watch) -> None:
     assert standby.primary is not None
     standby.primary.execute("DELETE FROM threads.t WHERE a = 77")

@@ -75,6 +75,7 @@ def test_settings_are_made(server: DatabaseServer, account: Account, connect: Co
         "sql_mode": "",
         "time_zone": "+00:00",
         "autocommit": 1,
+        "group_concat_max_len": 1_048_576,
         "character_set_results": "utf8mb4",
         "long_query_time": 3600,
     }

@@ -206,6 +206,8 @@ def session_settings(flavor: str, version: tuple[int, ...], lock_seconds: float)
         "autocommit=1",
         "sql_mode=''",
         "time_zone='+00:00'",
+        # Names and sets are put together: MySQL cuts what is longer than this, 1,024 bytes by its own default.
+        "group_concat_max_len=1048576",
     ]
     courtesies = ["long_query_time=3600"]
     if flavor == "mariadb":
