@@ -148,34 +148,37 @@ def test_prometheus_scrapes_it_by_its_own_service_discovery(
 
 def test_it_is_read_again_when_it_changes(exporter: Make, certificate: Certificate, tmp_path: Path) -> None:
     file = tmp_path / "web.yml"
-    running = exporter(_tls(certificate) + _users(ann="old"), auth=("ann", "old"))
+    running = exporter(_tls(certificate) + _users(ann="old secret"), auth=("ann", "old secret"))
     before = ssl.get_server_certificate(running.address)
-    file.write_text(_tls(certificate) + _users(ann="new"))
+    file.write_text(_tls(certificate) + _users(ann="new secret"))
 
     def status(password: str) -> int:
         return httpx.get(running.url, auth=("ann", password), verify=_trusting(certificate)).status_code
 
-    assert (status("new"), status("old")) == (200, 401)
+    assert (status("new secret"), status("old secret")) == (200, 401)
     # What is wrong leaves all as it was.
     file.write_text("basic_auth_users: {}\ntls_server_config: {cert_file: x}\n")
-    assert (status("new"), status("old"), httpx.get(running.url, verify=_trusting(certificate)).status_code) == (
+    assert (
+        status("new secret"),
+        status("old secret"),
+        httpx.get(running.url, verify=_trusting(certificate)).status_code,
+    ) == (
         200,
         401,
         401,
     )
-    file.write_text(_users(ann="new"))
-    assert status("new") == 200
+    file.write_text(_users(ann="new secret"))
+    assert status("new secret") == 200
     log = running.log()
     assert "tls_server_config.key_file" in log
     assert "TLS is switched on or off by a restart" in log
     # A new certificate counts for who comes next, also if nobody has come by the old one.
-    file.write_text(_tls(certificate) + _users(ann="new"))
+    file.write_text(_tls(certificate) + _users(ann="new secret"))
     renewed = make_certificate(tmp_path)
     assert renewed.certificate == certificate.certificate
     assert ssl.get_server_certificate(running.address) != before
-    assert status("new") == 200
-    for name in ("old", "new", "ann"):
-        assert f"{name}:" not in running.log()
+    assert status("new secret") == 200
+    assert "secret" not in running.log()
 
 
 def test_clients_show_a_certificate(exporter: Make, certificate: Certificate, tmp_path: Path) -> None:
