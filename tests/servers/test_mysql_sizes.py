@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -197,6 +199,22 @@ def test_what_is_free_in_a_file(filled: DatabaseServer) -> None:
                 "mysql_info_schema_innodb_tablespace_allocated_size_bytes", tablespace_name="plain/holes"
             )
             assert allocated == blocks
+
+
+def test_of_files_of_one_size_always_the_same_are_told(wide: DatabaseServer) -> None:
+    table = "INNODB_TABLESPACES" if wide.flavor == "mysql" else "INNODB_SYS_TABLESPACES"
+    files = wide.execute(f"SELECT NAME, FILE_SIZE FROM information_schema.{table}")
+    largest = [str(name) for name, _ in sorted(files, key=lambda file: (-int(file[1]), str(file[0]).lower()))[:100]]
+    # They are many more than are told of.
+    assert Counter(int(taken) for _, taken in files).most_common(1)[0][1] > 100
+
+    def tables(names: Iterable[str]) -> set[str]:
+        """Without what belongs to no table, and partitions, which MariaDB does not tell of."""
+        return {name for name in names if "/" in name and "#" not in name}
+
+    with watching(wide) as watch:
+        found = watch.run("mysql_tablespaces").by("mysql_innodb_tablespace_free_bytes", "tablespace_name")
+    assert tables(found) == tables(largest)
 
 
 @pytest.mark.flavor("mariadb")

@@ -5,14 +5,15 @@ from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import mariadb, mysql
 
 # Fresh from the files, without opening a table; the largest first, since there may not be room for all. What is free
-# in a file is asked for the largest alone: there it matters, and the server has to look into each.
+# in a file is asked for the largest alone: there it matters, and the server has to look into each. Of equal ones, which
+# most are that hold little, it is always the same that are told.
 _ROOMY = 100
 _FILES = """
     SELECT NAME AS name, 'NONE' AS file_format, COALESCE(ROW_FORMAT, 'NONE') AS row_format, {type} AS space_type,
            SPACE AS space, FILE_SIZE AS file_size, ALLOCATED_SIZE AS allocated, COUNT(*) OVER () AS known,
-           ROW_NUMBER() OVER (ORDER BY FILE_SIZE DESC) AS place
+           ROW_NUMBER() OVER (ORDER BY FILE_SIZE DESC, NAME) AS place
     FROM information_schema.{table}
-    ORDER BY FILE_SIZE DESC LIMIT {limit}"""
+    ORDER BY FILE_SIZE DESC, NAME LIMIT {limit}"""
 _MYSQL = _FILES.replace("{type}", "COALESCE(SPACE_TYPE, 'NONE')").replace("{table}", "INNODB_TABLESPACES")
 _MARIADB = _FILES.replace("{type}", "''").replace("{table}", "INNODB_SYS_TABLESPACES")
 # MariaDB opens a table for this, and names in a condition are looked at before, if the condition is left where it is:
@@ -25,7 +26,7 @@ _FREE = f"""
                              CAST(CONVERT(TABLE_NAME USING filename) AS BINARY)),
                       (SELECT COALESCE(GROUP_CONCAT(NAME), '') FROM (
                           SELECT NAME FROM information_schema.INNODB_SYS_TABLESPACES
-                          ORDER BY FILE_SIZE DESC LIMIT {_ROOMY}) AS largest)) > 0
+                          ORDER BY FILE_SIZE DESC, NAME LIMIT {_ROOMY}) AS largest)) > 0
     LIMIT {_ROOMY}"""
 
 tablespaces = Collector(
