@@ -126,8 +126,10 @@ class _Metric:
         self.result.passing += len(every - steady)
         if self.present:
             self._metric()
-        elif steady:
+        elif all(shown):
             self.result.absent.add(self.metric)
+            if not steady:
+                self._add("missing", {}, "series that come and go", None)
         for labels in sorted(steady, key=sorted):
             self._series(labels)
         ours = [set(before) & set(after) for before, _, after in self.values]

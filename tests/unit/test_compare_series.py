@@ -124,6 +124,16 @@ def test_missing_series_and_metrics_and_more_of_them() -> None:
     assert result.absent == {"pg_b"}
 
 
+def test_a_metric_that_is_not_here_is_missing_though_its_series_come_and_go() -> None:
+    pages = [parse(f'pg_b{{pid="{number}"}} 1\n') for number in range(3)]
+    nothing = parse("pg_up 1\n")
+    result = compare([Reading(nothing, theirs, nothing) for theirs in pages], [])
+    assert said(result) == [("missing", "pg_b", {})]
+    assert result.absent == {"pg_b"}
+    # What theirs did not have all the time, ours may have missed.
+    assert said(compare([Reading(nothing, theirs, nothing) for theirs in (*pages, nothing)], [])) == []
+
+
 def test_one_series_of_theirs_is_not_two_of_ours() -> None:
     two = 'pg_a{db="x"} 1\npg_a{db="y"} 2\n'
     assert said(once("pg_a 1\n", two)) == [("label", "pg_a", {}), ("more", "pg_a", {})]
