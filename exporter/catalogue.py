@@ -51,7 +51,7 @@ def entries() -> list[Entry]:
     for where, blocks in selfmetrics.ALL.items():
         for part in blocks:
             for measure in part.measures:
-                labels = tuple(part.labels)
+                labels = (*part.labels, *part.fixed)
                 found.append(Entry(measure.name, measure.kind, measure.help, labels, where, "", measure.drop_in))
     found += [
         Entry(item.name, "gauge", item.help, item.labels, PROCESS, "", drop_in=False) for item in process.DECLARED
@@ -83,7 +83,7 @@ def _entry(measure: Measure, part: Block, collector: Collector) -> Entry:
     gates = [str(gate) for gate in (collector.when, part.when, measure.when) if gate is not ANY]
     # A narrower gate of the same flavor says it all; keep each sentence once.
     where = ", ".join(dict.fromkeys(gates)) or "any server"
-    labels = tuple(part.labels)
+    labels = (*part.labels, *part.fixed)
     help_text = measure.help + collector.note
     name = measure.name if part.named_by is None else measure.name + "*"
     return Entry(name, measure.kind, help_text, labels, where, collector.name, measure.drop_in)

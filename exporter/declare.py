@@ -63,6 +63,7 @@ class Block:
     Attributes:
         measures: The metrics.
         labels: Label name to column. NULL is the empty label.
+        fixed: Further labels, with a value that is the same for all rows.
         merge: What happens to rows with equal labels: `drop` keeps the first and counts the others, the other
             three make one of them.
         when: On which servers the block applies.
@@ -75,6 +76,7 @@ class Block:
 
     measures: tuple[Measure, ...]
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    fixed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     merge: Merge = "drop"
     when: Gate = ANY
     named_by: str | None = None
@@ -84,11 +86,13 @@ class Block:
     def __post_init__(self) -> None:
         object.__setattr__(self, "measures", tuple(self.measures))
         object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
+        object.__setattr__(self, "fixed", MappingProxyType(dict(self.fixed)))
         # An existing exporter's labels are what they are, but for the two that would break the page.
         copied = all(measure.drop_in for measure in self.measures)
         pattern, reserved = (_ANY_LABEL, frozenset({"server", "le"})) if copied else (_LABEL, RESERVED_LABELS)
-        for label in self.labels:
-            if not pattern.match(label) or label.startswith("__") or label in reserved:
+        for label in (*self.labels, *self.fixed):
+            twice = label in self.labels and label in self.fixed
+            if twice or not pattern.match(label) or label.startswith("__") or label in reserved:
                 name = self.measures[0].name if self.measures else self.others
                 raise DeclarationError(f"{name}: {label!r} can't be a label of a collector")
         for measure in self.measures:
@@ -99,13 +103,14 @@ class Block:
 def block(
     *measures: Measure,
     labels: Mapping[str, str] | Sequence[str] = (),
+    fixed: Mapping[str, str] = MappingProxyType({}),
     merge: Merge = "drop",
     when: Gate = ANY,
     named_by: str | None = None,
 ) -> Block:
     """A block; labels given as a sequence are columns of the same name."""
     mapping = dict(labels) if isinstance(labels, Mapping) else {label: label for label in labels}
-    return Block(measures, mapping, merge, when, named_by)
+    return Block(measures, mapping, fixed, merge, when, named_by)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
@@ -22,6 +22,11 @@ from exporter.failure import Failure, Reason
 
 # What a name may be completed by: what the name of a metric may hold.
 _SUFFIX = re.compile(r"[a-zA-Z0-9_]+\Z")
+
+# Labels with the places of their columns.
+_Labels = tuple[tuple[str, int], ...]
+# From so many rows on all columns at once cost less than each that is wanted.
+_MANY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,90 +126,137 @@ def render_blocks(
     written: Written | None = None,
 ) -> Rendered:
     """Like `render`, for blocks that belong to no collector; without facts every gate counts as open."""
-    written = written or Written()
-    written.begin()
-    dropped: Counter[str] = Counter()
-    families: list[Family] = []
-    left = budget
-    for part in blocks:
-        if facts is not None and not part.when.passes(facts):
-            continue
-        for suffix, some in _by_name(part, rows, dropped):
-            for family in _block(part, some, server, engine, facts, left, dropped, note, suffix, written):
-                families.append(family)
-                if left is not None:
-                    left -= family.series
-    return Rendered(tuple(families), sum(family.series for family in families), dict(dropped))
+    run = _Run(rows, server, engine, facts, budget, note, written or Written())
+    run.written.begin()
+    families = [family for part in blocks for family in run.families(part)]
+    return Rendered(tuple(families), sum(family.series for family in families), dict(run.dropped))
 
 
-def _by_name(part: Block, rows: Rows, dropped: Counter[str]) -> Iterable[tuple[str, Rows]]:
-    """What completes the names of a block's measures, with the rows it stands in."""
-    if part.named_by is None:
-        return [("", rows)]
-    if part.named_by not in rows.columns:
-        raise Failure(Reason.ERROR, f"the result has no column {part.named_by}, which names need")
-    place = rows.columns.index(part.named_by)
-    groups: dict[str, list[tuple[Any, ...]]] = {}
-    for row in rows.rows:
-        suffix = row[place]
-        if suffix is None:
-            continue
-        if isinstance(suffix, str) and _SUFFIX.match(suffix):
-            groups.setdefault(suffix, []).append(row)
-        else:
-            dropped["value"] += len(part.measures)
-    return [(suffix, Rows(rows.columns, group)) for suffix, group in groups.items()]
+class _Run:
+    """The rendering of one result; `left` is what is left of its budget."""
 
+    def __init__(
+        self,
+        rows: Rows,
+        server: str,
+        engine: str,
+        facts: Facts | None,
+        left: int | None,
+        note: str,
+        written: Written,
+    ) -> None:
+        self.dropped: Counter[str] = Counter()
+        self.written = written
+        self._rows = rows
+        self._facts = facts
+        self._left = left
+        self._note = note
+        self._native = server_label(server)
+        self._shared = f'{self._native},engine="{escape(engine)}"'
+        self._position = {column: index for index, column in enumerate(rows.columns)}
+        # Blocks of one operation each have all the other labels in common.
+        self._whole: dict[_Labels, list[str]] = {}
+        self._columns: list[tuple[Any, ...]] = []
 
-def _block(
-    part: Block,
-    rows: Rows,
-    server: str,
-    engine: str,
-    facts: Facts | None,
-    budget: int | None,
-    dropped: Counter[str],
-    note: str,
-    suffix: str,
-    written: Written,
-) -> Iterable[Family]:
-    position = {column: index for index, column in enumerate(rows.columns)}
-    missing = [column for column in part.labels.values() if column not in position]
-    if missing:
-        raise Failure(Reason.ERROR, f"the result has no column {missing[0]}, which a label needs")
-    measures = [
-        (measure, index)
-        for measure in part.measures
-        if (facts is None or measure.when.passes(facts))
-        and (index := next((position[column] for column in measure.columns if column in position), None)) is not None
-    ]
-    measures += _others(part, position)
-    if not measures:
-        return
-    labels = [(label, position[column]) for label, column in part.labels.items()]
-    values = rows.rows
-    native = _label_texts(values, labels, server_label(server), written)
-    if len(set(native)) < len(native):
-        values, native = _unique(part, values, native, dropped, measures)
-    if budget is not None and len(values) * len(measures) > budget:
-        fit = max(0, budget // len(measures))
-        dropped["budget"] += (len(values) - fit) * len(measures)
-        values, native = values[:fit], native[:fit]
-    shared: list[str] | None = None
-    for measure, index in measures:
-        texts = native
-        if measure.name.startswith("db_") and not measure.drop_in:
-            if shared is None:
-                shared = _label_texts(values, labels, f'{server_label(server)},engine="{escape(engine)}"', written)
-            texts = shared
-        column = [row[index] for row in values]
-        name = measure.name + suffix
-        write = partial(_text, name, measure, texts, column)
-        text, series, unprintable = written.again((name, measure.kind, measure.parse), (texts, column), write)
-        if unprintable:
-            dropped["value"] += unprintable
-        if text:
-            yield Family(name, measure.kind, measure.help + note, text, series)
+    def families(self, part: Block) -> Iterator[Family]:
+        """Those of a block."""
+        if self._facts is not None and not part.when.passes(self._facts):
+            return
+        missing = [column for column in part.labels.values() if column not in self._position]
+        if missing:
+            raise Failure(Reason.ERROR, f"the result has no column {missing[0]}, which a label needs")
+        measures = [*self._measures(part), *_others(part, self._position)]
+        if not measures:
+            return
+        labels = tuple((label, self._position[column]) for label, column in part.labels.items())
+        end = "".join(f',{label}="{escape(value)}"' for label, value in part.fixed.items()) + "}"
+        for suffix, rows in self._by_name(part):
+            yield from self._together(part, suffix, rows, measures, labels, end)
+
+    def _measures(self, part: Block) -> Iterator[tuple[Measure, int]]:
+        for measure in part.measures:
+            if self._facts is None or measure.when.passes(self._facts):
+                index = next((self._position[column] for column in measure.columns if column in self._position), None)
+                if index is not None:
+                    yield measure, index
+
+    def _by_name(self, part: Block) -> Iterable[tuple[str, Sequence[tuple[Any, ...]]]]:
+        """What completes the names of a block's measures, with the rows it stands in."""
+        rows = self._rows.rows
+        if part.named_by is None:
+            return [("", rows)]
+        place = self._position.get(part.named_by)
+        if place is None:
+            raise Failure(Reason.ERROR, f"the result has no column {part.named_by}, which names need")
+        groups: dict[str, list[tuple[Any, ...]]] = {}
+        for row in rows:
+            suffix = row[place]
+            if suffix is None:
+                continue
+            if isinstance(suffix, str) and _SUFFIX.match(suffix):
+                groups.setdefault(suffix, []).append(row)
+            else:
+                self.dropped["value"] += len(part.measures)
+        return groups.items()
+
+    def _together(
+        self,
+        part: Block,
+        suffix: str,
+        values: Sequence[tuple[Any, ...]],
+        measures: Sequence[tuple[Measure, int]],
+        labels: _Labels,
+        end: str,
+    ) -> Iterator[Family]:
+        native = self._label_texts(values, labels, self._native)
+        if len(values) > 1 and len(set(native)) < len(native):
+            values, native = _unique(part, values, native, self.dropped, measures)
+        if self._left is not None and len(values) * len(measures) > self._left:
+            fit = max(0, self._left // len(measures))
+            self.dropped["budget"] += (len(values) - fit) * len(measures)
+            values, native = values[:fit], native[:fit]
+        shared: list[str] | None = None
+        for measure, index in measures:
+            texts = native
+            if measure.name.startswith("db_") and not measure.drop_in:
+                if shared is None:
+                    shared = self._label_texts(values, labels, self._shared)
+                texts = shared
+            column = self._column(values, index)
+            name = measure.name + suffix
+            if len(column) > 1:
+                write = partial(_text, name, measure, texts, end, column)
+                place = (name, end, measure.kind, measure.parse)
+                text, series, unprintable = self.written.again(place, (texts, column), write)
+            else:
+                text, series, unprintable = _text(name, measure, texts, end, column)
+            if unprintable:
+                self.dropped["value"] += unprintable
+            if text:
+                if self._left is not None:
+                    self._left -= series
+                yield Family(name, measure.kind, measure.help + self._note, text, series)
+
+    def _label_texts(self, rows: Sequence[tuple[Any, ...]], labels: _Labels, prefix: str) -> list[str]:
+        """The labels of each row but for the end, beginning with the prefix."""
+        if not labels or not rows:
+            return [prefix] * len(rows)
+        whole = rows is self._rows.rows and prefix is self._native
+        if whole and labels in self._whole:
+            return self._whole[labels]
+        columns = [_texts(self._column(rows, index)) for _, index in labels]
+        names = tuple(label for label, _ in labels)
+        texts = self.written.again((prefix, names), columns, partial(_together, prefix, names, columns))
+        if whole:
+            self._whole[labels] = texts
+        return texts
+
+    def _column(self, rows: Sequence[tuple[Any, ...]], index: int) -> Sequence[Any]:
+        if rows is not self._rows.rows or len(rows) < _MANY:
+            return [row[index] for row in rows]
+        if not self._columns:
+            self._columns = list(zip(*rows, strict=True))
+        return self._columns[index]
 
 
 def _others(part: Block, position: Mapping[str, int]) -> list[tuple[Measure, int]]:
@@ -217,16 +269,6 @@ def _others(part: Block, position: Mapping[str, int]) -> list[tuple[Measure, int
         for column, index in position.items()
         if column not in known and NAME.match(part.others + column)
     ]
-
-
-def _label_texts(
-    rows: Sequence[tuple[Any, ...]], labels: Sequence[tuple[str, int]], prefix: str, written: Written
-) -> list[str]:
-    if not labels or not rows:
-        return [prefix + "}"] * len(rows)
-    columns = [_texts([row[index] for row in rows]) for _, index in labels]
-    names = tuple(label for label, _ in labels)
-    return written.again((prefix, names), columns, partial(_together, prefix, names, columns))
 
 
 def _texts(values: Sequence[Any]) -> list[str]:
@@ -242,7 +284,7 @@ def _together(prefix: str, labels: Sequence[str], columns: Sequence[list[str]]) 
         escaped = texts if escape(together) is together else map(escape, texts)
         parts += [repeat(f'{before},{label}="'), escaped]
         before = '"'
-    return list(map("".join, zip(*parts, repeat('"}'), strict=False)))
+    return list(map("".join, zip(*parts, repeat('"'), strict=False)))
 
 
 _ABSENT = type(None)
@@ -258,55 +300,79 @@ def _unique(
     measures: Sequence[tuple[Measure, int]],
 ) -> tuple[list[tuple[Any, ...]], list[str]]:
     """One row for each text of labels: two values that read the same would be the same series."""
+    wanted = sorted({index for _, index in measures})
     groups: dict[str, list[tuple[Any, ...]]] = {}
     for label, row in zip(labels, rows, strict=True):
-        groups.setdefault(label, []).append(row)
+        for index in wanted:
+            # What has no value makes no series.
+            if row[index] is not None:
+                groups.setdefault(label, []).append(row)
+                break
+    rest = sum(map(len, groups.values())) - len(groups)
     if part.merge == "drop":
-        dropped["duplicate"] += (len(rows) - len(groups)) * len(measures)
+        if rest:
+            dropped["duplicate"] += rest * len(measures)
         return [group[0] for group in groups.values()], list(groups)
     merge = _MERGES[part.merge]
     merged = []
     for group in groups.values():
         together = list(group[0])
-        for index in {index for _, index in measures}:
+        for index in wanted:
             present = [item[index] for item in group if item[index] is not None]
             together[index] = merge(present) if present else None
         merged.append(tuple(together))
     return merged, list(groups)
 
 
-def _text(name: str, measure: Measure, labels: Sequence[str], values: Sequence[Any]) -> tuple[str, int, int]:
+def _text(name: str, measure: Measure, labels: Sequence[str], end: str, values: Sequence[Any]) -> tuple[str, int, int]:
     """The lines of a metric, how many they are, and how many values could not be printed."""
+    if measure.kind != "histogram" and measure.parse is None:
+        kinds = set(map(type, values))
+        if _ABSENT in kinds:
+            labels = [label for label, value in zip(labels, values, strict=True) if value is not None]
+            values = [value for value in values if value is not None]
+        # What Python writes as we would, which nearly all columns are, needs no look at each value.
+        if kinds <= _PLAIN and (float not in kinds or all(map(math.isfinite, values))):
+            return _plain(name, labels, end, values), len(values), 0
     dropped: Counter[str] = Counter()
     if measure.kind == "histogram":
-        lines = _histogram_lines(name, labels, values, dropped)
+        lines = _histogram_lines(name, labels, end, values, dropped)
     else:
-        lines = _lines(name, measure.parse, labels, values, dropped)
+        lines = _lines(name, measure.parse, labels, end, values, dropped)
     return "".join(lines), len(lines), dropped["value"]
 
 
+def _plain(name: str, labels: Sequence[str], end: str, values: Sequence[int | float]) -> str:
+    """The lines in one piece: to write each by itself, as f-strings do, takes up to twice as long."""
+    if len(values) == 1:
+        return f"{name}{labels[0]}{end} {values[0]!r}\n"
+    parts = [""] * (5 * len(values))
+    parts[0::5] = repeat(name, len(values))
+    parts[1::5] = labels
+    parts[2::5] = repeat(f"{end} ", len(values))
+    parts[3::5] = map(repr, values)
+    parts[4::5] = repeat("\n", len(values))
+    return "".join(parts)
+
+
 def _lines(
-    name: str, parse: Parse | None, labels: Sequence[str], values: Sequence[Any], dropped: Counter[str]
+    name: str, parse: Parse | None, labels: Sequence[str], end: str, values: Sequence[Any], dropped: Counter[str]
 ) -> list[str]:
-    kinds = set(map(type, values))
-    if _ABSENT in kinds:
-        labels = [label for label, value in zip(labels, values, strict=True) if value is not None]
-        values = [value for value in values if value is not None]
-    # What Python writes as we would, which nearly all columns are, needs no look at each value.
-    if parse is None and kinds <= _PLAIN and (float not in kinds or all(map(math.isfinite, values))):
-        return [f"{name}{label} {value}\n" for label, value in zip(labels, values, strict=True)]
     lines: list[str] = []
     for label, raw in zip(labels, values, strict=True):
         try:
             value = parse(raw) if parse is not None else raw
             if value is not None:
-                lines.append(f"{name}{label} {number(value)}\n")
+                lines.append(f"{name}{label}{end} {number(value)}\n")
         except (ValueError, TypeError, OverflowError):
             dropped["value"] += 1
     return lines
 
 
-def _histogram_lines(name: str, labels: Sequence[str], values: Sequence[Any], dropped: Counter[str]) -> list[str]:
+def _histogram_lines(
+    name: str, labels: Sequence[str], end: str, values: Sequence[Any], dropped: Counter[str]
+) -> list[str]:
+    before = end[:-1]
     lines: list[str] = []
     for label, value in zip(labels, values, strict=True):
         if value is None:
@@ -314,12 +380,14 @@ def _histogram_lines(name: str, labels: Sequence[str], values: Sequence[Any], dr
         try:
             buckets, total, count = value
             # OpenMetrics wants bounds as floats: 1.0, not 1.
-            mine = [f'{name}_bucket{label[:-1]},le="{float(bound)!r}"}} {number(below)}\n' for bound, below in buckets]
-            mine.append(f'{name}_bucket{label[:-1]},le="+Inf"}} {number(count)}\n')
+            mine = [
+                f'{name}_bucket{label}{before},le="{float(bound)!r}"}} {number(below)}\n' for bound, below in buckets
+            ]
+            mine.append(f'{name}_bucket{label}{before},le="+Inf"}} {number(count)}\n')
             if total is not None:
                 # OpenMetrics has both or none; without them the last bucket still tells the count.
-                mine.append(f"{name}_sum{label} {number(total)}\n")
-                mine.append(f"{name}_count{label} {number(count)}\n")
+                mine.append(f"{name}_sum{label}{end} {number(total)}\n")
+                mine.append(f"{name}_count{label}{end} {number(count)}\n")
         except (ValueError, TypeError, OverflowError):
             dropped["value"] += 1
             continue

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -86,6 +86,33 @@ def test_labels_come_back_as_they_were(server: str, labels: list[tuple[Any, Any]
         assert family.text.count(server_label(server) + ",") >= family.series == len(labels)
 
 
+@settings(deadline=None)
+@given(fixed=HOSTILE, dialect=st.sampled_from(DIALECTS))
+def test_a_fixed_label_is_on_every_series_of_its_block_alone(fixed: str, dialect: Dialect) -> None:
+    buckets = ([(0.5, 1)], 3.0, 2)
+    rows = [(f"k{n}", n, n / 8, None if n % 3 else n, buckets) for n in range(101)]
+    blocks = [
+        block(gauge("g", "v", help="V."), gauge("db_g", "v", help="V."), labels=("k",), fixed={"op": fixed}),
+        block(gauge("f", "w", help="W."), gauge("some", "x", help="X."), labels=("k",), fixed={"op": "other"}),
+        block(gauge("bare", "w", help="W."), labels=("k",)),
+        block(histogram("h", "b", help="B."), labels=("k",), fixed={"op": fixed}),
+    ]
+    made = rendered(blocks, ("k", "v", "w", "x", "b"), rows)
+    found = {family.name: family.samples for family in parsed(page(made.families, dialect), dialect)}
+    for name, op, column in (("g", fixed, 1), ("db_g", fixed, 1), ("f", "other", 2), ("some", "other", 3)):
+        expected = {(row[0], op): row[column] for row in rows if row[column] is not None}
+        assert {(s.labels["k"], s.labels["op"]): s.value for s in found[name]} == expected
+    assert {(s.labels["k"], s.labels.get("op")): s.value for s in found["bare"]} == {(r[0], None): r[2] for r in rows}
+    assert Counter((s.labels["k"], s.labels["op"]) for s in found["h"]) == {(row[0], fixed): 4 for row in rows}
+
+
+def test_a_label_is_fixed_or_a_column() -> None:
+    with pytest.raises(DeclarationError, match="'k' can't be a label"):
+        block(gauge("g", "v", help="V."), labels=("k",), fixed={"k": "one"})
+    with pytest.raises(DeclarationError, match="'server' can't be a label"):
+        block(gauge("g", "v", help="V."), fixed={"server": "one"})
+
+
 @given(
     values=st.lists(st.one_of(NUMBER, st.none(), NOT_A_NUMBER), max_size=20),
     dialect=st.sampled_from(DIALECTS),
@@ -148,6 +175,12 @@ def test_duplicates_are_dropped_and_counted_for_each_metric(keys: list[str]) -> 
 
 def _none() -> Metric:
     return Metric("none", "", "gauge")
+
+
+def test_a_row_without_a_value_is_no_duplicate() -> None:
+    made = rendered([block(gauge("g", "v", help="V."), labels=("k",))], ("k", "v"), [("a", None), ("a", 7), ("b", 1)])
+    assert made.families[0].text == 'g{server="s",k="a"} 7\ng{server="s",k="b"} 1\n'
+    assert made.dropped == {}
 
 
 def test_labels_that_read_the_same_are_duplicates_even_of_different_types() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from exporter.collectors.busiest import busiest
-from exporter.collectors.mysql.operations import by_operation, named
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Block, Collector, Measure, Query, block, counter, gauge
 from exporter.gates import mariadb, mysql
@@ -25,7 +24,7 @@ def _events(mode: str) -> Block:
     ]
     if mode != "misc":
         measures.append(_counter("file_events_bytes_total", f"bytes_{mode}", "Bytes read from and written to files."))
-    return by_operation(mode, _EVENT, *measures, label="mode")
+    return block(*measures, labels=_EVENT, fixed={"mode": mode})
 
 
 file_events = Collector(
@@ -48,7 +47,6 @@ file_events = Collector(
             FROM performance_schema.file_summary_by_event_name""",
         ),
     ),
-    rows=named("read", "write", "misc"),
     blocks=tuple(_events(mode) for mode in ("read", "write", "misc")),
     grants=_GRANTS,
 )
@@ -74,15 +72,13 @@ file_instances = Collector(
             FROM performance_schema.file_summary_by_instance""",
         ),
     ),
-    rows=named("read", "write"),
     state=busiest("file_name", "event_name", by=("bytes_read", "bytes_write")),
     blocks=tuple(
-        by_operation(
-            mode,
-            _FILE,
+        block(
             _counter("file_instances_total", f"count_{mode}", "Reads and writes of the file."),
             _counter("file_instances_bytes", f"bytes_{mode}", "Bytes read from and written to the file."),
-            label="mode",
+            labels=_FILE,
+            fixed={"mode": mode},
         )
         for mode in ("read", "write")
     ),

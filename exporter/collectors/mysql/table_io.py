@@ -1,9 +1,8 @@
 """Reads and writes of each table and each index, with the time they took, from performance_schema."""
 
 from exporter.collectors.busiest import busiest
-from exporter.collectors.mysql.operations import by_operation, named
 from exporter.collectors.mysql.performance_schema import READABLE
-from exporter.declare import Block, Collector, Query, counter
+from exporter.declare import Block, Collector, Query, block, counter
 from exporter.gates import mariadb, mysql
 
 _OPERATIONS = ("fetch", "insert", "update", "delete")
@@ -23,9 +22,7 @@ _INDEX_FIGURES = ", ".join(
 
 def _blocks(what: str, about: str, labels: dict[str, str]) -> tuple[Block, ...]:
     return tuple(
-        by_operation(
-            operation,
-            labels,
+        block(
             counter(
                 f"mysql_perf_schema_{what}_io_waits_total",
                 f"count_{operation}",
@@ -38,6 +35,8 @@ def _blocks(what: str, about: str, labels: dict[str, str]) -> tuple[Block, ...]:
                 help=f"Time in reads from and writes to {about}, by operation.",
                 drop_in=True,
             ),
+            labels=labels,
+            fixed={"operation": operation},
         )
         for operation in _OPERATIONS
     )
@@ -59,7 +58,6 @@ table_io = Collector(
             "WHERE OBJECT_SCHEMA NOT IN ('mysql', 'performance_schema')",
         ),
     ),
-    rows=named(*_OPERATIONS),
     state=busiest("object_schema", "object_name", by=_COUNTED),
     blocks=_blocks("table", "the table", _TABLE),
     grants=("SELECT ON performance_schema.*",),
@@ -83,7 +81,6 @@ index_io = Collector(
             "WHERE OBJECT_SCHEMA NOT IN ('mysql', 'performance_schema')",
         ),
     ),
-    rows=named(*_OPERATIONS),
     state=busiest("object_schema", "object_name", "index_name", by=_COUNTED),
     blocks=_blocks("index", "the table through the index (NONE: through no index)", {**_TABLE, "index": "index_name"}),
     grants=("SELECT ON performance_schema.*",),

@@ -1,9 +1,8 @@
 """Waits for locks on each table, from performance_schema."""
 
 from exporter.collectors.busiest import busiest
-from exporter.collectors.mysql.operations import by_operation, named
 from exporter.collectors.mysql.performance_schema import READABLE
-from exporter.declare import Collector, Query, counter
+from exporter.declare import Collector, Query, block, counter
 from exporter.gates import mariadb, mysql
 
 # The words of the server for kinds of locks.
@@ -41,12 +40,9 @@ table_locks = Collector(
             "WHERE OBJECT_SCHEMA NOT IN ('mysql', 'performance_schema', 'information_schema')",
         ),
     ),
-    rows=named(*_SQL_LOCKS, *_EXTERNAL),
     state=busiest("object_schema", "object_name", by=("locks",)),
     blocks=tuple(
-        by_operation(
-            name,
-            _LABELS,
+        block(
             counter(
                 f"mysql_perf_schema_{kind}_lock_waits_total",
                 f"count_{name}",
@@ -59,6 +55,8 @@ table_locks = Collector(
                 help=f"Time in waits for locks on the table {about}, by what the lock was for.",
                 drop_in=True,
             ),
+            labels=_LABELS,
+            fixed={"operation": name},
         )
         for kind, about, names in (
             ("sql", "in the server", _SQL_LOCKS),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exporter.collectors.mysql.operations import by_operation, named
 from exporter.collectors.mysql.schema_sizes import SEES_TABLES
 from exporter.collectors.mysql.schemas import INTERNAL
 from exporter.declare import Collector, Query, block, gauge
@@ -47,7 +46,6 @@ def tables_of(schemas: Sequence[str] = ()) -> Collector:
         default=False,
         when=_SERVERS & SEES_TABLES,
         queries=(Query(_SERVERS, _sql(which)),),
-        rows=named(*_COMPONENTS),
         blocks=(
             block(
                 gauge(
@@ -63,16 +61,15 @@ def tables_of(schemas: Sequence[str] = ()) -> Collector:
                 labels=_TABLE,
             ),
             *(
-                by_operation(
-                    component,
-                    {"schema": "schema", "table": "table"},
+                block(
                     gauge(
                         "mysql_info_schema_table_size",
                         component,
                         help="Bytes of the table: of its rows, of its other indexes, and free in its file.",
                         drop_in=True,
                     ),
-                    label="component",
+                    labels=_TABLE,
+                    fixed={"component": component},
                 )
                 for component in _COMPONENTS
             ),
