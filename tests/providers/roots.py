@@ -16,16 +16,19 @@ from tests.providers.processes import UNPRIVILEGED, is_root, run
 
 @dataclass(frozen=True)
 class Root:
-    """A Debian release and the packages of it that we want."""
+    """A Debian release and the packages of it that we want; of `unpacked` the files alone, without what they need."""
 
     suite: str
     packages: tuple[str, ...]
+    unpacked: tuple[str, ...] = ()
 
 
+# Of the package that would set up a server: its plugins; and of the library that makes a cluster.
+_PLUGINS = ("mariadb-server", "galera-4")
 ROOTS = {
     "mysql-9.7": Root("sid", ("mysql-server-core", "mysql-client-core")),
-    "mariadb-10.11": Root("bookworm", ("mariadb-server-core", "mariadb-client-core")),
-    "mariadb-11.8": Root("trixie", ("mariadb-server-core", "mariadb-client-core")),
+    "mariadb-10.11": Root("bookworm", ("mariadb-server-core", "mariadb-client-core"), _PLUGINS),
+    "mariadb-11.8": Root("trixie", ("mariadb-server-core", "mariadb-client-core"), _PLUGINS),
     "tools": Root(
         "sid",
         (
@@ -47,11 +50,18 @@ mkdir -p "$1$2" && mount --rbind "$2" "$1$2" && mount --rbind /dev "$1/dev" && c
 root=$1; shift 2
 exec $CHROOT "$root" "$@"
 """
+# What mmdebstrap runs outside of the root, whose directory is $1, with the root's own sources of packages. Nothing but
+# /usr: elsewhere a package may have directories where the root has symbolic links.
+UNPACK = """
+cd "$1/tmp" && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get download {0} &&
+dpkg-deb --fsys-tarfile {0}_*.deb | tar --extract --directory="$1" --no-overwrite-dir ./usr &&
+rm {0}_*.deb"""
 
 
 def root(name: str) -> Path:
     """Give the directory of a root; built in about 15 s the first time."""
-    return cached(f"roots/{name}", lambda target: _build(ROOTS[name], target))
+    wanted = ROOTS[name]
+    return cached("+".join((f"roots/{name}", *wanted.unpacked)), lambda target: _build(wanted, target))
 
 
 def inside(name: str, argv: Sequence[str | Path]) -> list[str | Path]:
@@ -98,6 +108,7 @@ def _build(wanted: Root, target: Path) -> None:
         """--aptopt=Acquire::Retries "3\"""",
         "--variant=minbase",
         f"--include={','.join(wanted.packages)}",
+        *(f"--customize-hook={UNPACK.format(package)}" for package in wanted.unpacked),
         wanted.suite,
     ]
     if is_root():

@@ -1,0 +1,112 @@
+"""What MariaDB knows with plugins alone, which come with the server: logins, how long statements take, a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from exporter.config.model import TLS
+from exporter.engines.deadline import Deadline
+from exporter.engines.mysql.engine import MYSQL
+from exporter.failure import Failure, Reason
+from tests.providers.base import Account, DatabaseServer, wait_for
+from tests.providers.processes import free_port
+from tests.servers.collecting import config_of, watching
+
+pytestmark = [pytest.mark.engine("mysql"), pytest.mark.flavor("mariadb")]
+
+
+@pytest.fixture
+def signed(server: DatabaseServer) -> Iterator[Account]:
+    """An account that proves its password with a signature of it."""
+    server.execute("INSTALL SONAME 'auth_ed25519'")
+    account = Account("signed", "gehéim secret, of more than thirty-two letters")
+    server.execute("CREATE USER signed IDENTIFIED VIA ed25519 USING PASSWORD(%s)", params=(account.password,))
+    yield account
+    server.execute("DROP USER signed")
+    server.execute("UNINSTALL SONAME 'auth_ed25519'")
+
+
+def test_an_account_with_ed25519(server: DatabaseServer, signed: Account) -> None:
+    there = config_of(server, signed, tls=TLS(mode="disable"))
+    session = MYSQL.connect(there, Deadline.after(10))
+    try:
+        assert session.run("SELECT CURRENT_USER()", Deadline.after(10)).rows == [("signed@%",)]
+    finally:
+        session.close()
+    with pytest.raises(Failure) as refused:
+        MYSQL.connect(config_of(server, Account("signed", "another"), tls=TLS(mode="disable")), Deadline.after(10))
+    assert refused.value.reason is Reason.AUTH
+
+
+@pytest.fixture
+def timed(server: DatabaseServer) -> Iterator[DatabaseServer]:
+    """A server that keeps how long statements take."""
+    server.execute("INSTALL SONAME 'query_response_time'")
+    server.execute("SET GLOBAL query_response_time_stats = ON")
+    server.execute("SET GLOBAL query_response_time_flush = 1")
+    yield server
+    server.execute("UNINSTALL SONAME 'query_response_time'")
+
+
+def test_how_long_statements_take(timed: DatabaseServer) -> None:
+    name = "mysql_info_schema_query_response_time_seconds"
+    with watching(timed) as watch:
+        facts = watch.facts()
+        before = watch.run("mysql_query_response_time", facts).by(f"{name}_bucket", "le")
+        for seconds in (0.02, 0.02, 0.2):
+            timed.execute(f"DO SLEEP({seconds})")
+        found = watch.run("mysql_query_response_time", facts)
+        stated = timed.execute("SELECT TRIM(TIME), COUNT, TRIM(TOTAL) FROM information_schema.QUERY_RESPONSE_TIME")
+    after = found.by(f"{name}_bucket", "le")
+    added = {float(bound): after[bound] - before[bound] for bound in after}
+    # The last bound is not a number, nor is the time of what went beyond it: nothing did.
+    *bounds, beyond = stated
+    assert beyond == ("TOO LONG", 0, "TOO LONG")
+    assert sorted(added) == [*sorted(float(bound) for bound, _, _ in bounds), float("inf")]
+    # Of ours, those of 20 ms are below a tenth of a second and that of 200 ms is not.
+    assert added[1.0] - added[0.1] == 1
+    assert added[0.1] - added[0.01] == 2
+    assert found.one(f"{name}_sum") == pytest.approx(sum(float(total) for _, _, total in bounds), abs=0.05)
+
+
+@pytest.mark.full
+def test_a_cluster_of_one_node(fresh_server: Callable[..., DatabaseServer], server: DatabaseServer) -> None:
+    made = fresh_server(
+        server.name,
+        {
+            "wsrep_on": "ON",
+            "wsrep_provider": "/usr/lib/galera/libgalera_smm.so",
+            "wsrep_cluster_address": "gcomm://",
+            "wsrep_cluster_name": "alone",
+            "wsrep_node_address": "127.0.0.1",
+            "wsrep_provider_options": f"gmcast.listen_addr=tcp://127.0.0.1:{free_port()};gcache.size=16M",
+            "binlog_format": "ROW",
+            "innodb_autoinc_lock_mode": "2",
+        },
+    )
+    with watching(made) as watch:
+        assert wait_for(lambda: watch.run("mysql_galera").values("mysql_galera_state", state="synced") == [1], 20)
+        found = watch.run("mysql_galera")
+        status = dict(made.execute("SHOW GLOBAL STATUS LIKE 'wsrep%'"))
+        assert sum(found.by("mysql_galera_state", "state").values()) == 1
+        assert found.one("mysql_galera_state_shared") == 1
+        uuid, version = status["wsrep_local_state_uuid"], status["wsrep_provider_version"]
+        labels = {"wsrep_local_state_uuid": uuid, "wsrep_cluster_state_uuid": uuid, "wsrep_provider_version": version}
+        assert found.one("mysql_galera_status_info", **labels) == 1
+        assert found.one("mysql_galera_flow_control_paused_seconds_total") == 0
+        general = watch.run("mysql_status")
+        assert general.one("mysql_global_status_wsrep_cluster_size") == 1
+        assert general.one("mysql_global_status_wsrep_cluster_status") == 1
+        assert general.one("mysql_global_status_wsrep_ready") == 1
+        before = general.one("mysql_global_status_wsrep_replicated")
+        made.execute("CREATE DATABASE clustered")
+        made.execute("CREATE TABLE clustered.t (a int PRIMARY KEY)")
+        made.execute("INSERT INTO clustered.t VALUES (1)")
+        assert watch.run("mysql_status").one("mysql_global_status_wsrep_replicated") == before + 3
+        settings = watch.run("mysql_all_variables")
+        assert settings.one("mysql_galera_variables_info", wsrep_cluster_name="alone") == 1
+        assert settings.one("mysql_galera_gcache_size_bytes") == 16 * 1024**2
+        made.execute("SET GLOBAL wsrep_desync = ON")
+        assert watch.run("mysql_galera").one("mysql_galera_state", state="donor") == 1
