@@ -121,7 +121,8 @@ def _facts(flavor: str, version: tuple[int, ...], role: Role, setting: _AnyText)
     )
 
 
-def _servers(collector: Collector) -> Iterator[Facts]:
+def servers_of(collector: Collector) -> Iterator[Facts]:
+    """Servers of each version that the collector is for, in each role, with all settings on and with none."""
     for flavor, versions in VERSIONS.items():
         if (flavor == "postgres") != (collector.engine == "postgres"):
             continue
@@ -138,7 +139,7 @@ def test_there_are_collectors_for_both_engines():
 
 @pytest.mark.parametrize("collector", COLLECTORS, ids=lambda collector: collector.name)
 def test_every_version_it_is_for_has_a_query(collector: Collector):
-    servers = list(_servers(collector))
+    servers = list(servers_of(collector))
     assert servers, "it is for no server that is supported"
     gaps = {f"{facts.flavor} {facts.version_text} {facts.role}" for facts in servers if collector.query(facts) is None}
     assert not gaps
@@ -146,19 +147,19 @@ def test_every_version_it_is_for_has_a_query(collector: Collector):
 
 @pytest.mark.parametrize("collector", COLLECTORS, ids=lambda collector: collector.name)
 def test_no_query_is_out_of_reach(collector: Collector):
-    chosen = {id(collector.query(facts)) for facts in _servers(collector)}
+    chosen = {id(collector.query(facts)) for facts in servers_of(collector)}
     # A query that opens where an earlier one is closed by a setting or a privilege is in reach too.
     dead = [
         query.sql
         for query in collector.queries
-        if id(query) not in chosen and not any(query.when.passes(facts) for facts in _servers(collector))
+        if id(query) not in chosen and not any(query.when.passes(facts) for facts in servers_of(collector))
     ]
     assert not dead
 
 
 @pytest.mark.parametrize("collector", COLLECTORS, ids=lambda collector: collector.name)
 def test_its_statements_are_complete_on_every_version(collector: Collector):
-    for facts in _servers(collector):
+    for facts in servers_of(collector):
         query = collector.query(facts)
         assert query is not None
         sql = statement(collector, query, facts, limit=7)

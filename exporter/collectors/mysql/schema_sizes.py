@@ -32,9 +32,10 @@ _MYSQL = f"""
            SUM(FILE_SIZE) AS bytes
     FROM information_schema.INNODB_TABLESPACES
     GROUP BY part, name
-    UNION ALL
-    SELECT 'temp', '', SUM(SIZE) FROM information_schema.INNODB_SESSION_TEMP_TABLESPACES
     {_REST.format(others=_OTHERS)}"""
+_OF_SESSIONS = """
+    UNION ALL
+    SELECT 'temp', '', SUM(SIZE) FROM information_schema.INNODB_SESSION_TEMP_TABLESPACES"""
 
 # MariaDB has no dictionary: for a table's size it opens it, for its engine it reads its definition, and only names cost
 # nothing, also as the condition that says which tables to look at. So from the names those of InnoDB's tables are
@@ -113,7 +114,11 @@ schema_sizes = Collector(
     every=300,
     timeout=60,
     when=(mysql(8) | mariadb(10, 6)) & SEES_TABLES,
-    queries=(Query(mysql(8), _MYSQL), Query(mariadb(10, 6), _MARIADB)),
+    queries=(
+        Query(mysql(8, 0, 13), _MYSQL + _OF_SESSIONS),
+        Query(mysql(8), _MYSQL),
+        Query(mariadb(10, 6), _MARIADB),
+    ),
     rows=by_schema,
     blocks=(
         block(
