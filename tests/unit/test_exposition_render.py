@@ -86,7 +86,7 @@ def test_labels_come_back_as_they_were(server: str, labels: list[tuple[Any, Any]
         assert family.text.count(server_label(server) + ",") >= family.series == len(labels)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=20)
 @given(fixed=HOSTILE, dialect=st.sampled_from(DIALECTS))
 def test_a_fixed_label_is_on_every_series_of_its_block_alone(fixed: str, dialect: Dialect) -> None:
     buckets = ([(0.5, 1)], 3.0, 2)
