@@ -24,7 +24,7 @@ class Dialect(Enum):
 
 
 # Characters from which on a piece is worth a write of its own.
-_PIECE = 65_536
+_PIECE = 262_144
 
 
 @dataclass(slots=True)
