@@ -13,6 +13,12 @@ from exporter.registry import collectors_by_name
 
 T = TypeVar("T")
 PROCESS = "the exporter itself, on /metrics"
+_SUM_AND_COUNT: Mapping[str, tuple[str, ...]] = {"_sum": (), "_count": ()}
+# The ends of the names of a metric's samples, and the label that each has more.
+_SAMPLES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "histogram": {"_bucket": ("le",), **_SUM_AND_COUNT},
+    "summary": {"": ("quantile",), **_SUM_AND_COUNT},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +27,7 @@ class Entry:
 
     Attributes:
         name: Its full name; with `*` at the end what the server calls things completes it.
-        kind: counter, gauge or histogram.
+        kind: counter, gauge, histogram or summary.
         help: A sentence.
         labels: Besides `server`, which all have but those of the process, and `engine` on db_* metrics.
         where: The servers that have it, as a sentence.
@@ -60,15 +66,14 @@ def entries() -> list[Entry]:
 
 
 def metric_names() -> Mapping[str, frozenset[str]]:
-    """Every sample name with all labels it can have; a histogram's three sample names are there each."""
+    """Every sample name with all labels it can have; those of a histogram or summary are there each."""
     names: dict[str, set[str]] = {}
     for entry in entries():
         labels = {*entry.labels} if entry.where == PROCESS else {*entry.labels, "server"}
         if entry.name.startswith("db_"):
             labels.add("engine")
-        suffixes = ("_bucket", "_sum", "_count") if entry.kind == "histogram" else ("",)
-        for suffix in suffixes:
-            names.setdefault(entry.name + suffix, set()).update(labels, {"le"} if suffix == "_bucket" else ())
+        for suffix, more in _SAMPLES.get(entry.kind, {"": ()}).items():
+            names.setdefault(entry.name + suffix, set()).update(labels, more)
     return {name: frozenset(labels) for name, labels in sorted(names.items())}
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from exporter.facts import Facts
 from exporter.gates import ANY, Gate
-from exporter.hooks import Accumulator, Context, Hook, Rows
+from exporter.hooks import Accumulator, Asking, Context, Hook, Rows
 from exporter.measures import (
     NAME,
     DeclarationError,
@@ -21,6 +21,7 @@ from exporter.measures import (
     gauge,
     histogram,
     number_or_none,
+    summary,
     untyped,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "NAME",
     "RESERVED_LABELS",
     "Accumulator",
+    "Asking",
     "Block",
     "Collector",
     "Context",
@@ -44,6 +46,7 @@ __all__ = [
     "gauge",
     "histogram",
     "number_or_none",
+    "summary",
     "untyped",
 ]
 
@@ -72,6 +75,7 @@ class Block:
         others: What the name of a metric begins with that each further column of numbers becomes, without a type;
             empty leaves such columns alone.
         ignored: Columns that are neither labels nor metrics.
+        optional: Labels that are left out where the result has no such column.
     """
 
     measures: tuple[Measure, ...]
@@ -82,6 +86,7 @@ class Block:
     named_by: str | None = None
     others: str = ""
     ignored: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "measures", tuple(self.measures))
@@ -107,10 +112,11 @@ def block(
     merge: Merge = "drop",
     when: Gate = ANY,
     named_by: str | None = None,
+    optional: Sequence[str] = (),
 ) -> Block:
     """A block; labels given as a sequence are columns of the same name."""
     mapping = dict(labels) if isinstance(labels, Mapping) else {label: label for label in labels}
-    return Block(measures, mapping, fixed, merge, when, named_by)
+    return Block(measures, mapping, fixed, merge, when, named_by, optional=frozenset(optional))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +150,8 @@ class Collector:
         queries: See Query.
         blocks: What comes out.
         rows: Rewrites the result before it is rendered; pure.
-        state: Makes the Accumulator that each server keeps for this collector.
+        state: Makes the Accumulator that each server keeps for this collector; an Asking one is not for
+            collectors that go through databases.
         every: Seconds between runs in the background; None runs it at every scrape.
         timeout: Seconds that one run may take at most.
         limit: Rows that `{limit}` allows.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from exporter.config.model import ServerConfig
@@ -13,10 +13,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A result: column names and tuples in the same order. A missing value is None."""
+    """A result: column names and tuples in the same order. A missing value is None.
+
+    Attributes:
+        columns: Their names.
+        rows: The tuples.
+        further: The results of what was asked after it; see Asking.
+    """
 
     columns: tuple[str, ...]
     rows: Sequence[tuple[Any, ...]]
+    further: tuple[Rows, ...] = ()
 
     def dicts(self) -> list[dict[str, Any]]:
         """The rows by column name, for hooks that rewrite them."""
@@ -57,3 +64,22 @@ class Accumulator(Protocol):
 
     def rebase(self) -> None:
         """Another server answers from here on: forget the last reading, keep what was counted."""
+
+
+@runtime_checkable
+class Asking(Accumulator, Protocol):
+    """State that says itself what is asked of the server, one statement after the other, as the answers come."""
+
+    def ask(self, sql: str, answers: Sequence[Rows], context: Context) -> str | None:
+        """The next statement, None if the answers are enough for `feed`; the first is never None.
+
+        Nothing may change by it: a reading that fails halfway is never fed, and the next begins anew.
+
+        Args:
+            sql: The collector's query for this server.
+            answers: What was answered in this run so far. The first is what `feed` gets, with the others in `further`.
+            context: As of `feed`, but for the room.
+
+        Returns:
+            A statement in which `{schema:NAME}` stands for what it does in a Query.
+        """

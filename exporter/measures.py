@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from exporter.gates import ANY, Gate
 
-Kind = Literal["counter", "gauge", "histogram", "untyped"]
+Kind = Literal["counter", "gauge", "histogram", "summary", "untyped"]
 Parse = Callable[[Any], "float | int | None"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
@@ -27,8 +27,9 @@ class Measure:
 
     Attributes:
         name: The metric's full name.
-        kind: counter, gauge, histogram or untyped. A histogram's column holds `(buckets, sum, count)`: buckets a
-            sequence of (upper bound, cumulative count) without +Inf, sum or None where the server doesn't know it.
+        kind: counter, gauge, histogram, summary or untyped. A histogram's column holds `(buckets, sum, count)`:
+            buckets a sequence of (upper bound, cumulative count) without +Inf, sum or None where the server doesn't
+            know it. A summary's column holds `(quantiles, sum, count)`: a sequence of (quantile, value).
         columns: Where the value is; the first of these that the result has (SHOW statements rename theirs).
         help: A sentence.
         when: On which servers the column exists.
@@ -101,3 +102,8 @@ def number_or_none(value: Any) -> float | int | None:
 def histogram(name: str, column: str, *, help: str, when: Gate = ANY) -> Measure:  # noqa: A002
     """A distribution; see Measure.kind for what its column holds."""
     return Measure(name, "histogram", (column,), help, when)
+
+
+def summary(name: str, column: str, *, help: str, when: Gate = ANY, drop_in: bool = False) -> Measure:  # noqa: A002
+    """Quantiles that the server works out, with sum and count; see Measure.kind for what its column holds."""
+    return Measure(name, "summary", (column,), help, when, drop_in=drop_in)

@@ -21,7 +21,12 @@ def statement(collector: Collector, query: Query, facts: Facts, limit: int | Non
         text = text.replace("{columns}", ", ".join(_columns(collector, facts)))
     if "{limit}" in text:
         text = text.replace("{limit}", str(int(limit or 0)))
-    return _SCHEMA.sub(lambda match: _quoted(facts.extensions[match[1]].schema), text)
+    return with_schemas(text, facts)
+
+
+def with_schemas(sql: str, facts: Facts) -> str:
+    """The statement with the schemas of extensions where it says `{schema:NAME}`."""
+    return _SCHEMA.sub(lambda match: _quoted(facts.extensions[match[1]].schema), sql)
 
 
 def _bounded(sql: str, limit: int | None) -> str:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any
 
+from exporter.collectors.recent import Key, Recent
 from exporter.declare import Accumulator, Context, Rows
 
-# What an object did this long ago counts half of what it does now.
-HALF_LIFE_SECONDS = 600.0
 # Who is not shown has to be that much busier than one who is.
 STICKY = 2.0
-
-Key = tuple[Any, ...]
 
 
 class Busiest:
@@ -27,9 +23,7 @@ class Busiest:
         self._key = key
         self._activity = activity
         self._shown: frozenset[Key] = frozenset()
-        self._totals: dict[Key, float] = {}
-        self._scores: dict[Key, float] = {}
-        self._at = 0.0
+        self._recent = Recent()
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """The same rows, in the order of their right to be shown if that matters."""
@@ -41,30 +35,20 @@ class Busiest:
         key_of = itemgetter(*(rows.columns.index(column) for column in self._key))
         counters = [rows.columns.index(column) for column in self._activity]
         by_key = {key_of(row): row for row in rows.rows}
-        totals = {key: float(sum(row[index] or 0 for index in counters)) for key, row in by_key.items()}
-        fading = 0.5 ** ((context.now - self._at) / HALF_LIFE_SECONDS)
-        self._scores = {key: self._scores.get(key, 0.0) * fading + self._moved(key, totals[key]) for key in totals}
-        # What one reading missed, as of a database that was locked, comes back with what it did since, not with all it
-        # ever did. As many are remembered as there are, the last ones.
-        missed = [(key, total) for key, total in self._totals.items() if key not in totals]
-        self._totals, self._at = dict(missed[-len(totals) :]) | totals, context.now
+        totals = {key: (float(sum(row[index] or 0 for index in counters)),) for key, row in by_key.items()}
+        self._recent.take(totals, context.now)
         order = sorted(by_key, key=self._right, reverse=True)
         self._shown = frozenset(order[:room])
         return Rows(rows.columns, [by_key[key] for key in order])
 
     def rebase(self) -> None:
         """Other statistics from here on; who is shown stays."""
-        self._totals, self._scores = {}, {}
-
-    def _moved(self, key: Key, total: float) -> float:
-        if not self._totals:
-            return 0.0
-        # All that a new object did it did lately.
-        return max(0.0, total - self._totals.get(key, 0.0))
+        self._recent.rebase()
 
     def _right(self, key: Key) -> tuple[float, bool, float]:
         shown = key in self._shown
-        return self._scores[key] * (STICKY if shown else 1.0), shown, self._totals[key]
+        (score,) = self._recent.scores.get(key, (0.0,))
+        return score * (STICKY if shown else 1.0), shown, self._recent.totals[key][0]
 
 
 def busiest(*key: str, by: tuple[str, ...]) -> Callable[[], Accumulator]:

@@ -161,6 +161,19 @@ class FlagSettings(CollectorSettings):
     by_flag: ClassVar[bool] = True
 
 
+class Statements(Model):
+    """Single statements that have series of their own: the foremost by time, calls, I/O and mean time of late."""
+
+    text: Literal["info", "label", "off"] = "info"
+    """Where their texts are: in an _info series each, in a label of all their series, or nowhere."""
+    text_bytes: Annotated[int, Field(gt=0, le=65_536)] = 200
+    """Longer texts are cut to that many bytes."""
+    limit: Annotated[int, Field(gt=0)] = 100
+    """How many statements have series; the `limit` of their collector wins."""
+    seen_within: Seconds | None = None
+    """MySQL: leave those out that have not run for so long; without it nobody is left out for that."""
+
+
 class Timeouts(Model):
     """How long things may take, in seconds."""
 
@@ -243,6 +256,8 @@ class Common(Model):
     """What the server may add to a page; the rest is dropped and counted."""
     thresholds: Thresholds = DEFAULT_THRESHOLDS
     """When alerts fire; exported as `db_threshold`."""
+    statements: Statements = Statements()
+    """Single statements that have series of their own."""
     queries: Mapping[Name, UserQuery] = {}
     """Queries of your own, by name; each becomes a collector."""
     queries_files: tuple[QueriesFile, ...] = ()

@@ -35,7 +35,7 @@ class Family:
 
     Attributes:
         name: The metric's full name.
-        kind: counter, gauge, histogram or untyped.
+        kind: counter, gauge, histogram, summary or untyped.
         help: One line.
         text: The lines, each ended by a newline.
         series: How many series they are.
@@ -162,13 +162,14 @@ class _Run:
         """Those of a block."""
         if self._facts is not None and not part.when.passes(self._facts):
             return
-        missing = [column for column in part.labels.values() if column not in self._position]
-        if missing:
-            raise Failure(Reason.ERROR, f"the result has no column {missing[0]}, which a label needs")
+        missing = {label: column for label, column in part.labels.items() if column not in self._position}
+        lacking = [column for label, column in missing.items() if label not in part.optional]
+        if lacking:
+            raise Failure(Reason.ERROR, f"the result has no column {lacking[0]}, which a label needs")
         measures = [*self._measures(part), *_others(part, self._position)]
         if not measures:
             return
-        labels = tuple((label, self._position[column]) for label, column in part.labels.items())
+        labels = tuple((label, self._position[column]) for label, column in part.labels.items() if label not in missing)
         end = "".join(f',{label}="{escape(value)}"' for label, value in part.fixed.items()) + "}"
         for suffix, rows in self._by_name(part):
             yield from self._together(part, suffix, rows, measures, labels, end)
@@ -326,7 +327,8 @@ def _unique(
 
 def _text(name: str, measure: Measure, labels: Sequence[str], end: str, values: Sequence[Any]) -> tuple[str, int, int]:
     """The lines of a metric, how many they are, and how many values could not be printed."""
-    if measure.kind != "histogram" and measure.parse is None:
+    several = _SEVERAL.get(measure.kind)
+    if several is None and measure.parse is None:
         kinds = set(map(type, values))
         if _ABSENT in kinds:
             labels = [label for label, value in zip(labels, values, strict=True) if value is not None]
@@ -335,8 +337,8 @@ def _text(name: str, measure: Measure, labels: Sequence[str], end: str, values: 
         if kinds <= _PLAIN and (float not in kinds or all(map(math.isfinite, values))):
             return _plain(name, labels, end, values), len(values), 0
     dropped: Counter[str] = Counter()
-    if measure.kind == "histogram":
-        lines = _histogram_lines(name, labels, end, values, dropped)
+    if several is not None:
+        lines = _several_lines(several, name, labels, end, values, dropped)
     else:
         lines = _lines(name, measure.parse, labels, end, values, dropped)
     return "".join(lines), len(lines), dropped["value"]
@@ -369,27 +371,39 @@ def _lines(
     return lines
 
 
-def _histogram_lines(
-    name: str, labels: Sequence[str], end: str, values: Sequence[Any], dropped: Counter[str]
+def _several_lines(
+    lines_of: Lines, name: str, labels: Sequence[str], end: str, values: Sequence[Any], dropped: Counter[str]
 ) -> list[str]:
-    before = end[:-1]
     lines: list[str] = []
     for label, value in zip(labels, values, strict=True):
         if value is None:
             continue
         try:
-            buckets, total, count = value
-            # OpenMetrics wants bounds as floats: 1.0, not 1.
-            mine = [
-                f'{name}_bucket{label}{before},le="{float(bound)!r}"}} {number(below)}\n' for bound, below in buckets
-            ]
-            mine.append(f'{name}_bucket{label}{before},le="+Inf"}} {number(count)}\n')
-            if total is not None:
-                # OpenMetrics has both or none; without them the last bucket still tells the count.
-                mine.append(f"{name}_sum{label}{end} {number(total)}\n")
-                mine.append(f"{name}_count{label}{end} {number(count)}\n")
+            lines.extend(lines_of(name, label, end, *value))
         except (ValueError, TypeError, OverflowError):
             dropped["value"] += 1
-            continue
-        lines.extend(mine)
     return lines
+
+
+def _histogram_lines(name: str, label: str, end: str, buckets: Any, total: Any, count: Any) -> list[str]:
+    before = end[:-1]
+    # OpenMetrics wants bounds as floats: 1.0, not 1.
+    lines = [f'{name}_bucket{label}{before},le="{float(bound)!r}"}} {number(below)}\n' for bound, below in buckets]
+    lines.append(f'{name}_bucket{label}{before},le="+Inf"}} {number(count)}\n')
+    # OpenMetrics has both or none; without them the last bucket still tells the count.
+    return lines if total is None else lines + _sum_and_count(name, label, end, total, count)
+
+
+def _summary_lines(name: str, label: str, end: str, quantiles: Any, total: Any, count: Any) -> list[str]:
+    before = end[:-1]
+    lines = [f'{name}{label}{before},quantile="{float(at)!r}"}} {number(value)}\n' for at, value in quantiles]
+    return lines + _sum_and_count(name, label, end, total, count)
+
+
+def _sum_and_count(name: str, label: str, end: str, total: Any, count: Any) -> list[str]:
+    return [f"{name}_sum{label}{end} {number(total)}\n", f"{name}_count{label}{end} {number(count)}\n"]
+
+
+Lines = Callable[..., list[str]]
+# What a value of these makes several lines of.
+_SEVERAL: Mapping[str, Lines] = {"histogram": _histogram_lines, "summary": _summary_lines}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exporter.config.model import CollectorSettings, DatabaseFilter, ServerConfig
-from exporter.declare import Accumulator, Collector, Context, Query, Rows
+from exporter.declare import Accumulator, Asking, Collector, Context, Query, Rows
 from exporter.engines.base import Session
 from exporter.engines.deadline import Deadline
 from exporter.exposition.render import render
@@ -20,7 +20,7 @@ from exporter.facts import Facts
 from exporter.failure import Failure, Reason
 from exporter.gates import Miss
 from exporter.polling.snapshot import Snapshot, State
-from exporter.statement import statement
+from exporter.statement import statement, with_schemas
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +84,7 @@ class Task:
         collector: What to run.
         settings: From the config.
         state: What the collector keeps between runs, if it keeps something.
+        server: The server's configuration.
         databases: Which databases it may show, where it reads the connected one as one of many.
         cost: What it has cost so far.
         dropped: Series left out so far, by reason.
@@ -93,6 +94,7 @@ class Task:
     collector: Collector
     settings: CollectorSettings
     state: Accumulator | None
+    server: ServerConfig
     databases: DatabaseFilter | None = None
     cost: Cost = field(default_factory=Cost)
     dropped: dict[str, int] = field(default_factory=dict)
@@ -105,7 +107,7 @@ class Task:
         if collector.elsewhere_of:
             settings = settings.over(config.collectors.get(collector.elsewhere_of, DEFAULT_SETTINGS))
         databases = config.databases if collector.elsewhere is not None else None
-        return Task(collector, settings, collector.state() if collector.state else None, databases)
+        return Task(collector, settings, collector.state() if collector.state else None, config, databases)
 
     @property
     def name(self) -> str:
@@ -217,6 +219,8 @@ def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: De
         try:
             if query.user_defined:
                 rows = session.run_user_defined(sql, deadline, task.collector.label_columns)
+            elif isinstance(task.state, Asking):
+                rows = asked(task.state, sql, session, Context(task.server, facts, time.monotonic()), deadline)
             else:
                 rows = session.run(sql, deadline)
         except Failure as failure:
@@ -230,6 +234,18 @@ def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: De
             log.exception("reading what %s asked for", task.name)
             raise Failure(Reason.ERROR, f"{type(error).__name__} while reading; see the log", broken=True) from None
     return pivoted(rows) if query.pivot else rows
+
+
+def asked(state: Asking, sql: str, session: Session, context: Context, deadline: Deadline) -> Rows:
+    """The answers to all that a collector's state asks, `sql` being its query.
+
+    Raises:
+        Failure: One of the statements did not work.
+    """
+    answers: list[Rows] = []
+    while (further := state.ask(sql, answers, context)) is not None:
+        answers.append(session.run(with_schemas(further, context.facts), deadline))
+    return replace(answers[0], further=tuple(answers[1:]))
 
 
 def read(task: Task, session: Session, facts: Facts, deadline: Deadline) -> Reading | Snapshot:

@@ -12,14 +12,14 @@ from urllib.parse import unquote, urlsplit
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.config.model import ServerConfig
-from exporter.declare import Accumulator, Collector, Context, Rows
+from exporter.declare import Accumulator, Asking, Collector, Context, Rows
 from exporter.engines.base import Session
 from exporter.engines.deadline import Deadline
 from exporter.engines.known import ENGINES
 from exporter.exposition.page import Dialect, page
 from exporter.exposition.render import render
 from exporter.facts import Facts
-from exporter.polling.runs import pivoted
+from exporter.polling.runs import asked, pivoted
 from exporter.registry import collectors_by_name
 from exporter.statement import statement
 from tests.providers.base import Account, DatabaseServer
@@ -93,19 +93,23 @@ class Watch:
         if not collector.when.passes(facts):
             return Samples("")
         context = Context(self.config, facts, time.monotonic())
-        rows = self._rows(collector, facts, limit)
+        state = self._states.setdefault(name, collector.state()) if collector.state is not None else None
+        rows = self._rows(collector, facts, limit, state)
         if collector.rows is not None:
             rows = collector.rows(rows, context)
-        if collector.state is not None:
-            rows = self._states.setdefault(name, collector.state()).feed(rows, context)
+        if state is not None:
+            rows = state.feed(rows, context)
         rendered = render(collector, rows, context)
         assert not rendered.dropped, f"{name} dropped {rendered.dropped}"
         return Samples(page(rendered.families, Dialect.TEXT_0_0_4).decode())
 
-    def _rows(self, collector: Collector, facts: Facts, limit: int | None) -> Rows:
+    def _rows(self, collector: Collector, facts: Facts, limit: int | None, state: Accumulator | None) -> Rows:
         query = collector.query(facts)
         assert query is not None, f"{collector.name} has no query for {facts.version_text}"
         sql = statement(collector, query, facts, limit)
+        if isinstance(state, Asking):
+            context = Context(self.config, facts, time.monotonic())
+            return asked(state, sql, self.session, context, Deadline.after(collector.timeout))
         if not collector.each_database:
             found = self.session.run(sql, Deadline.after(collector.timeout))
             return pivoted(found) if query.pivot else found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from exporter.collectors.busiest import HALF_LIFE_SECONDS, Busiest
+from exporter.collectors.busiest import Busiest
+from exporter.collectors.recent import HALF_LIFE_SECONDS
 from exporter.config.model import ServerConfig
 from exporter.declare import Context, Rows
 from exporter.facts import Facts, Identity, Role
@@ -75,7 +76,7 @@ def test_no_more_is_remembered_of_what_is_gone_than_there_is() -> None:
     shown = Shown(1)
     for number in range(20):
         shown.of(**{f"short_lived_{number}": 5, f"also_{number}": 4, "there": number})
-    assert len(shown.busiest._totals) <= 6
+    assert len(shown.busiest._recent.totals) <= 6
 
 
 def test_what_was_long_ago_fades() -> None:

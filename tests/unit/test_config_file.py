@@ -77,7 +77,7 @@ WRONG = {
     PG + "defaults:\n  url: postgresql://x\n": [
         ("c.yml:4:3: defaults.url: unknown key; known are application_name, cluster, collectors, database, databases, "
         "engine, max_series, password, password_file, paused, pooler, port, projects, queries, queries_files, "
-        "size_limit, thresholds, timeouts, tls, user")
+        "size_limit, statements, thresholds, timeouts, tls, user")
     ],
     PG + "    name: a\n    name: b\n": [
         "c.yml:4:5: servers[0].name: the key 'name' is there twice, first on line 3; remove one"

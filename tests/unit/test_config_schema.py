@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from exporter.config import load, load_text, schema
 from exporter.config.file import Defaults, File, FileServer
-from exporter.config.model import TLS, CollectorSettings, DatabaseFilter, Project, Timeouts, Web
+from exporter.config.model import TLS, CollectorSettings, DatabaseFilter, Project, Statements, Timeouts, Web
 from exporter.config.queries import QueriesFile, UserMeasure, UserQuery
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def test_what_is_commented_out_in_the_example_loads_too() -> None:
 
 
 MODELS: list[type[BaseModel]] = [
-    File, Defaults, FileServer, TLS, DatabaseFilter, Project, CollectorSettings, Timeouts, Web, UserQuery, UserMeasure,
+    File, Defaults, FileServer, TLS, DatabaseFilter, Project, CollectorSettings, Statements, Timeouts, Web, UserQuery, UserMeasure,
     QueriesFile,
 ]  # fmt: skip
 

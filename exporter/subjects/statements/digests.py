@@ -1,0 +1,103 @@
+"""MySQL and MariaDB: single statements, from the digests of performance_schema."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from exporter.collectors.recent import Key
+from exporter.declare import Context, Rows
+from exporter.gates import ANY, Gate, mysql
+from exporter.subjects.statements.tracked import Tracked
+
+TABLE = "performance_schema.events_statements_summary_by_digest"
+
+# The server counts CPU time only if this consumer is on, which it is not by default; else it says 0.
+_CPU = """
+    CASE WHEN (SELECT ENABLED FROM performance_schema.setup_consumers WHERE NAME = 'events_statements_cpu') = 'YES'
+         THEN SUM_CPU_TIME / 1e12 END"""
+
+
+@dataclass(frozen=True)
+class Number:
+    """What the table has of each statement: SQL, a sentence, and the servers that have it."""
+
+    sql: str
+    help: str
+    when: Gate = ANY
+
+
+# By the ends of the names that mysqld_exporter has for them. Times are in picoseconds in the table.
+NUMBERS = {
+    "total": Number("COUNT_STAR", "Calls of the statement."),
+    "seconds_total": Number("SUM_TIMER_WAIT / 1e12", "Time in the statement."),
+    "lock_time_seconds_total": Number("SUM_LOCK_TIME / 1e12", "Time in waits for locks on tables."),
+    "cpu_time_seconds_total": Number(
+        _CPU, "Time on a CPU; absent where the consumer events_statements_cpu is off.", mysql(8, 0, 28)
+    ),
+    "errors_total": Number("SUM_ERRORS", "Calls that failed."),
+    "warnings_total": Number("SUM_WARNINGS", "Warnings."),
+    "rows_affected_total": Number("SUM_ROWS_AFFECTED", "Rows changed."),
+    "rows_sent_total": Number("SUM_ROWS_SENT", "Rows sent."),
+    "rows_examined_total": Number("SUM_ROWS_EXAMINED", "Rows looked at."),
+    "tmp_tables_total": Number("SUM_CREATED_TMP_TABLES", "Temporary tables."),
+    "tmp_disk_tables_total": Number("SUM_CREATED_TMP_DISK_TABLES", "Temporary tables on disk."),
+    "sort_merge_passes_total": Number("SUM_SORT_MERGE_PASSES", "Merge passes of sorts."),
+    "sort_rows_total": Number("SUM_SORT_ROWS", "Rows sorted."),
+    "no_index_used_total": Number("SUM_NO_INDEX_USED", "Calls that scanned a table without an index."),
+}
+_QUANTILES = {0.95: "quantile_95", 0.99: "quantile_99", 0.999: "quantile_999"}
+_QUANTILE_SINCE = mysql(8)
+
+# What is read and changed is what comes closest to I/O.
+LOOK = f"SELECT SCHEMA_NAME, DIGEST, COUNT_STAR, SUM_TIMER_WAIT, SUM_ROWS_EXAMINED + SUM_ROWS_AFFECTED FROM {TABLE}"
+
+
+class TrackedDigests(Tracked):
+    """Accumulates the digests chosen, with the columns of NUMBERS and `latency`, for a summary."""
+
+    name = "mysql_statement_digests"
+    key = ("schema", "digest")
+    largest = frozenset(_QUANTILES.values())
+
+    def look(self, sql: str, context: Context) -> str:
+        """See Tracked."""
+        seconds = context.server.statements.seen_within
+        return sql if seconds is None else f"{sql} WHERE LAST_SEEN > NOW(6) - INTERVAL {seconds:.6f} SECOND"
+
+    def numbers(self, statements: Sequence[Key], context: Context) -> str:
+        """See Tracked. One pass over the table: a look-up by its index takes the server as long as that, each."""
+        columns = [f"{number.sql} AS {name}" for name, number in NUMBERS.items() if number.when.passes(context.facts)]
+        if _QUANTILE_SINCE.passes(context.facts):
+            columns += [f"{column.upper()} / 1e12 AS {column}" for column in _QUANTILES.values()]
+        pairs = [
+            f"({_literal(schema or '')}, {_literal(digest)})" for schema, digest in statements if digest is not None
+        ]
+        which = [f"(IFNULL(SCHEMA_NAME, ''), DIGEST) IN ({', '.join(pairs)})"] if pairs else []
+        # What found no room in the table.
+        which += ["DIGEST IS NULL"] if len(pairs) < len(statements) else []
+        return (
+            f"SELECT SCHEMA_NAME AS `schema`, DIGEST AS digest, {', '.join(columns)} FROM {TABLE}"
+            f" WHERE {' OR '.join(which)}"
+        )
+
+    def texts(self, ids: Sequence[Hashable], context: Context) -> str:
+        """See Tracked. A digest has the same text in every schema."""
+        # As many characters are as many bytes at least.
+        text = f"LEFT(DIGEST_TEXT, {context.server.statements.text_bytes})"
+        return f"SELECT DIGEST, {text} FROM {TABLE} WHERE DIGEST IN ({', '.join(map(_literal, ids))})"
+
+    def shaped(self, rows: Rows) -> Rows:
+        """See Tracked: quantiles, time and calls together are a summary."""
+        quantiles = {at: rows.columns.index(name) for at, name in _QUANTILES.items() if name in rows.columns}
+        time, calls = rows.columns.index("seconds_total"), rows.columns.index("total")
+        latency = (
+            ([(at, row[place]) for at, place in quantiles.items() if row[place] is not None], row[time], row[calls])
+            for row in rows.rows
+        )
+        return Rows((*rows.columns, "latency"), [(*row, own) for row, own in zip(rows.rows, latency, strict=True)])
+
+
+def _literal(value: object) -> str:
+    # Whatever characters a name has, and whatever quotes and backslashes mean to the session.
+    return f"_utf8mb4 x'{str(value).encode().hex()}'"

@@ -1,0 +1,58 @@
+"""Texts of statements: read once, cut, kept within a bound, and never those that could hold a password."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Mapping
+
+# Texts that are kept, beyond those of the statements that are shown.
+KEPT = 1000
+
+# Statements that set or use passwords. The servers replace literals, but not every server in every statement, and what
+# one quotes as a name with ANSI_QUOTES is none to it. A comment may stand in front.
+_SECRET = re.compile(
+    r"""\s*(?:(?:/\*.*?\*/|--[^\n]*\n|\#[^\n]*\n)\s*)*
+    (
+        (?:CREATE|ALTER|DROP)\s+(?:OR\s+REPLACE\s+)?(?:USER|ROLE|GROUP|SERVER|SUBSCRIPTION)\b
+        | SET\s+PASSWORD\b
+        | GRANT\b(?=.*\bIDENTIFIED\b)
+        | CHANGE\s+(?:REPLICATION\s+SOURCE|MASTER)\b
+        | START\s+(?:REPLICA|SLAVE|GROUP_REPLICATION|ALL\s+SLAVES)\b
+        | CLONE\s+INSTANCE\b
+    )""",
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
+
+
+def shown(text: str, most: int) -> str:
+    """What may be shown of a text: of what could hold a password its first words; at most that many bytes of UTF-8."""
+    secret = _SECRET.match(text)
+    if secret is not None:
+        text = f"{' '.join(secret[1].split())} ..."
+    return text.encode("utf-8", "replace")[:most].decode("utf-8", "ignore")
+
+
+class Texts:
+    """What is known of the texts of statements, by what identifies a text."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, str | None] = {}
+
+    def unknown(self, ids: Iterable[Hashable]) -> list[Hashable]:
+        """Which of them have to be read, each once."""
+        return [one for one in dict.fromkeys(ids) if one is not None and one not in self._known]
+
+    def keep(self, asked: Iterable[Hashable], found: Mapping[Hashable, str | None]) -> None:
+        """Keep what was read; what the server has no text of is not asked for again."""
+        for one in asked:
+            self._known[one] = found.get(one)
+
+    def of(self, ids: Iterable[Hashable]) -> dict[Hashable, str | None]:
+        """The texts of those that are shown, which are forgotten last."""
+        texts = {}
+        for one in ids:
+            if one in self._known:
+                texts[one] = self._known[one] = self._known.pop(one)
+        for old in list(self._known)[: max(0, len(self._known) - len(texts) - KEPT)]:
+            del self._known[old]
+        return texts

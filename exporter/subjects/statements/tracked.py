@@ -1,0 +1,158 @@
+"""Series of single statements: a quick look at all of them, all numbers of those chosen, and texts of new ones."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from operator import add
+from typing import Any, ClassVar
+
+from exporter.collectors.recent import Key, Numbers
+from exporter.declare import Context, Rows
+from exporter.subjects.statements.selection import Selection
+from exporter.subjects.statements.texts import Texts, shown
+
+# So many statements are looked through in every run; of more, every fourth run chooses anew.
+QUICK_STATEMENTS = 1000
+EVERY_RUN = 4
+
+
+class Tracked(ABC):
+    """The Asking state that engines have of single statements; what is asked is the engine's.
+
+    The collector's query is the quick look: the columns of the key, then calls, time and I/O, numbers or NULL.
+    Gives the rows of the statements chosen by the look before (at first by this one), with the columns that `numbers`
+    asked for, of which `shaped` makes what is shown, and
+    `digest_text`, only with `text: label`;
+    `text` and `known`, which are the text and 1 with `text: info`, else NULL.
+    """
+
+    name: ClassVar[str]
+    """The collector's."""
+    key: ClassVar[tuple[str, ...]]
+    """The columns that tell statements apart; the last one also says which text a statement has."""
+    largest: ClassVar[frozenset[str]] = frozenset()
+    """Columns of which the largest counts where a statement has several rows; the others are summed."""
+
+    def __init__(self) -> None:
+        self._selection = Selection()
+        self._texts = Texts()
+        self._runs_left = 0
+
+    @abstractmethod
+    def numbers(self, statements: Sequence[Key], context: Context) -> str:
+        """SQL for the columns of the key and what is to be shown, of these statements; further ones are left out."""
+
+    @abstractmethod
+    def texts(self, ids: Sequence[Hashable], context: Context) -> str:
+        """SQL for the text of each of these, as two columns: the last one of the key, and the text."""
+
+    def look(self, sql: str, context: Context) -> str:  # noqa: ARG002 - for engines that know more
+        """SQL for the quick look, of the collector's query."""
+        return sql
+
+    def shaped(self, rows: Rows) -> Rows:
+        """What is shown of the rows that `numbers` brought, a row for each statement."""
+        return rows
+
+    def ask(self, sql: str, answers: Sequence[Rows], context: Context) -> str | None:
+        """See exporter.declare.Asking."""
+        looks = self._looks()
+        if looks and not answers:
+            return self.look(sql, context)
+        chosen = self._selection.chosen or self._first(answers[0], context)
+        rest = answers[1:] if looks else answers
+        if not rest:
+            return self.numbers(chosen, context) if chosen else None
+        if len(rest) == 1 and context.server.statements.text != "off":
+            unknown = self._texts.unknown(_ids(self._of(chosen, rest[0])))
+            return self.texts(unknown, context) if unknown else None
+        return None
+
+    def feed(self, rows: Rows, context: Context) -> Rows:
+        """Take a reading in; give the rows of the statements that it asked for."""
+        answers = [rows, *rows.further]
+        chosen = self._selection.chosen
+        if self._looks():
+            looked = answers.pop(0)
+            self._selection.take(self._totals(looked), self._room(context), context.now)
+            chosen = chosen or self._selection.chosen
+            few = len(looked.rows) <= QUICK_STATEMENTS or self._selection.fresh
+            self._runs_left = 0 if few else EVERY_RUN - 1
+        else:
+            self._runs_left -= 1
+        if not answers:
+            return Rows((*self.key, "text", "known"), [])
+        numbers, *texts = answers
+        found = self._of(chosen, numbers)
+        for told in texts:
+            most = context.server.statements.text_bytes
+            known = {one: None if text is None else shown(str(text), most) for one, text in told.rows}
+            self._texts.keep(self._texts.unknown(_ids(found)), known)
+        return self._with_texts(self.shaped(Rows(numbers.columns, list(found.values()))), context)
+
+    def rebase(self) -> None:
+        """Another server answers: its statements are others."""
+        self._selection = Selection()
+        self._texts = Texts()
+        self._runs_left = 0
+
+    def _looks(self) -> bool:
+        return not self._selection.chosen or self._runs_left == 0
+
+    def _room(self, context: Context) -> int:
+        own = context.server.collectors.get(self.name)
+        return own.limit if own is not None and own.limit is not None else context.server.statements.limit
+
+    def _first(self, looked: Rows, context: Context) -> tuple[Key, ...]:
+        """Those that `feed` will choose if this is the first look."""
+        selection = Selection()
+        selection.take(self._totals(looked), self._room(context), context.now)
+        return selection.chosen
+
+    def _totals(self, looked: Rows) -> dict[Key, Numbers]:
+        width = len(self.key)
+        totals: dict[Key, Numbers] = {}
+        for row in looked.rows:
+            key, numbers = row[:width], tuple(float(value or 0) for value in row[width:])
+            # The same statement may have several rows, as MySQL's digests do at times.
+            totals[key] = tuple(map(add, totals[key], numbers)) if key in totals else numbers
+        return totals
+
+    def _of(self, chosen: Sequence[Key], numbers: Rows) -> dict[Key, tuple[Any, ...]]:
+        """One row for each statement that was asked for and is there."""
+        width = len(self.key)
+        wanted = frozenset(chosen)
+        found: dict[Key, tuple[Any, ...]] = {}
+        for row in numbers.rows:
+            key = row[:width]
+            if key in wanted:
+                found[key] = self._together(numbers.columns, found[key], row) if key in found else row
+        return found
+
+    def _together(self, columns: Sequence[str], one: Sequence[Any], other: Sequence[Any]) -> tuple[Any, ...]:
+        width = len(self.key)
+        parts = zip(columns[width:], one[width:], other[width:], strict=True)
+        return (*one[:width], *(_merged(name in self.largest, *values) for name, *values in parts))
+
+    def _with_texts(self, rows: Rows, context: Context) -> Rows:
+        mode = context.server.statements.text
+        place = rows.columns.index(self.key[-1])
+        texts = self._texts.of(row[place] for row in rows.rows)
+        found = [texts.get(row[place]) for row in rows.rows]
+        columns: dict[str, list[Any]] = {"digest_text": found} if mode == "label" else {}
+        shows = found if mode == "info" else [None] * len(found)
+        columns |= {"text": shows, "known": [None if text is None else 1 for text in shows]}
+        more = zip(*columns.values(), strict=True)
+        return Rows((*rows.columns, *columns), [(*row, *own) for row, own in zip(rows.rows, more, strict=True)])
+
+
+def _ids(found: Mapping[Key, object]) -> list[Hashable]:
+    """What identifies the texts of these statements."""
+    return [key[-1] for key in found]
+
+
+def _merged(largest: bool, one: Any, other: Any) -> Any:
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other) if largest else one + other

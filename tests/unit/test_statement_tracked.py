@@ -1,0 +1,236 @@
+"""Single statements without a server: what is asked, in which order, how often, and what comes of the answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.collectors.recent import Key
+from exporter.config.model import ServerConfig
+from exporter.declare import Asking, Context, Rows
+from exporter.facts import Facts, Identity, Role
+from exporter.subjects.statements.digests import TrackedDigests
+from exporter.subjects.statements.texts import KEPT, Texts, shown
+from exporter.subjects.statements.tracked import EVERY_RUN, QUICK_STATEMENTS, Tracked
+
+FACTS = Facts("mysql", "mysql", (9, 7, 0), "9.7.0", Identity("1", 0.0, Role.PRIMARY))
+
+
+class Plain(Tracked):
+    """Statements of no engine: what is asked says itself what for."""
+
+    name = "plain"
+    key = ("schema", "digest")
+    largest = frozenset({"longest"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[Any, ...]] = []
+
+    def numbers(self, statements: Sequence[Key], context: Context) -> str:
+        self.asked.append(("numbers", *statements))
+        return "numbers"
+
+    def texts(self, ids: Sequence[Hashable], context: Context) -> str:
+        self.asked.append(("texts", *ids))
+        return "texts"
+
+
+class Server:
+    """A server with statements, and what it was asked."""
+
+    def __init__(self, room: int = 10, state: Tracked | None = None, **statements: Any) -> None:
+        config = {"name": "s", "engine": "mysql", "host": "h", "port": 1}
+        self.config = ServerConfig.model_validate({**config, "statements": {"limit": room, **statements}})
+        self.state = state or Plain()
+        # By schema and digest, calls; a second row of one is what MySQL has at times.
+        self.rows: list[tuple[Any, Any, int]] = []
+        self.now = 0.0
+
+    def answer(self, sql: str) -> Rows:
+        if sql == "look":
+            return Rows(("a", "b", "c", "d", "e"), [(*row, row[2], row[2]) for row in self.rows])
+        if sql == "numbers":
+            return Rows(("schema", "digest", "calls", "longest"), [(*row, row[2]) for row in self.rows])
+        return Rows(("digest", "text"), [(digest, f"SELECT {digest}") for _, digest, _ in self.rows if digest])
+
+    def run(self, answer: Callable[[str], Rows] | None = None) -> tuple[list[str], Rows]:
+        """One run as exporter.polling.runs makes it; what was asked, and what came of it."""
+        assert isinstance(self.state, Asking)
+        self.now += 15.0
+        context = Context(self.config, FACTS, self.now)
+        asked: list[str] = []
+        answers: list[Rows] = []
+        while (sql := self.state.ask("look", answers, context)) is not None:
+            asked.append(sql)
+            answers.append((answer or self.answer)(sql))
+        return asked, self.state.feed(Rows(answers[0].columns, answers[0].rows, tuple(answers[1:])), context)
+
+
+def test_numbers_come_with_the_first_run_and_texts_are_asked_for_once() -> None:
+    server = Server()
+    server.rows = [("shop", "a", 5), ("shop", "b", 3)]
+    asked, rows = server.run()
+    assert asked == ["look", "numbers", "texts"]
+    assert rows.dicts() == [
+        {"schema": "shop", "digest": "a", "calls": 5, "longest": 5, "text": "SELECT a", "known": 1},
+        {"schema": "shop", "digest": "b", "calls": 3, "longest": 3, "text": "SELECT b", "known": 1},
+    ]
+    asked, again = server.run()
+    assert asked == ["look", "numbers"]
+    assert again.rows == rows.rows
+    server.rows.append(("shop", "c", 9))
+    server.run()
+    asked, rows = server.run()
+    assert (asked, server.state.asked[-1]) == (["look", "numbers", "texts"], ("texts", "c"))  # type: ignore[attr-defined]
+    assert len(rows.rows) == 3
+
+
+def test_of_very_many_not_every_run_looks_at_all() -> None:
+    server = Server()
+    server.rows = [("shop", f"{number}", number) for number in range(QUICK_STATEMENTS + 1)]
+    looks = ["look" in server.run()[0] for _ in range(2 + 2 * EVERY_RUN)]
+    # Two at once, so that there is something to compare.
+    assert looks == [True, True, *([False] * (EVERY_RUN - 1) + [True]) * 2]
+
+
+def test_only_what_was_asked_for_is_shown_and_several_rows_are_one() -> None:
+    server = Server(room=2)
+    server.rows = [("a", "x", 10), ("b", "x", 1), ("a", "y", 4), ("a", "y", 5)]
+    _, rows = server.run()
+    assert {(row[0], row[1]): row[2:4] for row in rows.rows} == {("a", "x"): (10, 10), ("a", "y"): (9, 5)}
+
+
+def test_what_has_no_digest_is_shown_without_a_text() -> None:
+    server = Server(room=1)
+    server.rows = [("a", "x", 10), (None, None, 7)]
+    asked, rows = server.run()
+    assert asked == ["look", "numbers"]
+    assert rows.rows == [(None, None, 7, 7, None, None)]
+
+
+def test_the_text_is_where_the_config_wants_it() -> None:
+    for mode, columns in (("label", ("digest_text", "text", "known")), ("off", ("text", "known"))):
+        server = Server(text=mode)
+        server.rows = [("shop", "a", 5)]
+        asked, rows = server.run()
+        assert asked == ["look", "numbers", *(["texts"] if mode == "label" else [])]
+        assert rows.columns[4:] == columns
+        assert rows.rows[0][4:] == (("SELECT a",) if mode == "label" else ()) + (None, None)
+
+
+def test_the_collector_s_own_limit_wins() -> None:
+    server = Server(room=5)
+    server.config = server.config.model_copy(
+        update={
+            "collectors": ServerConfig.model_validate(
+                {**server.config.model_dump(), "collectors": {"plain": {"limit": 2}}}
+            ).collectors
+        }
+    )
+    server.rows = [("shop", f"{number}", number) for number in range(9)]
+    assert len(server.run()[1].rows) == 2
+
+
+def test_a_run_that_fails_halfway_changes_nothing() -> None:
+    server = Server()
+    server.rows = [("shop", "a", 5)]
+
+    def failing(sql: str) -> Rows:
+        if sql == "texts":
+            raise TimeoutError
+        return server.answer(sql)
+
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            server.run(failing)
+    assert server.run()[0] == ["look", "numbers", "texts"]
+
+
+def test_another_server_is_asked_for_everything_anew() -> None:
+    server = Server()
+    server.rows = [("shop", "a", 5)]
+    server.run()
+    server.state.rebase()
+    server.rows = [("other", "a", 1)]
+    asked, rows = server.run()
+    assert asked == ["look", "numbers", "texts"]
+    assert [row[:3] for row in rows.rows] == [("other", "a", 1)]
+
+
+def test_no_statement_no_question() -> None:
+    server = Server()
+    asked, rows = server.run()
+    assert (asked, rows.rows) == (["look"], [])
+    assert set(rows.columns) >= {"schema", "digest", "text", "known"}
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("uvwxyz"), st.integers(0, 99)))),
+    st.integers(1, 5),
+)
+def test_whatever_comes_no_more_than_there_is_room_for_and_each_once(readings: list[Any], room: int) -> None:
+    server = Server(room=room)
+    for rows in readings:
+        server.rows = rows
+        _, found = server.run()
+        keys = [row[:2] for row in found.rows]
+        assert len(set(keys)) == len(keys) <= room
+
+
+@given(st.text(), st.integers(1, 50))
+def test_a_text_is_cut_between_characters(text: str, most: int) -> None:
+    cut = shown(text, most)
+    assert len(cut.encode()) <= most
+    assert text.encode("utf-8", "replace").decode().startswith(cut)
+    assert len(cut.encode()) > most - 4 or len(cut) == len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("CREATE USER `a` @ `b` IDENTIFIED BY 'canary'", "CREATE USER ..."),
+        ("create  or replace\nuser a identified by 'canary'", "create or replace user ..."),
+        ("ALTER USER a IDENTIFIED WITH `x` AS 'canary'", "ALTER USER ..."),
+        ("SET PASSWORD FOR a = PASSWORD ( 'canary' )", "SET PASSWORD ..."),
+        ("GRANT ALL ON *.* TO a IDENTIFIED BY 'canary'", "GRANT ..."),
+        ("GRANT SELECT ON shop . * TO a", "GRANT SELECT ON shop . * TO a"),
+        ("CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD = 'canary'", "CHANGE REPLICATION SOURCE ..."),
+        ("CHANGE MASTER TO MASTER_PASSWORD = 'canary'", "CHANGE MASTER ..."),
+        ("START REPLICA PASSWORD = 'canary'", "START REPLICA ..."),
+        ("/* a comment */ -- and another\n ALTER ROLE a PASSWORD 'canary'", "ALTER ROLE ..."),
+        ("CREATE USER MAPPING FOR a SERVER b OPTIONS (password 'canary')", "CREATE USER ..."),
+        ("CREATE SUBSCRIPTION s CONNECTION 'password=canary'", "CREATE SUBSCRIPTION ..."),
+        ("UPDATE users SET password = ? WHERE id = ?", "UPDATE users SET password = ? WHERE id = ?"),
+    ],
+)
+def test_what_could_hold_a_password_is_not_shown(text: str, left: str) -> None:
+    assert shown(text, 200) == left
+
+
+def test_texts_are_kept_within_a_bound_those_shown_longest() -> None:
+    texts = Texts()
+    for number in range(2 * KEPT):
+        texts.keep([number], {number: "text"})
+        texts.of([0, number])
+    assert texts.unknown([0, 2 * KEPT - 1]) == []
+    assert len(texts.unknown(range(2 * KEPT))) >= KEPT - 2
+    # What the server has no text of is known as well.
+    texts.keep(["gone"], {})
+    assert texts.unknown(["gone", None, "new", "new"]) == ["new"]
+    assert texts.of(["gone"]) == {"gone": None}
+
+
+def test_names_are_data() -> None:
+    server = Server(state=TrackedDigests())
+    name = 'it\'s \\ a `"schema" %s {limit} \U0001f418'
+    sql = server.state.numbers([(name, "ab"), (None, None)], Context(server.config, FACTS, 0.0))
+    assert re.findall(r"x'([0-9a-f]*)'", sql) == [name.encode().hex(), b"ab".hex()]
+    assert "DIGEST IS NULL" in sql
+    assert "elephant" not in sql
+    assert name[:4] not in sql
