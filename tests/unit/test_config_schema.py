@@ -57,8 +57,8 @@ def test_what_is_commented_out_in_the_example_loads_too() -> None:
 
 
 MODELS: list[type[BaseModel]] = [
-    File, Defaults, FileServer, TLS, DatabaseFilter, Project, CollectorSettings, Statements, Timeouts, Web, UserQuery, UserMeasure,
-    QueriesFile,
+    File, Defaults, FileServer, TLS, DatabaseFilter, Project, CollectorSettings, Statements, Timeouts, Web, UserQuery,
+    UserMeasure, QueriesFile,
 ]  # fmt: skip
 
 
