@@ -8,14 +8,14 @@ CONNECTION_LIMIT = 3
 
 _USER_COLUMNS = (
     "user, host, max_questions, max_updates, max_connections, max_user_connections, password_expired, super_priv, "
-    "file_priv, grant_priv, insert_priv"
+    "file_priv, grant_priv, select_priv, insert_priv"
 )
 
 
 def read_users(flavor: str) -> str:
     """The privilege on mysql.user that our account has: never the whole table, which holds the hashes of passwords."""
-    locked = "" if flavor == "mariadb" else ", account_locked"
-    return f"SELECT ({_USER_COLUMNS}{locked}) ON mysql.user"
+    more = "" if flavor == "mariadb" else ", account_locked, password_last_changed, password_lifetime"
+    return f"SELECT ({_USER_COLUMNS}{more}) ON mysql.user"
 
 
 def statements(facts: Facts, user: str, password: str, databases: list[str]) -> list[str]:

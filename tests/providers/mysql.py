@@ -44,9 +44,12 @@ GRANT ALL ON *.* TO 'admin'@'%' WITH GRANT OPTION;
 """
 _USER_COLUMNS = (
     "user, host, max_questions, max_updates, max_connections, max_user_connections, password_expired, super_priv, "
-    "file_priv, grant_priv, insert_priv"
+    "file_priv, grant_priv, select_priv, insert_priv"
 )
-USER_COLUMNS = {"mysql": f"{_USER_COLUMNS}, account_locked", "mariadb": _USER_COLUMNS}
+USER_COLUMNS = {
+    "mysql": f"{_USER_COLUMNS}, account_locked, password_last_changed, password_lifetime",
+    "mariadb": _USER_COLUMNS,
+}
 GRANTS = {
     "mysql": "PROCESS, REPLICATION CLIENT, REFERENCES",
     "mariadb": "PROCESS, BINLOG MONITOR, SLAVE MONITOR, REFERENCES",

@@ -17,20 +17,28 @@ _SQL = """
     UNION ALL
     (SELECT k.kind, NULL, a.name, a.host, 1 FROM ({kinds}) k JOIN ({accounts}) a ON FIND_IN_SET(k.kind, a.found)
      ORDER BY 1, 3, 4 LIMIT {{limit}})"""
+# Marked as expired, or older than it may get; how old a password is MariaDB tells to nobody but administrators.
+_EXPIRED = {
+    "mysql": """password_expired = 'Y' OR password_last_changed
+                < NOW() - INTERVAL NULLIF(COALESCE(password_lifetime, @@GLOBAL.default_password_lifetime), 0) DAY""",
+    "mariadb": "password_expired = 'Y'",
+}
 _FOUND = {
     "anonymous": "User = ''",
     "any_host": "Host = '%'",
-    "password_expired": "password_expired = 'Y'",
+    "password_expired": "{expired}",
     "superuser": "Super_priv = 'Y'",
     "grants_everything": "Grant_priv = 'Y'",
     "reads_files": "File_priv = 'Y'",
+    "reads_everywhere": "Select_priv = 'Y'",
     "writes_everywhere": "Insert_priv = 'Y'",
 }
 _KINDS = " UNION ALL ".join(f"SELECT '{kind}' AS kind" for kind in _FOUND)
 
 
 def _sql(flavor: str) -> str:
-    found = ", ".join(f"IF({condition}, '{kind}', NULL)" for kind, condition in _FOUND.items())
+    conditions = {kind: condition.format(expired=_EXPIRED[flavor]) for kind, condition in _FOUND.items()}
+    found = ", ".join(f"IF({condition}, '{kind}', NULL)" for kind, condition in conditions.items())
     accounts = (
         f"SELECT User AS name, Host AS host, CONCAT_WS(',', {found}) AS found FROM mysql.user WHERE {_ACTIVE[flavor]}"
     )
@@ -51,8 +59,8 @@ account_findings = Collector(
                 "mysql_account_findings",
                 "findings",
                 help="Accounts that may log in, by finding: anonymous, no name; any_host, from everywhere; "
-                "password_expired; superuser, grants_everything (GRANT OPTION), reads_files (FILE) and "
-                "writes_everywhere (INSERT), privileges on the whole server.",
+                "password_expired; superuser, grants_everything (GRANT OPTION), reads_files (FILE), reads_everywhere "
+                "(SELECT) and writes_everywhere (INSERT), privileges on the whole server.",
             ),
             labels=("kind",),
             merge="max",
