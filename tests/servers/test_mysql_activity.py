@@ -246,6 +246,19 @@ def test_limits(server: DatabaseServer, watch: Watch) -> None:
             assert value == (switches[text] if text in switches else float(text)), name
 
 
+def test_settings_that_are_read_in_the_background(server: DatabaseServer, watch: Watch) -> None:
+    """How long binary logs are kept, and how transactions are isolated."""
+    expiry = "binlog_expire_logs_seconds"
+    [(kept,)] = server.execute(f"SELECT @@GLOBAL.{expiry}")
+    server.execute(f"SET GLOBAL {expiry} = 86400")
+    try:
+        found = watch.run("mysql_all_variables")
+    finally:
+        server.execute(f"SET GLOBAL {expiry} = {kept}")
+    assert found.one(f"mysql_global_variables_{expiry}") == 86400
+    assert found.one("mysql_transaction_isolation", level="REPEATABLE-READ") == 1
+
+
 def test_users_with_limits(server: DatabaseServer) -> None:
     tenant = server.account(name="tenant", limit=7)
     with (

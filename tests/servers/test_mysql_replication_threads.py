@@ -79,6 +79,86 @@ def test_what_is_received_and_not_applied_is_counted(standby: DatabaseServer, wa
     assert wait_for(lambda: watch.run(collector).values("mysql_replica_pending_transactions") == [0], 10)
 
 
+def transactions(sets: str) -> int:
+    """How many a set without tags has."""
+    intervals = [part.split("-") for member in sets.replace("\n", "").split(",") for part in member.split(":")[1:]]
+    return sum(int(interval[-1]) - int(interval[0]) + 1 for interval in intervals)
+
+
+@pytest.mark.flavor("mysql")
+def test_sets_as_numbers_are_those_of_the_server(standby: DatabaseServer, watch: Watch) -> None:
+    # Of a replica that has forgotten some of its own.
+    standby.execute("FLUSH BINARY LOGS")
+    [*_, newest] = standby.execute("SHOW BINARY LOGS")
+    standby.execute(f"PURGE BINARY LOGS TO '{newest[0]}'")
+    [(executed, purged)] = standby.execute("SELECT @@GLOBAL.gtid_executed, @@GLOBAL.gtid_purged")
+    [(received,)] = standby.execute(
+        "SELECT RECEIVED_TRANSACTION_SET FROM performance_schema.replication_connection_status"
+    )
+    found = watch.run("mysql_gtid_sets")
+    assert found.one("mysql_gtid_executed_transactions") == transactions(executed) >= transactions(purged)
+    assert found.one("mysql_gtid_purged_transactions") == transactions(purged) > 0
+    assert found.one("mysql_replica_received_transactions", channel="") == transactions(received) > 0
+
+
+@pytest.mark.flavor("mysql")
+def test_workers_heartbeats_and_retries(standby: DatabaseServer, watch: Watch) -> None:
+    source = standby.primary
+    assert source is not None
+    source.execute("REPLACE INTO threads.t VALUES (55)")
+    standby.wait_until_caught_up()
+    [(wait,)] = standby.execute("SELECT @@GLOBAL.innodb_lock_wait_timeout")
+    standby.execute("STOP REPLICA")
+    [(workers,)] = standby.execute("SELECT COUNT(*) FROM performance_schema.replication_applier_status_by_worker")
+    assert watch.run("mysql_replica_threads").by("mysql_replica_workers", "state") == {
+        "applying": 0, "idle": 0, "stopped": workers,
+    }  # fmt: skip
+    standby.execute("CHANGE REPLICATION SOURCE TO SOURCE_HEARTBEAT_PERIOD = 0.5")
+    standby.execute("SET GLOBAL innodb_lock_wait_timeout = 1")
+    try:
+        standby.execute("START REPLICA")
+        with standby.connect() as holder:
+            holder.begin()
+            holder.cursor().execute("SELECT * FROM threads.t WHERE a = 55 FOR UPDATE")
+            source.execute("DELETE FROM threads.t WHERE a = 55")
+
+            def told(name: str, **labels: str) -> float:
+                return watch.run("mysql_replica_threads").one(f"mysql_replica_{name}", **labels)
+
+            assert wait_for(lambda: told("workers", state="applying") == 1, 15)
+            assert told("workers", state="idle") == workers - 1
+            assert wait_for(lambda: told("transaction_retries_total") >= 1, 15)
+            assert wait_for(lambda: told("received_heartbeats_total") >= 1, 15)
+            counts = (
+                "SELECT COUNT_RECEIVED_HEARTBEATS, COUNT_TRANSACTIONS_RETRIES "
+                "FROM performance_schema.replication_connection_status "
+                "JOIN performance_schema.replication_applier_status USING (CHANNEL_NAME)"
+            )
+            [before] = standby.execute(counts)
+            found = told("received_heartbeats_total"), told("transaction_retries_total")
+            [after] = standby.execute(counts)
+            assert before[0] <= found[0] <= after[0]
+            assert before[1] <= found[1] <= after[1]
+            holder.rollback()
+        standby.wait_until_caught_up()
+        assert wait_for(lambda: told("workers", state="idle") == workers, 15)
+    finally:
+        standby.execute(f"SET GLOBAL innodb_lock_wait_timeout = {wait}")
+        standby.execute("STOP REPLICA")
+        standby.execute("CHANGE REPLICATION SOURCE TO SOURCE_HEARTBEAT_PERIOD = 30")
+
+
+def test_a_source_knows_whom_it_sends_to(standby: DatabaseServer) -> None:
+    assert standby.primary is not None
+    with watching(standby.primary) as watch:
+
+        def counted() -> bool:
+            sent = sum(str(row[4]).startswith("Binlog Dump") for row in standby.primary.execute("SHOW PROCESSLIST"))
+            return sent >= 1 and watch.run("mysql_senders").one("mysql_source_connected_replicas") == sent
+
+        assert wait_for(counted, 15)
+
+
 @pytest.mark.flavor("mysql")
 def test_sets_are_whole_however_short_the_server_would_cut_them(standby: DatabaseServer) -> None:
     [[before]] = standby.execute("SELECT @@GLOBAL.group_concat_max_len")
@@ -123,6 +203,7 @@ def test_who_waits_for_a_row_and_who_sleeps_on_it(server: DatabaseServer) -> Non
     server.execute("CREATE TABLE IF NOT EXISTS held.t (a int PRIMARY KEY, b int)")
     server.execute("REPLACE INTO held.t VALUES (1, 1)")
     with server.connect() as holder, watching(server) as watch:
+        began = time.monotonic()
         holder.begin()
         holder.cursor().execute("UPDATE held.t SET b = 2 WHERE a = 1")
         waiter = threading.Thread(target=server.execute, args=("UPDATE held.t SET b = 3 WHERE a = 1",))
@@ -133,12 +214,24 @@ def test_who_waits_for_a_row_and_who_sleeps_on_it(server: DatabaseServer) -> Non
                 return watch.run("mysql_lock_waits").one("mysql_lock_waiting_sessions", kind="row") == 1
 
             assert wait_for(waits, 10)
+            longest = "mysql_lock_wait_longest_seconds"
+            assert wait_for(lambda: watch.run("mysql_lock_waits").one(longest, kind="row") >= 2, 10)
             found = watch.run("mysql_lock_waits")
             assert found.one("mysql_lock_blocking_sessions", kind="row", state="idle") == 1
             assert found.one("mysql_lock_blocking_sessions", kind="row", state="active") == 0
+            assert found.one(longest, kind="metadata") == 0
             opened = watch.run("mysql_open_transactions")
+            # The server tells whole seconds.
+            most = time.monotonic() - began + 1
+            assert 2 <= found.one(longest, kind="row") <= most
             assert opened.one("mysql_open_transactions", state="idle") == 1
             assert opened.one("mysql_open_transactions_modified_rows", state="idle") == 1
+            rows = "SELECT trx_rows_locked FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id = %s"
+            [(locked,)] = server.execute(rows, params=(holder.thread_id(),))
+            assert opened.one("mysql_open_transactions_locked_rows", state="idle") == locked >= 1
+            assert 2 <= opened.one("mysql_open_transaction_longest_seconds", state="idle") <= most
+            assert 1 <= opened.one("mysql_open_transaction_idle_longest_seconds") <= most
+            assert opened.one("mysql_open_transaction_longest_seconds", state="active") <= most
         finally:
             holder.rollback()
             waiter.join(10)

@@ -103,6 +103,7 @@ def test_what_lies_outside_the_schemas(filled: DatabaseServer) -> None:
     logs = filled.execute("SHOW BINARY LOGS")
     assert binlog.one("db_storage_bytes", kind="binlog") == pytest.approx(sum(int(log[1]) for log in logs), rel=0.2)
     assert binlog.one("mysql_binlog_files") == len(logs)
+    assert binlog.one("mysql_binlog_file_number") == int(logs[-1][0].rpartition(".")[2])
     assert outside["temp"] > 0
     assert outside.get("undo", 0) > 0 or filled.flavor == "mariadb"
     if filled.data is None:

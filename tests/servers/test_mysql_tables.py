@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from cryptography import x509
 
+from exporter.collectors.mysql import index_findings
 from tests.providers.base import DatabaseServer, wait_for
 from tests.servers.collecting import Watch, watching
 
@@ -63,6 +66,29 @@ def test_reads_and_writes_of_tables_and_indexes(recorded: DatabaseServer) -> Non
         assert indexes.values(fetched, **labels, index="b", operation="insert") == []
 
 
+def test_indexes_that_nobody_uses(recorded: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop(recorded)
+    recorded.execute(
+        "CREATE TABLE shop.sales (id int PRIMARY KEY, item tinyint, day date, KEY item (item), KEY day (day), "
+        "FOREIGN KEY (item) REFERENCES shop.items (id))"
+    )
+    recorded.execute("SELECT * FROM shop.items FORCE INDEX (a_b) WHERE a = 1 AND b = 1")
+    # As if the server had run for long enough.
+    monkeypatch.setattr(index_findings, "_WEEK", 0)
+    with watching(recorded) as watch:
+        found = watch.run("mysql_index_findings")
+    told = found.by("mysql_index_finding_info", "schema", "index", "kind")
+    unused = {index for schema, index, kind in told if (schema, kind) == ("shop", "unused")}
+    # Neither the one that was used, nor the unique one, nor that of the foreign key.
+    assert unused == {"a", "a_again", "day"}
+    assert found.one("mysql_index_findings", kind="unused") == 3
+    sizes = recorded.execute(
+        "SELECT stat_value * @@innodb_page_size FROM mysql.innodb_index_stats "
+        "WHERE database_name = 'shop' AND index_name IN ('a', 'a_again', 'day') AND stat_name = 'size'"
+    )
+    assert found.one("mysql_index_findings_bytes", kind="unused") == sum(int(size) for (size,) in sizes) > 0
+
+
 def test_files_memory_and_how_much_is_recorded(recorded: DatabaseServer) -> None:
     shop(recorded)
     with watching(recorded) as watch:
@@ -75,13 +101,25 @@ def test_files_memory_and_how_much_is_recorded(recorded: DatabaseServer) -> None
         assert digests <= told.one("mysql_performance_schema_digests") <= digests + 20
         consumers = dict(recorded.execute("SELECT NAME, ENABLED = 'YES' FROM performance_schema.setup_consumers"))
         assert told.by("mysql_performance_schema_consumer_enabled", "consumer") == consumers
-        [(reads, time)] = recorded.execute(
-            "SELECT COUNT_READ, SUM_TIMER_READ FROM performance_schema.file_summary_by_event_name "
+        figures = {
+            "reads_total": "COUNT_READ", "read_seconds_total": "SUM_TIMER_READ / 1e12",
+            "read_bytes_total": "SUM_NUMBER_OF_BYTES_READ", "writes_total": "COUNT_WRITE",
+            "write_seconds_total": "SUM_TIMER_WRITE / 1e12", "written_bytes_total": "SUM_NUMBER_OF_BYTES_WRITE",
+            "other_operations_total": "COUNT_MISC", "other_operations_seconds_total": "SUM_TIMER_MISC / 1e12",
+        }  # fmt: skip
+        sql = (
+            f"SELECT {', '.join(figures.values())} FROM performance_schema.file_summary_by_event_name "
             "WHERE EVENT_NAME = 'wait/io/file/innodb/innodb_data_file'"
         )
+        # Pages are written when there is time, unless none may be dirty.
+        recorded.execute("SET GLOBAL innodb_max_dirty_pages_pct = 0")
+        assert wait_for(lambda: recorded.execute(sql)[0][3] > 0, 20)
+        [before] = recorded.execute(sql)
         files = watch.run("mysql_innodb_io")
-        assert files.one("mysql_file_reads_total", file="innodb_data_file") >= reads > 0
-        assert files.one("mysql_file_read_seconds_total", file="innodb_data_file") >= float(time) / 1e12 - 1e-9
+        [after] = recorded.execute(sql)
+        for name, least, most in zip(figures, before, after, strict=True):
+            value = files.one(f"mysql_file_{name}", file="innodb_data_file")
+            assert 0 < float(least) * (1 - 1e-9) <= value <= float(most) * (1 + 1e-9), name
         for name in ("mysql_file_events", "mysql_file_instances", "mysql_memory_events", "mysql_table_locks"):
             assert watch.run(name).all, name
 
@@ -213,6 +251,36 @@ def test_encrypted_connections(server: DatabaseServer, watch: Watch) -> None:
     assert watch.run("mysql_status").one("mysql_server_certificate_expiry_timestamp_seconds") == expiry
 
 
+@pytest.mark.flavor("mariadb")
+def test_encrypted_connections_of_mariadb(fresh_server: Callable[..., DatabaseServer], server: DatabaseServer) -> None:
+    made = fresh_server(server.name, {"performance_schema": "ON"}, tls=True)
+    assert made.certificate is not None
+    with watching(made, tls={"mode": "require"}) as watch:
+
+        def connections() -> dict[tuple[str, str, str], float]:
+            return watch.run("mysql_connections_tls").by("mysql_tls_connections", "version", "cipher", "transport")
+
+        before = connections()
+        with made.connect(ssl={"ca": str(made.certificate.authority)}) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW SESSION STATUS WHERE Variable_name IN ('Ssl_version', 'Ssl_cipher')")
+            said = dict(cursor.fetchall())
+            encrypted = (said["Ssl_version"], said["Ssl_cipher"], "tcp")
+            assert connections()[encrypted] == before.get(encrypted, 0) + 1
+        authority = x509.load_pem_x509_certificate(made.certificate.certificate.read_bytes())
+        expiry = watch.run("mysql_status").one("mysql_server_certificate_expiry_timestamp_seconds")
+        assert expiry == authority.not_valid_after_utc.timestamp()
+
+
+def checkpoint_age(server: DatabaseServer) -> int:
+    """By the text that InnoDB writes about itself."""
+    text = server.execute("SHOW ENGINE INNODB STATUS")[0][2]
+    written = re.search(r"Log sequence number\s+(\d+)", text)
+    kept = re.search(r"Last checkpoint at\s+(\d+)", text)
+    assert written is not None
+    assert kept is not None
+    return int(written[1]) - int(kept[1])
+
+
 def test_what_innodb_says(server: DatabaseServer, watch: Watch) -> None:
     name = "mysql_deadlocks" if server.flavor == "mysql" else "mysql_status"
     with server.connect() as reader, reader.cursor() as cursor:
@@ -222,7 +290,8 @@ def test_what_innodb_says(server: DatabaseServer, watch: Watch) -> None:
             server.execute(f"UPDATE shop.items SET a = {value + 10} WHERE id = 1")
         # An open reader keeps old versions from being purged.
         assert wait_for(lambda: watch.run(name).one("mysql_innodb_history_list_length") >= 5, 10)
-    assert watch.run("mysql_status").one("mysql_innodb_checkpoint_age_bytes") >= 0
+    assert 0 < checkpoint_age(server) <= watch.run("mysql_status").one("mysql_innodb_checkpoint_age_bytes")
+    assert watch.run("mysql_status").one("mysql_innodb_checkpoint_age_bytes") <= checkpoint_age(server)
     found = watch.run("mysql_tablespaces")
     table = "INNODB_TABLESPACES" if server.flavor == "mysql" else "INNODB_SYS_TABLESPACES"
     [(size,)] = server.execute(f"SELECT FILE_SIZE FROM information_schema.{table} WHERE NAME = 'shop/items'")
