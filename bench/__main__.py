@@ -36,8 +36,6 @@ PAUSE_SECONDS = 1.5
 IDLE_SECONDS = 15.0
 _STATE = b"database_exporter_collector_state{"
 SCRAPE_INTERVAL_SECONDS = 15.0
-# Where both are to show the same, nothing is left out for want of room.
-ROOM = 1_000_000
 SUBJECTS: Mapping[str, Subject] = {"postgres": Postgres(), "mysql": MySQL()}
 
 
@@ -123,8 +121,13 @@ class Bench:
             peer.scrape()
             shown = fresh.collectors_of_page(self.subject.engine, peer.names())
             more: dict[str, Any] = {}
-            if self.subject.alike:
-                more = {"max_series": ROOM, "collectors": {item.name: {"enabled": True} for item in shown}}
+            if self.subject.alike is not None:
+                # Tables are all that a limit of a collector may cut off here.
+                switches = {
+                    item.name: {"enabled": True} | ({"limit": self._tables} if item.limit is not None else {})
+                    for item in shown
+                }
+                more = {**self.subject.alike, "collectors": switches}
             variables = {fresh.VARIABLE: ",".join(item.name for item in shown)}
             with self._ours(variables, "bench.fresh", **more) as ours:
                 _settle(ours, self.subject.engine)

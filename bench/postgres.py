@@ -48,7 +48,7 @@ class Postgres(Subject):
     }
     grows = "defaults"
     busy_idle = False
-    alike = False
+    alike = None
 
     def start(self, fleet: Fleet, name: str, size: Size) -> DatabaseServer:
         """A server with databases to connect to."""

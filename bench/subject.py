@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from tests.providers.base import Account, DatabaseServer
 from tests.providers.fleet import Fleet
@@ -35,7 +35,8 @@ class Subject(ABC):
         settings: What it is called and its flags, by the name of the setting.
         grows: The setting in which growth is measured, if it is.
         busy_idle: Whether a server of which nobody asks anything has work of its own, which is not an exporter's doing.
-        alike: Whether *fresh* also switches on what theirs shows and ours does not by default, with room for all of it.
+        alike: What *fresh* says in our config so that ours shows what theirs does; None leaves it as it is. Else those
+            collectors of theirs that ours does not run by default are on, too, with room for all tables.
     """
 
     engine: ClassVar[Literal["postgres", "mysql"]]
@@ -43,7 +44,7 @@ class Subject(ABC):
     settings: ClassVar[Mapping[str, tuple[str, Sequence[str]]]]
     grows: ClassVar[str | None]
     busy_idle: ClassVar[bool]
-    alike: ClassVar[bool]
+    alike: ClassVar[Mapping[str, Any] | None]
 
     @abstractmethod
     def start(self, fleet: Fleet, name: str, size: Size) -> DatabaseServer:
