@@ -237,6 +237,17 @@ def base_image(docker_engine: Engine) -> str:
     return docker_engine.base_image(found[1])
 
 
+@pytest.fixture(scope="session")
+def instrumented(server: DatabaseServer, fleet: Fleet) -> Iterator[DatabaseServer]:
+    """Give the server with performance_schema, which MariaDB has off by default."""
+    if server.flavor != "mariadb":
+        yield server
+        return
+    made = fleet.provider.create(server.name, {"performance_schema": "ON"})
+    yield made
+    made.remove()
+
+
 @pytest.fixture
 def fresh_server(fleet: Fleet) -> Iterator[Callable[..., DatabaseServer]]:
     """Make servers for one test alone: ``fresh_server("postgres-18", {"max_connections": "5"}, tls=True)``."""

@@ -164,7 +164,7 @@ class FlagSettings(CollectorSettings):
 class Statements(Model):
     """Single statements that have series of their own: the foremost by time, calls, I/O and mean time of late."""
 
-    text: Literal["info", "label", "off"] = "info"
+    text: Literal["info", "label", "none"] = "info"
     """Where their texts are: in an _info series each, in a label of all their series, or nowhere."""
     text_bytes: Annotated[int, Field(gt=0, le=65_536)] = 200
     """Longer texts are cut to that many bytes."""

@@ -24,7 +24,11 @@ _PARTS: Mapping[str, str] = {
     "collect.mysql.user.privileges": "mysql_mysql_(?!max_).*",
 }
 _SWITCHES: Mapping[str, str] = {**{f"collect.{name}": pattern for name, pattern in COLLECTORS.items()}, **_PARTS}
-_LIMIT = "collect.perf_schema.eventsstatements.limit"
+_STATEMENTS = "collect.perf_schema.eventsstatements"
+_AS_THEIRS: Mapping[str, Any] = {"text": "label", "text_bytes": 120, "limit": 250}
+"""What their collector of statements does unless it is told otherwise."""
+_TOLD: Mapping[str, str] = {"limit": "limit", "digest_text_limit": "text_bytes", "timelimit": "seen_within"}
+"""By the end of a flag of theirs the key of `statements:`."""
 _MOST_OFFSET = 0.5
 """The largest part of a scrape's time that an offset may take."""
 
@@ -35,6 +39,7 @@ def apply_mysqld(config: Config, given: Given, collectors: list[Collector]) -> t
     collectors = _named(_about(collectors, given), given)
     settings = _switched_on(collectors, given, warnings)
     times = _timeouts(given, warnings)
+    statements = _statements(given, warnings)
     warnings += [
         f"{given.flags[flag]}: {text}"
         for flag, text in NOT_THERE.items()
@@ -45,6 +50,10 @@ def apply_mysqld(config: Config, given: Given, collectors: list[Collector]) -> t
         update: dict[str, Any] = {}
         if server.engine == "mysql" and settings:
             update["collectors"] = {**settings, **server.collectors}
+        if server.engine == "mysql" and statements:
+            # What the config says wins.
+            told = {key: value for key, value in statements.items() if key not in server.statements.model_fields_set}
+            update["statements"] = server.statements.model_copy(update=told)
         if server.engine == "mysql" and times:
             update["timeouts"] = server.timeouts.model_copy(update=_fitting(times, server))
         servers.append(server.model_copy(update=update) if update else server)
@@ -85,12 +94,6 @@ def _switched_on(collectors: list[Collector], given: Given, warnings: list[str])
         if not found:
             warnings.append(f"{given.flags[flag]}: there are no such metrics here yet")
         wanted |= {item.name: FlagSettings(enabled=True) for item in found if not item.default}
-    limit = given.values.get(_LIMIT, "")
-    if limit.isascii() and limit.isdecimal() and int(limit) > 0:
-        for item in _having(collectors, COLLECTORS["perf_schema.eventsstatements"]):
-            if item.limit is not None:
-                old = wanted.get(item.name, FlagSettings())
-                wanted[item.name] = old.model_copy(update={"limit": int(limit)})
     return wanted
 
 
@@ -100,6 +103,18 @@ def _having(collectors: list[Collector], pattern: str) -> list[Collector]:
         for item in collectors
         if item.engine == "mysql" and any(re.fullmatch(pattern, measure.name) for measure in item.measures())
     ]
+
+
+def _statements(given: Given, warnings: list[str]) -> dict[str, Any]:
+    said: dict[str, Any] = dict(_AS_THEIRS) if given.on(_STATEMENTS) else {}
+    for name, key in _TOLD.items():
+        flag = f"{_STATEMENTS}.{name}"
+        text = given.values.get(flag, "")
+        if text.isascii() and text.isdecimal() and int(text) > 0:
+            said[key] = int(text)
+        elif text:
+            warnings.append(f"{given.flags[flag]}: must be a number above 0; statements.{key} stays as it is")
+    return said
 
 
 def _timeouts(given: Given, warnings: list[str]) -> dict[str, float]:

@@ -38,8 +38,6 @@ VALUES: Mapping[str, str] = {
 }
 NOT_THERE: Mapping[str, str] = {
     "collect.info_schema.processlist.min_time": "threads count from the first moment here",
-    "collect.perf_schema.eventsstatements.timelimit": "statements are chosen by what they did lately",
-    "collect.perf_schema.eventsstatements.digest_text_limit": "texts of statements have a fixed length here",
     "collect.perf_schema.eventsstatements.exclude_schemas": _LEAVE_OUT,
     "collect.perf_schema.file_instances.filter": _LEAVE_OUT,
     "collect.perf_schema.file_instances.remove_prefix": _RENAME,

@@ -11,7 +11,6 @@ from exporter.failure import Reason
 from exporter.polling.snapshot import State
 from exporter.registry import collectors_of
 from tests.providers.base import DatabaseServer, wait_for
-from tests.providers.fleet import Fleet
 from tests.servers.statement_runs import Watch, watching
 
 SCHEMA = "statement totals"
@@ -22,17 +21,6 @@ DIGESTS = "performance_schema.events_statements_summary_by_digest"
 HISTOGRAM = "performance_schema.events_statements_histogram_global"
 Fresh = Callable[..., DatabaseServer]
 pytestmark = pytest.mark.engine("mysql")
-
-
-@pytest.fixture(scope="session")
-def instrumented(server: DatabaseServer, fleet: Fleet) -> Iterator[DatabaseServer]:
-    """Give the server with performance_schema, which MariaDB has off by default."""
-    if server.flavor != "mariadb":
-        yield server
-        return
-    made = fleet.provider.create(server.name, {"performance_schema": "ON"})
-    yield made
-    made.remove()
 
 
 @pytest.fixture

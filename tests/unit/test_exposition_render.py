@@ -15,7 +15,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.declare import Block, DeclarationError, Rows, block, counter, gauge, histogram
+from exporter.declare import Block, DeclarationError, Rows, block, counter, gauge, histogram, summary
 from exporter.exposition.page import Dialect, page
 from exporter.exposition.render import Rendered, render_blocks, server_label
 from exporter.exposition.written import Written
@@ -250,6 +250,32 @@ def test_only_what_has_changed_is_written_anew() -> None:
     assert texts(("a", 1000, 2000), ("b", 3000, 4000))["g"] is not first["g"]
     # Another object with the same numbers.
     assert 'k="c"' in texts(("a", 1000, 2000), ("c", 3000, 4000))["g"]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_summary_is_one(dialect: Dialect) -> None:
+    blocks = [block(summary("seconds", "v", help="H."), labels=("k",))]
+    rows = [("a", ([(0.5, 1.5), (0.99, 3)], 4.5, 2)), ("b", ([], 0.0, 0)), ("c", None), ("d", ([(0.5, "x")], 1, 1))]
+    made = rendered(blocks, ("k", "v"), rows)
+    assert (made.dropped, made.series) == ({"value": 1}, 6)
+    [family] = parsed(page(made.families, dialect), dialect)
+    assert family.type == "summary"
+    assert {(s.name, s.labels["k"], s.labels.get("quantile")): s.value for s in family.samples} == {
+        ("seconds", "a", "0.5"): 1.5,
+        ("seconds", "a", "0.99"): 3,
+        ("seconds_sum", "a", None): 4.5,
+        ("seconds_count", "a", None): 2,
+        ("seconds_sum", "b", None): 0,
+        ("seconds_count", "b", None): 0,
+    }
+
+
+def test_an_optional_label_is_left_out_where_there_is_no_such_column() -> None:
+    part = block(gauge("g", "v", help="H."), labels=("a", "b"), optional=("b",))
+    assert rendered([part], ("a", "v"), [("x", 1)]).families[0].text == 'g{server="s",a="x"} 1\n'
+    assert rendered([part], ("a", "b", "v"), [("x", "y", 1)]).families[0].text == 'g{server="s",a="x",b="y"} 1\n'
+    with pytest.raises(Failure):
+        rendered([part], ("b", "v"), [("x", 1)])
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -115,7 +115,7 @@ def test_what_has_no_digest_is_shown_without_a_text() -> None:
 
 
 def test_the_text_is_where_the_config_wants_it() -> None:
-    for mode, columns in (("label", ("digest_text", "text", "known")), ("off", ("text", "known"))):
+    for mode, columns in (("label", ("digest_text", "text", "known")), ("none", ("text", "known"))):
         server = Server(text=mode)
         server.rows = [("shop", "a", 5)]
         asked, rows = server.run()
@@ -196,6 +196,7 @@ def test_a_text_is_cut_between_characters(text: str, most: int) -> None:
     [
         ("CREATE USER `a` @ `b` IDENTIFIED BY 'canary'", "CREATE USER ..."),
         ("create  or replace\nuser a identified by 'canary'", "create or replace user ..."),
+        ("CREATE SYSTEM_USER `canary` IDENTIFIED BY ?", "CREATE SYSTEM_USER ..."),
         ("ALTER USER a IDENTIFIED WITH `x` AS 'canary'", "ALTER USER ..."),
         ("SET PASSWORD FOR a = PASSWORD ( 'canary' )", "SET PASSWORD ..."),
         ("GRANT ALL ON *.* TO a IDENTIFIED BY 'canary'", "GRANT ..."),

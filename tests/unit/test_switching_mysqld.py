@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from exporter.commands.configuration import configuration, known
-from exporter.config import Config, ConfigError, from_environment
+from exporter.config import Config, ConfigError, from_environment, load_text
+from exporter.config.model import Statements
 from exporter.registry import collectors_by_name
 from exporter.switching.apply import Switched, apply
 from exporter.switching.flags import take
@@ -199,3 +200,23 @@ def test_which_words_name_the_servers(tmp_path: Path, monkeypatch: pytest.Monkey
         servers("--mysqld.address=h:1")
     (tmp_path / "ours.yml").write_text("servers: [{name: it, url: 'postgresql://u@h/d'}]\n")
     assert servers("--mysqld.address=m:2", file="ours.yml") == (["it"], (":9187",))
+
+
+def test_single_statements_are_as_theirs_has_them_unless_the_config_says_otherwise() -> None:
+    flag = "--collect.perf_schema.eventsstatements"
+    assert switched().config.servers[0].statements == Statements()
+    one, two = switched(flag).config.servers
+    assert one.statements == Statements(text="label", text_bytes=120, limit=250)
+    assert two.statements == Statements()
+    told = switched(flag, f"{flag}.limit=7", f"{flag}.digest_text_limit=80", f"{flag}.timelimit=3600")
+    assert told.config.servers[0].statements == Statements(text="label", text_bytes=80, limit=7, seen_within=3600)
+    wrong = switched(flag, f"{flag}.limit=many", f"{flag}.timelimit=0")
+    assert wrong.config.servers[0].statements == one.statements
+    assert [line.partition(":")[0] for line in wrong.config.warnings] == [f"{flag}.limit", f"{flag}.timelimit"]
+
+
+def test_what_the_config_says_of_statements_wins() -> None:
+    config = load_text("servers: [{url: mysql://one, statements: {text: none, limit: 3}}]")
+    given = take(["--collect.perf_schema.eventsstatements"], {})[1]
+    [server] = apply(config, given, collectors_by_name().values(), known()).config.servers
+    assert server.statements == Statements(text="none", text_bytes=120, limit=3)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from exporter.collectors.recent import Key
 from exporter.declare import Context, Rows
+from exporter.engines.mysql.session import MARK
 from exporter.gates import ANY, Gate, mysql
 from exporter.subjects.statements.tracked import Tracked
 
@@ -50,7 +51,13 @@ _QUANTILES = {0.95: "quantile_95", 0.99: "quantile_99", 0.999: "quantile_999"}
 _QUANTILE_SINCE = mysql(8)
 
 # What is read and changed is what comes closest to I/O.
-LOOK = f"SELECT SCHEMA_NAME, DIGEST, COUNT_STAR, SUM_TIMER_WAIT, SUM_ROWS_EXAMINED + SUM_ROWS_AFFECTED FROM {TABLE}"
+LOOK = f"""
+    SELECT SCHEMA_NAME, DIGEST, COUNT_STAR, SUM_TIMER_WAIT, SUM_ROWS_EXAMINED + SUM_ROWS_AFFECTED
+    FROM {TABLE}
+    WHERE COUNT_STAR > 0"""
+# Without our own statements, where the server keeps one of them as it was sent. Of the row for what found no room that
+# is any of those.
+LOOK_AT_OTHERS = f"{LOOK} AND (DIGEST IS NULL OR IFNULL(QUERY_SAMPLE_TEXT, '') NOT LIKE '{MARK}%')"
 
 
 class TrackedDigests(Tracked):
@@ -63,7 +70,7 @@ class TrackedDigests(Tracked):
     def look(self, sql: str, context: Context) -> str:
         """See Tracked."""
         seconds = context.server.statements.seen_within
-        return sql if seconds is None else f"{sql} WHERE LAST_SEEN > NOW(6) - INTERVAL {seconds:.6f} SECOND"
+        return sql if seconds is None else f"{sql} AND LAST_SEEN > NOW(6) - INTERVAL {seconds:.6f} SECOND"
 
     def numbers(self, statements: Sequence[Key], context: Context) -> str:
         """See Tracked. One pass over the table: a look-up by its index takes the server as long as that, each."""

@@ -64,7 +64,7 @@ class Tracked(ABC):
         rest = answers[1:] if looks else answers
         if not rest:
             return self.numbers(chosen, context) if chosen else None
-        if len(rest) == 1 and context.server.statements.text != "off":
+        if len(rest) == 1 and context.server.statements.text != "none":
             unknown = self._texts.unknown(_ids(self._of(chosen, rest[0])))
             return self.texts(unknown, context) if unknown else None
         return None
