@@ -230,8 +230,9 @@ def test_texts_are_kept_within_a_bound_those_shown_longest() -> None:
 def test_names_are_data() -> None:
     server = Server(state=TrackedDigests())
     name = 'it\'s \\ a `"schema" %s {limit} \U0001f418'
-    sql = server.state.numbers([(name, "ab"), (None, None)], Context(server.config, FACTS, 0.0))
-    assert re.findall(r"x'([0-9a-f]*)'", sql) == [name.encode().hex(), b"ab".hex()]
-    assert "DIGEST IS NULL" in sql
-    assert "elephant" not in sql
-    assert name[:4] not in sql
+    context = Context(server.config, FACTS, 0.0)
+    sql = server.state.numbers([(name, "ab12"), (None, "cd"), (None, None), ("a", "x' OR 'x' = 'x")], context)
+    assert re.findall(r"'([^']*)'", sql[sql.index("WHERE CONCAT_WS('.'") :]) == [
+        ".", "", f"ab12.{name.encode().hex()}", "cd",
+    ]  # fmt: skip
+    assert "'x'" not in server.state.texts(["ab12", "x' OR 'x"], context)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import re
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from exporter.collectors.recent import Key
@@ -47,6 +48,7 @@ NUMBERS = {
     "sort_rows_total": Number("SUM_SORT_ROWS", "Rows sorted."),
     "no_index_used_total": Number("SUM_NO_INDEX_USED", "Calls that scanned a table without an index."),
 }
+_ODD = re.compile(r"[^0-9a-z.]")
 _QUANTILES = {0.95: "quantile_95", 0.99: "quantile_99", 0.999: "quantile_999"}
 _QUANTILE_SINCE = mysql(8)
 
@@ -77,22 +79,18 @@ class TrackedDigests(Tracked):
         columns = [f"{number.sql} AS {name}" for name, number in NUMBERS.items() if number.when.passes(context.facts)]
         if _QUANTILE_SINCE.passes(context.facts):
             columns += [f"{column.upper()} / 1e12 AS {column}" for column in _QUANTILES.values()]
-        pairs = [
-            f"({_literal(schema or '')}, {_literal(digest)})" for schema, digest in statements if digest is not None
-        ]
-        which = [f"(IFNULL(SCHEMA_NAME, ''), DIGEST) IN ({', '.join(pairs)})"] if pairs else []
-        # What found no room in the table.
-        which += ["DIGEST IS NULL"] if len(pairs) < len(statements) else []
-        return (
-            f"SELECT SCHEMA_NAME AS `schema`, DIGEST AS digest, {', '.join(columns)} FROM {TABLE}"
-            f" WHERE {' OR '.join(which)}"
-        )
+        which = (f"{digest}.{schema.encode().hex()}" if schema else digest for schema, digest in statements if digest)
+        # The row for what found no room in the table is no more than one.
+        return f"""
+            SELECT SCHEMA_NAME AS `schema`, DIGEST AS digest, {", ".join(columns)}
+            FROM {TABLE}
+            WHERE CONCAT_WS('.', DIGEST, LOWER(HEX(SCHEMA_NAME))) IN ({_literals(which)}) OR DIGEST IS NULL"""
 
     def texts(self, ids: Sequence[Hashable], context: Context) -> str:
         """See Tracked. A digest has the same text in every schema."""
         # As many characters are as many bytes at least.
         text = f"LEFT(DIGEST_TEXT, {context.server.statements.text_bytes})"
-        return f"SELECT DIGEST, {text} FROM {TABLE} WHERE DIGEST IN ({', '.join(map(_literal, ids))})"
+        return f"SELECT DIGEST, {text} FROM {TABLE} WHERE DIGEST IN ({_literals(map(str, ids))})"
 
     def shaped(self, rows: Rows) -> Rows:
         """See Tracked: quantiles, time and calls together are a summary."""
@@ -105,6 +103,9 @@ class TrackedDigests(Tracked):
         return Rows((*rows.columns, "latency"), [(*row, own) for row, own in zip(rows.rows, latency, strict=True)])
 
 
-def _literal(value: object) -> str:
-    # Whatever characters a name has, and whatever quotes and backslashes mean to the session.
-    return f"_utf8mb4 x'{str(value).encode().hex()}'"
+def _literals(values: Iterable[str]) -> str:
+    """A list that is one statement to the server however long it is: no digest of ours for each length.
+
+    Nothing but letters, digits and dots is in it, whatever names there are, and whatever quotes mean to the session.
+    """
+    return ", ".join(f"'{value}'" for value in ("", *values) if not _ODD.search(value))
