@@ -13,6 +13,9 @@ import pytest
 
 from exporter.engines.deadline import Deadline
 from exporter.engines.mysql.engine import MYSQL
+from exporter.failure import Reason
+from exporter.polling.runs import Task
+from exporter.registry import collectors_by_name
 from tests.providers.base import DatabaseServer, wait_for
 from tests.providers.mysql import USER_COLUMNS
 from tests.servers.collecting import Watch, config_of, watching
@@ -171,6 +174,27 @@ def test_transactions_by_outcome(watch: Watch, table: str, client: Callable[[], 
         assert found["rollback"] == rollbacks, statements
     reads = added([f"SELECT * FROM {table}"])["commit"]
     assert 10 <= reads <= 10 + spare if server.flavor == "mysql" else reads == 0
+
+
+def test_an_account_that_sees_its_own_sessions_alone_counts_none(server: DatabaseServer) -> None:
+    account = server.account("REVOKE PROCESS ON *.* FROM 'half_blind'@'%'", name="half_blind")
+    server.execute("DROP USER IF EXISTS limited@'%'")
+    server.execute("CREATE USER limited@'%' IDENTIFIED BY 'x' WITH MAX_USER_CONNECTIONS 5")
+    with server.connect(user="limited", password="x"), watching(server, account) as watch:
+        facts = watch.facts()
+        for name in ("mysql_processes", "mysql_senders", "mysql_accounts"):
+            missing = Task.of(collectors_by_name()[name], watch.config).miss(facts)
+            # The threads of performance_schema are shown without it.
+            if server.flavor == "mysql" and name != "mysql_processes":
+                assert missing is None
+            else:
+                assert missing is not None, name
+                assert (missing.reason, missing.fix) == (
+                    Reason.PERMISSION, "GRANT PROCESS ON *.* TO 'half_blind'@'%';",
+                )  # fmt: skip
+        if server.flavor == "mysql":
+            assert watch.run("mysql_accounts").one("db_role_connections", role="limited") == 1
+    server.execute("DROP USER limited@'%', half_blind@'%'")
 
 
 def test_refused_connections(server: DatabaseServer, watch: Watch) -> None:

@@ -1,5 +1,11 @@
 """SQL that tells the sessions of clients from the server's own threads and from the exporter's sessions."""
 
+from exporter.engines.mysql.session import OUR_USER
+from exporter.gates import Gate, granted
+
+# Without it the server shows our own sessions alone, and refuses nothing: figures would be 0, not absent.
+SEES_SESSIONS: Gate = granted("PROCESS", fix="GRANT PROCESS ON *.* TO {account};")
+
 # What takes one of max_connections: clients, replicas that are sent the binary log, and we.
 CONNECTED_THREADS = "(t.NAME LIKE '%one\\_connection' OR t.NAME LIKE 'thread/mysqlx/%')"
 CONNECTED_PROCESSES = """
@@ -14,7 +20,7 @@ CLIENT_THREADS = f"""
     AND t.PROCESSLIST_COMMAND NOT IN ('Binlog Dump', 'Binlog Dump GTID', 'Daemon')
     AND t.PROCESSLIST_ID <> CONNECTION_ID()
     AND NOT (
-        t.PROCESSLIST_USER = SUBSTRING_INDEX(USER(), '@', 1)
+        t.PROCESSLIST_USER = {OUR_USER}
         AND EXISTS (
             SELECT 1 FROM performance_schema.session_connect_attrs theirs
             JOIN performance_schema.session_connect_attrs mine ON mine.ATTR_VALUE = theirs.ATTR_VALUE
@@ -30,7 +36,7 @@ CLIENT_PROCESSES = f"""
     AND t.COMMAND NOT IN ('Binlog Dump', 'Binlog Dump GTID')
     AND t.ID <> CONNECTION_ID()
     AND NOT (
-        t.USER = SUBSTRING_INDEX(USER(), '@', 1)
+        t.USER = {OUR_USER}
         AND t.HOST IN (
             SUBSTRING_INDEX(USER(), '@', -1),
             CONCAT(SUBSTRING_INDEX(USER(), '@', -1), ':', SUBSTRING_INDEX(t.HOST, ':', -1))

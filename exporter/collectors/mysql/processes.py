@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from typing import Any
 
+from exporter.collectors.mysql.clients import SEES_SESSIONS
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import mariadb, mysql
@@ -53,7 +54,7 @@ processes = Collector(
     about="Sessions and threads by user, by host, and by command and state.",
     engine="mysql",
     share=0.05,
-    when=mysql(8) | mariadb(10, 6),
+    when=(mysql(8) | mariadb(10, 6)) & SEES_SESSIONS,
     queries=(
         # Unlike the list in information_schema this one takes no lock that new connections wait for.
         Query(mysql(8, 0, 22) & READABLE, _SQL.format("performance_schema.processlist")),

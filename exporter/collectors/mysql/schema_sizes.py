@@ -11,12 +11,13 @@ from exporter.gates import granted, mariadb, mysql
 
 # Files tell sizes as they are, without opening a table; they are named schema/table. Tables of other engines are added
 # as the server states them, and every schema is listed, so that an empty one has size 0. On MySQL a schema's name may
-# itself have a slash, so such names are taken apart here.
+# itself have a slash, so such names are taken apart here. Names differ by case and accents, which these views take for
+# the same.
 _REST = """
     UNION ALL
     SELECT 'table', TABLE_SCHEMA, SUM(DATA_LENGTH + INDEX_LENGTH) FROM information_schema.TABLES
     WHERE {others}
-    GROUP BY TABLE_SCHEMA
+    GROUP BY CAST(TABLE_SCHEMA AS BINARY)
     UNION ALL
     SELECT 'schema', SCHEMA_NAME, 0 FROM information_schema.SCHEMATA
     WHERE SCHEMA_NAME NOT IN ('information_schema', 'performance_schema')"""
@@ -25,13 +26,17 @@ _OTHERS = """TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN ('information_sch
     AND ENGINE NOT IN ('InnoDB', 'MEMORY', 'PERFORMANCE_SCHEMA', 'MRG_MYISAM', 'BLACKHOLE', 'FEDERATED', 'CONNECT',
                        'SPIDER', 'SEQUENCE')"""
 _MYSQL = f"""
-    SELECT CASE WHEN SPACE_TYPE = 'Single' THEN 'file' WHEN SPACE_TYPE = 'Undo' THEN 'undo'
-                WHEN NAME = 'innodb_temporary' THEN 'temp' WHEN NAME = 'mysql' THEN 'table' ELSE 'shared' END AS part,
-           CASE WHEN SPACE_TYPE = 'Single' AND NAME NOT LIKE '%/%/%' THEN SUBSTRING_INDEX(NAME, '/', 1)
-                ELSE NAME END AS name,
-           SUM(FILE_SIZE) AS bytes
-    FROM information_schema.INNODB_TABLESPACES
-    GROUP BY part, name
+    SELECT part, owner AS name, SUM(size) AS bytes
+    FROM (
+        SELECT CASE WHEN SPACE_TYPE = 'Single' THEN 'file' WHEN SPACE_TYPE = 'Undo' THEN 'undo'
+                    WHEN NAME = 'innodb_temporary' THEN 'temp' WHEN NAME = 'mysql' THEN 'table'
+                    ELSE 'shared' END AS part,
+               CASE WHEN SPACE_TYPE = 'Single' AND NAME NOT LIKE '%/%/%' THEN SUBSTRING_INDEX(NAME, '/', 1)
+                    ELSE NAME END AS owner,
+               FILE_SIZE AS size
+        FROM information_schema.INNODB_TABLESPACES
+    ) AS files
+    GROUP BY part, CAST(owner AS BINARY)
     {_REST.format(others=_OTHERS)}"""
 _OF_SESSIONS = """
     UNION ALL
@@ -62,12 +67,14 @@ _TO_OPEN = f"""
     ) AS others"""
 # MariaDB writes names as in the file system, and knows how to read them.
 _MARIADB = f"""
-    SELECT CASE WHEN NAME LIKE '%/%' THEN 'file' WHEN NAME LIKE 'innodb\\_undo%' THEN 'undo'
-                WHEN NAME = 'innodb_temporary' THEN 'temp' ELSE 'shared' END AS part,
-           CONVERT(CONVERT(CAST(SUBSTRING_INDEX(NAME, '/', 1) AS BINARY) USING filename) USING utf8mb4) AS name,
-           SUM(FILE_SIZE) AS bytes
-    FROM information_schema.INNODB_SYS_TABLESPACES
-    GROUP BY part, name
+    SELECT part, CONVERT(CONVERT(owner USING filename) USING utf8mb4) AS name, SUM(size) AS bytes
+    FROM (
+        SELECT CASE WHEN NAME LIKE '%/%' THEN 'file' WHEN NAME LIKE 'innodb\\_undo%' THEN 'undo'
+                    WHEN NAME = 'innodb_temporary' THEN 'temp' ELSE 'shared' END AS part,
+               CAST(SUBSTRING_INDEX(NAME, '/', 1) AS BINARY) AS owner, FILE_SIZE AS size
+        FROM information_schema.INNODB_SYS_TABLESPACES
+    ) AS files
+    GROUP BY part, owner
     UNION ALL
     SELECT 'temp', '', CAST(VARIABLE_VALUE AS UNSIGNED) FROM information_schema.GLOBAL_STATUS
     WHERE VARIABLE_NAME = 'TMP_SPACE_USED'

@@ -26,13 +26,16 @@ digests = Collector(
     queries=(
         Query(
             mysql(8),
+            # Names of schemas differ by case and accents, which the table takes for the same.
             f"""{_SCHEMAS}
             UNION ALL
-            SELECT 'digest', SCHEMA_NAME, room, SUM(COUNT_STAR), SUM(SUM_TIMER_WAIT), NULL
+            SELECT 'digest', name, room, SUM(COUNT_STAR), SUM(SUM_TIMER_WAIT), NULL
             FROM (
-                SELECT SCHEMA_NAME, IF(DIGEST IS NULL, NULL, '') AS room, COUNT_STAR, SUM_TIMER_WAIT FROM {_DIGESTS}
+                SELECT SCHEMA_NAME COLLATE utf8mb4_bin AS name, IF(DIGEST IS NULL, NULL, '') AS room, COUNT_STAR,
+                       SUM_TIMER_WAIT
+                FROM {_DIGESTS}
             ) AS digests
-            GROUP BY SCHEMA_NAME, room""",
+            GROUP BY name, room""",
         ),
         # MariaDB has no histogram: slow statements are counted by the server, or else estimated one by one, as where
         # it counts by other things than time; see exporter.subjects.statements.mysql.

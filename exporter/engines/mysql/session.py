@@ -25,8 +25,10 @@ T = TypeVar("T")
 # That long a session may take to forget what a user's statement has left in it.
 RESET_SECONDS = 1.0
 IDLE_SECONDS = 600  # after which the server gives up a session whose exporter is gone
+# The name that we logged in with, as SQL: it may itself have an @.
+OUR_USER = "LEFT(USER(), CHAR_LENGTH(USER()) - LOCATE('@', REVERSE(USER())))"
 # Behind a proxy a connection's number may be somebody else's.
-_OURS = "SELECT ID FROM information_schema.PROCESSLIST WHERE ID = {} AND USER = SUBSTRING_INDEX(USER(), '@', 1)"
+_OURS = f"SELECT ID FROM information_schema.PROCESSLIST WHERE ID = {{}} AND USER = {OUR_USER}"
 # MySQL logs what uses no index however quick it was, if it is told to, but not what looked at fewer rows than this; to
 # set it an account needs SESSION_VARIABLES_ADMIN.
 UNINDEXED = "min_examined_row_limit=18446744073709551615"
