@@ -31,7 +31,7 @@ HELP = {
     "before PostgreSQL 14, and on MySQL for locks other than those on rows, the age of the waiting statement.",
     "db_transactions_total": "Transactions that ended, autocommitted statements among them, by outcome; on MySQL and "
     "MariaDB since the exporter began to look, on the latter with its default settings only those that wrote or said "
-    "COMMIT or ROLLBACK.",
+    "COMMIT or ROLLBACK; there what the server itself rolled back, as of a lost connection, is a commit.",
     "db_deadlocks_total": "Deadlocks.",
     "db_cache_hits_total": "Blocks or pages that the server found in its buffer cache.",
     "db_cache_misses_total": "Blocks or pages that were not in the server's buffer cache.",

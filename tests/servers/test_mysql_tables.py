@@ -89,6 +89,36 @@ def test_indexes_that_nobody_uses(recorded: DatabaseServer, monkeypatch: pytest.
     assert found.one("mysql_index_findings_bytes", kind="unused") == sum(int(size) for (size,) in sizes) > 0
 
 
+@pytest.mark.flavor("mysql")
+def test_an_index_whose_reads_nobody_counts_is_not_unused(
+    server: DatabaseServer, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.execute("DROP DATABASE IF EXISTS searched")
+    server.execute("CREATE DATABASE searched")
+    server.execute("CREATE TABLE searched.t (id int PRIMARY KEY, a int, b text, KEY a (a), FULLTEXT KEY words (b))")
+    server.execute("INSERT INTO searched.t VALUES (1, 1, 'lost words'), (2, 2, 'others')")
+    assert server.execute("SELECT id FROM searched.t WHERE MATCH (b) AGAINST ('lost')") == [(1,)]
+    # As if the server had run for long enough.
+    monkeypatch.setattr(index_findings, "_WEEK", 0)
+
+    def unused() -> set[str]:
+        told = watch.run("mysql_index_findings").by("mysql_index_finding_info", "schema", "index", "kind")
+        return {index for schema, index, kind in told if (schema, kind) == ("searched", "unused")}
+
+    assert unused() == {"a"}
+    off = "UPDATE performance_schema.{} SET ENABLED = '{}' WHERE NAME = '{}'"
+    for table, name in (
+        ("setup_instruments", "wait/io/table/sql/handler"),
+        ("setup_consumers", "global_instrumentation"),
+    ):
+        server.execute(off.format(table, "NO", name))
+        try:
+            assert "unused" not in watch.run("mysql_index_findings").by("mysql_index_findings", "kind")
+        finally:
+            server.execute(off.format(table, "YES", name))
+    server.execute("DROP DATABASE searched")
+
+
 def test_files_memory_and_how_much_is_recorded(recorded: DatabaseServer) -> None:
     shop(recorded)
     with watching(recorded) as watch:

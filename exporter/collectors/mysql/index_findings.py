@@ -29,6 +29,7 @@ _INDEXES = f"""
     SELECT 'reference', TABLE_SCHEMA, TABLE_NAME, NULL, COLUMN_NAME, NULL, NULL, NULL, ORDINAL_POSITION, NULL
     FROM information_schema.KEY_COLUMN_USAGE
     WHERE REFERENCED_TABLE_NAME IS NOT NULL AND ORDINAL_POSITION = 1 AND TABLE_SCHEMA NOT IN ({INTERNAL})"""
+# Where reads are not counted at all, as some switch off for its cost, nothing is known to be unused.
 _UNUSED = f"""
     UNION ALL
     SELECT 'unused', OBJECT_SCHEMA, OBJECT_NAME, INDEX_NAME, NULL, NULL, NULL, NULL, NULL, NULL
@@ -36,14 +37,17 @@ _UNUSED = f"""
     WHERE INDEX_NAME IS NOT NULL AND COUNT_STAR = 0 AND OBJECT_SCHEMA NOT IN ({INTERNAL})
     UNION ALL
     SELECT 'uptime', NULL, NULL, NULL, NULL, VARIABLE_VALUE + 0, NULL, NULL, NULL, NULL
-    FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Uptime'"""
+    FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Uptime'
+      AND EXISTS (SELECT 1 FROM performance_schema.setup_instruments
+                  WHERE NAME = 'wait/io/table/sql/handler' AND ENABLED = 'YES')
+      AND EXISTS (SELECT 1 FROM performance_schema.setup_consumers
+                  WHERE NAME = 'global_instrumentation' AND ENABLED = 'YES')"""
 _BYTES = """
     UNION ALL
     SELECT 'size', database_name, table_name, index_name, NULL, stat_value * @@GLOBAL.innodb_page_size,
            NULL, NULL, NULL, NULL
     FROM mysql.innodb_index_stats WHERE stat_name = 'size'"""
 
-_COLUMNS = ("kind", "findings", "all_bytes", "schema", "table", "index", "one", "bytes")
 Name = tuple[str, str, str]
 
 
@@ -86,8 +90,10 @@ def found(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
         kinds["unused"] = [
             index.name
             for index in plain
-            # Nobody may take away the index of a foreign key.
-            if index.name in unused and (*index.name[:2], index.columns[0][0]) not in references
+            # Searches of a text are not counted, and nobody may take away the index of a foreign key.
+            if index.name in unused
+            and index.kind != "FULLTEXT"
+            and (*index.name[:2], index.columns[0][0]) not in references
         ]
     for kind, index in _needless(indexes.values()):
         kinds[kind].append(index.name)
@@ -153,8 +159,8 @@ index_findings = Collector(
                 "mysql_index_findings",
                 "findings",
                 help="Indexes by kind, unique ones left alone: unused since the server started, which was at least "
-                "seven days ago (needs performance_schema); duplicate, the same as another; redundant, the beginning "
-                "of another.",
+                "seven days ago (needs performance_schema, which counts no searches of texts: FULLTEXT is never "
+                "among them); duplicate, the same as another; redundant, the beginning of another.",
             ),
             gauge("mysql_index_findings_bytes", "all_bytes", help="Size of the indexes of a kind."),
             labels=("kind",),

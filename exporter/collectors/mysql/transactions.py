@@ -8,7 +8,8 @@ from exporter.declare import Collector, Context, Query, Rows, block
 from exporter.gates import Gate, mariadb, mysql, setting
 
 # Com_commit knows no autocommit; Handler_commit counts each statement of a transaction, and each engine in it.
-# performance_schema counts every transaction once, but not how it ended; how many ROLLBACKs there were is known too.
+# performance_schema counts every transaction once, but not how it ended; how many ROLLBACKs there were is known too. Of
+# what the server itself rolled back, as of a lost connection, nothing is: that counts as committed.
 # MariaDB has its instrument switched off, and then only transactions that wrote are known, from the binary log.
 _INSTRUMENT: Gate = setting(
     "transaction_instrument",
