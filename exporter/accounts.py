@@ -5,6 +5,9 @@ from __future__ import annotations
 from exporter.facts import Facts
 
 CONNECTION_LIMIT = 3
+# The default schema of our sessions on MySQL: every account may use it, and nobody can drop it. The digests of
+# statements are by default schema, and hardly anybody else has this one.
+OWN_SCHEMA = "information_schema"
 
 _USER_COLUMNS = (
     "user, host, max_questions, max_updates, max_connections, max_user_connections, password_expired, super_priv, "

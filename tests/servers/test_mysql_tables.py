@@ -11,6 +11,7 @@ from cryptography import x509
 
 from exporter.collectors.mysql import index_findings
 from tests.providers.base import DatabaseServer, wait_for
+from tests.providers.fleet import Fleet
 from tests.servers.collecting import Watch, watching
 
 pytestmark = pytest.mark.engine("mysql")
@@ -22,10 +23,12 @@ def watch(server: DatabaseServer) -> Iterator[Watch]:
         yield made
 
 
-@pytest.fixture
-def recorded(fresh_server: Callable[..., DatabaseServer], server: DatabaseServer) -> DatabaseServer:
+@pytest.fixture(scope="module")
+def recorded(fleet: Fleet, server: DatabaseServer) -> Iterator[DatabaseServer]:
     """A server of its own with performance_schema on, which MariaDB has off."""
-    return fresh_server(server.name, {"performance_schema": "ON"})
+    made = fleet.provider.create(server.name, {"performance_schema": "ON"})
+    yield made
+    made.remove()
 
 
 _TABLE = """

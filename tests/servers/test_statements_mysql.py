@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from exporter.engines.deadline import Deadline
 from exporter.failure import Reason
 from exporter.polling.snapshot import State
 from exporter.registry import collectors_of
 from tests.providers.base import DatabaseServer, wait_for
+from tests.servers.collecting import watching as one_by_one
 from tests.servers.statement_runs import Watch, watching
 
 SCHEMA = "statement totals"
@@ -98,6 +100,28 @@ def test_statements_without_a_schema_are_kept(digesting: DatabaseServer):
         for _ in range(7):
             digesting.execute("SELECT 1")
         assert watch.look("mysql_statements")(TOTAL, database="") - base >= 7
+
+
+def test_our_own_statements_are_not_among_the_foremost(digesting: DatabaseServer):
+    """They would be on an idle server; theirs that have no default schema are."""
+    digesting.execute(f"TRUNCATE TABLE {DIGESTS}")
+    with one_by_one(digesting) as watch:
+        for _ in range(50):
+            watch.session.run("SELECT 1 AS ours_alone", Deadline.after(10))
+        with digesting.connect() as connection, connection.cursor() as cursor:
+            for _ in range(50):
+                cursor.execute("SELECT 1 AS theirs_alone")
+        watch.run("mysql_statement_digests")
+        shown = watch.run("mysql_statement_digests").by("mysql_perf_schema_events_statements_total", "digest", "schema")
+    text = f"SELECT DIGEST, COALESCE(SCHEMA_NAME, ''), COUNT_STAR FROM {DIGESTS} WHERE DIGEST_TEXT LIKE %s"
+    [(ours, schema, calls)] = digesting.execute(text, params=("%ours_alone%",))
+    assert calls == 50
+    assert (ours, schema) not in shown
+    [(theirs, schema, calls)] = digesting.execute(text, params=("%theirs_alone%",))
+    assert shown[theirs, schema] == calls == 50
+    own = digesting.execute(f"SELECT DIGEST FROM {DIGESTS} WHERE DIGEST_TEXT LIKE '%%events_statements_summary_by%%'")
+    assert own
+    assert not {digest for (digest,) in own} & {digest for digest, schema in shown if schema == "information_schema"}
 
 
 def test_invalid_bytes_in_one_statement_break_nothing(digesting: DatabaseServer):

@@ -3,7 +3,7 @@
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Collector, Query, block, counter, gauge, summary
 from exporter.gates import mariadb, mysql
-from exporter.subjects.statements.digests import LOOK, LOOK_AT_OTHERS, NUMBERS, TrackedDigests
+from exporter.subjects.statements.digests import LOOK, NUMBERS, TrackedDigests
 
 _PREFIX = "mysql_perf_schema_events_statements_"
 
@@ -14,7 +14,7 @@ statement_digests = Collector(
     engine="mysql",
     every=15,
     when=(mysql(8) | mariadb(10, 6)) & READABLE,
-    queries=(Query(mysql(8), LOOK_AT_OTHERS), Query(mariadb(10, 6), LOOK)),
+    queries=(Query(mysql(8) | mariadb(10, 6), LOOK),),
     blocks=(
         block(
             *(

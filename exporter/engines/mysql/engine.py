@@ -6,6 +6,7 @@ import logging
 import socket
 from typing import TYPE_CHECKING
 
+from exporter.accounts import OWN_SCHEMA
 from exporter.config.secrets import SecretError
 from exporter.engines.deadline import WATCHDOG, Deadline
 from exporter.engines.mysql import facts as knowledge
@@ -40,9 +41,10 @@ class MySQLEngine:
     ) -> MySQLSession:
         """Open a session; see exporter.engines.base.Engine.
 
-        Without a `database` it has no default schema: one might be dropped, and no collector of ours needs it.
+        Without a `database` its default schema is OWN_SCHEMA, which tells the digests of our statements from those of
+        others.
         """
-        session = self._open(server, deadline, database)
+        session = self._open(server, deadline, database or OWN_SCHEMA)
         try:
             session.prepare(deadline, server.timeouts.lock)
         except BaseException:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
+from exporter.accounts import OWN_SCHEMA
 from exporter.collectors.recent import Key
 from exporter.declare import Context, Rows
-from exporter.engines.mysql.session import MARK
 from exporter.gates import ANY, Gate, mysql
 from exporter.subjects.statements.tracked import Tracked
 
@@ -52,14 +52,11 @@ _ODD = re.compile(r"[^0-9a-z.]")
 _QUANTILES = {0.95: "quantile_95", 0.99: "quantile_99", 0.999: "quantile_999"}
 _QUANTILE_SINCE = mysql(8)
 
-# What is read and changed is what comes closest to I/O.
+# What is read and changed is what comes closest to I/O. Our own statements are no candidates.
 LOOK = f"""
     SELECT SCHEMA_NAME, DIGEST, COUNT_STAR, SUM_TIMER_WAIT, SUM_ROWS_EXAMINED + SUM_ROWS_AFFECTED
     FROM {TABLE}
-    WHERE COUNT_STAR > 0"""
-# Without our own statements, where the server keeps one of them as it was sent. Of the row for what found no room that
-# is any of those.
-LOOK_AT_OTHERS = f"{LOOK} AND (DIGEST IS NULL OR IFNULL(QUERY_SAMPLE_TEXT, '') NOT LIKE '{MARK}%')"
+    WHERE COUNT_STAR > 0 AND NOT SCHEMA_NAME <=> '{OWN_SCHEMA}'"""
 
 
 class TrackedDigests(Tracked):
