@@ -13,7 +13,7 @@ from exporter.compare import promql
 from exporter.compare.deviations import Difference
 from exporter.compare.pages import Labels, Page
 from exporter.compare.questions import Question
-from exporter.compare.series import OURS, Comparison, Reading
+from exporter.compare.series import SERVER, Comparison, Reading, added_labels
 
 _SERVER = "server"
 
@@ -276,8 +276,8 @@ def _touches(item: Difference, matchers: Sequence[promql.Matcher], mentioned: se
         # A label more or less changes the answer of whoever names it; one that is lacking, of everybody.
         return str(item.ours) == "has not" or any(label in str(item.theirs).split() for label in mentioned)
     labels = frozenset(item.labels.items())
-    # The label `server` is no part of what was compared.
-    return all(matcher.matches(labels) for matcher in matchers if matcher.label not in ("__name__", *OURS))
+    apart = ("__name__", *added_labels(item.labels))
+    return all(matcher.matches(labels) for matcher in matchers if matcher.label not in apart)
 
 
 def _labels(tree: Any) -> set[str]:
@@ -299,7 +299,7 @@ def _label_values(label: str, tree: Any, pages: _Pages, found: _Found) -> None:
     for selector in promql.selectors(tree):
         theirs = {dict(labels).get(label) for labels in _selected(pages.theirs, selector.metric, selector.matchers)}
         ours = {dict(labels).get(label) for labels in _selected(pages.ours, selector.metric, selector.matchers)}
-        if label in OURS and theirs != {None} and ours:
+        if label == SERVER and theirs != {None} and ours:
             found.add(f"values of {label} are the names of servers in our config", deliberate=True)
         elif lost := sorted(value for value in theirs - ours if value):
             found.add(f"{selector.metric} has no {label} {', '.join(lost[:5])} here")

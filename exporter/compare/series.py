@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from exporter.compare.background import age
 from exporter.compare.deviations import Aspect, Deviation, Difference, ignored_labels
 from exporter.compare.pages import Labels, Page
 
-# What ours has on every series about a server; some of theirs have `server`, with another name in it.
-OURS = frozenset({"server", "engine"})
+# What ours has on every series about a server; some of theirs have it with another name in it.
+SERVER = "server"
+# What ours has on `db_*` besides; some metrics of theirs have a label of this name, which says something else.
+ENGINE = "engine"
 
 Values = dict[Labels, list[float]]
 
@@ -92,6 +94,11 @@ def compare(readings: Sequence[Reading], deviations: Sequence[Deviation]) -> Com
     return result
 
 
+def added_labels(theirs: Collection[str]) -> frozenset[str]:
+    """Labels that ours adds to a metric, and that are no part of the comparison, by those that theirs has on it."""
+    return frozenset({SERVER} if ENGINE in theirs else {SERVER, ENGINE})
+
+
 class _Metric:
     """One metric of theirs over all readings."""
 
@@ -111,9 +118,10 @@ class _Metric:
         # its values are compared, as they are when a session or slot has none.
         here = set[str]().union(*(page.written.get(metric, ()) for page in self.pages)) if present else self.theirs
         there = set[str]().union(*(reading.theirs.written.get(metric, ()) for reading in readings))
-        self.lacking = self.theirs - here - self.ignored - OURS
-        self.besides = self.ours - there - self.ignored - OURS
-        self.shared = (self.theirs | self.ours) - self.lacking - self.besides - self.ignored - OURS
+        apart = self.ignored | added_labels(there)
+        self.lacking = self.theirs - here - apart
+        self.besides = self.ours - there - apart
+        self.shared = (self.theirs | self.ours) - self.lacking - self.besides - apart
         self.values = [
             (self._values(reading.before), self._values(reading.theirs), self._values(reading.after))
             for reading in readings

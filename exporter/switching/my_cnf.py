@@ -19,7 +19,13 @@ _WORDS = ("config.my-cnf", "mysqld.address", "mysqld.username")
 _ADDRESS = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*):(?P<port>\d*)")
 _SETTING = re.compile(r"([^=:]+?)\s*(?:[=:]\s*(.*))?")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
-_MODES = {"true": "verify-full", "skip-verify": "require", "false": "disable"}
+_MODES = {
+    **dict.fromkeys(("true", "1"), "verify-full"),
+    "skip-verify": "require",
+    **dict.fromkeys(("false", "0"), "disable"),
+}
+# As its library of files reads a yes; a key without a value is one.
+_YES = ("1", "t", "true", "y", "yes", "on")
 _NOT_HERE = ("host", "port", "socket")
 
 
@@ -88,7 +94,7 @@ def _sections(path: str) -> list[Section]:
         if line[0] == "[" and line[-1] == "]":
             current = found.setdefault(line[1:-1].strip(), {})
         elif setting := _SETTING.fullmatch(line):
-            current[setting[1].replace("_", "-")] = _unquoted(setting[2] or "")
+            current[setting[1].replace("_", "-")] = "true" if setting[2] is None else _unquoted(setting[2])
     client = found["client"]
     return [
         Section(name, own, {**client, **own})
@@ -98,7 +104,9 @@ def _sections(path: str) -> list[Section]:
 
 
 def _unquoted(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1].replace('\\"', '"') if value[0] == '"' else value[1:-1]
+    return value
 
 
 def _server(
@@ -124,6 +132,8 @@ def _server(
         problems.append(Problem("--mysqld.address", failure))
         return None
     keys["tls"] = _tls(said, given)
+    if versions := sorted({"tls-min-version", "tls-max-version"} & said.keys()):
+        warnings.append(f"{where}: {' and '.join(versions)} means nothing here; it is TLS 1.2 or newer, as both can")
     if said.get("enable-cleartext-plugin"):
         warnings.append(f"{where}: enable-cleartext-plugin means nothing here; passwords are never sent in plain text")
     resolved = resolve(keys, lambda at, message: problems.append(Problem(where, " ".join([*map(str, at), message]))))
@@ -155,12 +165,18 @@ def _place(keys: dict[str, object], said: Mapping[str, str], section: Section, a
 
 
 def _tls(said: Mapping[str, str], given: Given) -> dict[str, object]:
-    if given.on("tls.insecure-skip-verify") or said.get("ssl-skip-verfication", "").lower() in ("true", "1"):
+    skips = said.get("ssl-skip-verfication")
+    if given.on("tls.insecure-skip-verify") if skips is None else skips.lower() in _YES:
         return {"mode": "require"}
-    if said.get("ssl-ca"):
-        tls: dict[str, object] = {"ca": said["ssl-ca"]}
-        if said.get("ssl-cert") and said.get("ssl-key"):
-            tls |= {"cert": said["ssl-cert"], "key": said["ssl-key"]}
+    # Each of these makes it look at the certificate.
+    if any(said.get(key) for key in ("ssl-ca", "tls-server-name", "tls-min-version", "tls-max-version")):
+        tls: dict[str, object] = {"mode": "verify-full"}
+        if said.get("tls-server-name"):
+            tls["server_name"] = said["tls-server-name"]
+        if said.get("ssl-ca"):
+            tls["ca"] = said["ssl-ca"]
+            if said.get("ssl-cert") and said.get("ssl-key"):
+                tls |= {"cert": said["ssl-cert"], "key": said["ssl-key"]}
         return tls
     mode = _MODES.get(said.get("tls", "").lower())
     return {"mode": mode} if mode else {}

@@ -29,6 +29,11 @@ _AS_THEIRS: Mapping[str, Any] = {"text": "label", "text_bytes": 120, "limit": 25
 """What their collector of statements does unless it is told otherwise."""
 _TOLD: Mapping[str, str] = {"limit": "limit", "digest_text_limit": "text_bytes", "timelimit": "seen_within"}
 """By the end of a flag of theirs the key of `statements:`."""
+_TIMES: Mapping[str, str] = {
+    "timeout-offset": "scrape_offset",
+    "exporter.lock_wait_timeout": "lock",
+    "exporter.query_timeout": "statement",
+}
 _MOST_OFFSET = 0.5
 """The largest part of a scrape's time that an offset may take."""
 
@@ -119,8 +124,9 @@ def _statements(given: Given, warnings: list[str]) -> dict[str, Any]:
 
 def _timeouts(given: Given, warnings: list[str]) -> dict[str, float]:
     times: dict[str, float] = {}
-    for flag, key in (("timeout-offset", "scrape_offset"), ("exporter.lock_wait_timeout", "lock")):
-        if flag not in given.values:
+    for flag, key in _TIMES.items():
+        # A timeout of 0 is none there; no statement of ours runs without end.
+        if flag not in given.values or (key == "statement" and given.values[flag] == "0"):
             continue
         try:
             seconds = float(given.values[flag])

@@ -24,6 +24,8 @@ VALUES: Mapping[str, str] = {
     "mysqld.username": "",
     "timeout-offset": "",
     "exporter.lock_wait_timeout": "",
+    "exporter.query_timeout": "",
+    "exporter.max_open_connections": "",
     "collect.heartbeat.database": "",
     "collect.heartbeat.table": "",
     "collect.info_schema.processlist.min_time": "",
@@ -37,6 +39,7 @@ VALUES: Mapping[str, str] = {
     "collect.perf_schema.memory_events.remove_prefix": "",
 }
 NOT_THERE: Mapping[str, str] = {
+    "exporter.max_open_connections": "there are three connections to a server at most, however many ask",
     "collect.info_schema.processlist.min_time": "threads count from the first moment here",
     "collect.perf_schema.eventsstatements.exclude_schemas": _LEAVE_OUT,
     "collect.perf_schema.file_instances.filter": _LEAVE_OUT,
@@ -45,6 +48,7 @@ NOT_THERE: Mapping[str, str] = {
 }
 """What is said of a flag that has no counterpart, if it is not at its default."""
 DEFAULTS: Mapping[str, str] = {
+    "exporter.max_open_connections": "2",
     "collect.info_schema.processlist.min_time": "0",
     "collect.perf_schema.file_instances.filter": ".*",
     "collect.perf_schema.memory_events.remove_prefix": "memory/",

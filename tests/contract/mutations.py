@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from exporter.compare.deviations import Deviation, ignored_labels
 from exporter.compare.pages import Labels, Page
-from exporter.compare.series import OURS, Reading, compare
+from exporter.compare.series import Reading, added_labels, compare
 
 # More than exporters differ by in anything that is about themselves: sessions, locks, seconds of idling.
 _SHIFT = 10_000.0
@@ -22,7 +23,7 @@ class Mutation:
 
     Attributes:
         metric: Of both.
-        what: `metric gone`, `series gone` or `value changed`.
+        what: `metric gone`, `type changed`, `series gone` or `value changed`.
         labels: Of the series, as far as theirs has them.
     """
 
@@ -31,62 +32,99 @@ class Mutation:
     labels: Labels = frozenset()
 
 
-def unnoticed(readings: Sequence[Reading], deviations: Sequence[Deviation], each: int | None = None) -> list[Mutation]:
-    """What could go from our page of all that theirs has too, or could have another value, with nothing said.
+def unnoticed(readings: Sequence[Reading], deviations: Sequence[Deviation], each: int = 1) -> list[Mutation]:
+    """What could go from our page of all that theirs has too, or could be another, with nothing said.
 
-    Of metrics with more than `each` series that many are tried.
+    Of the metrics for which nothing but the type is excused one of `each` is tried.
     """
-    found = []
     pages = [page for item in readings for page in (item.theirs, item.before, item.after)]
-    for metric in sorted(set.intersection(*(set(page.metrics) for page in pages))):
-        for mutation, change in _mutations(metric, readings, OURS | ignored_labels(deviations, metric), each):
-            wrong = [_changed(item, metric, change) for item in readings]
-            if not compare(wrong, deviations).unexplained():
-                found.append(mutation)
-    return found
+    metrics = sorted(set.intersection(*(set(page.metrics) for page in pages)))
+    excused = [item for item in deviations if item.aspects != ("type",)]
+    plain = [metric for metric in metrics if not any(item.is_about(metric) for item in excused)]
+    metrics = sorted({*metrics} - {*plain} | {*plain[::each]})
+    return [mutation for metric in metrics for mutation in _Metric(metric, readings, deviations).unnoticed()]
 
 
 Change = Callable[[Series], Series]
 
 
-def _mutations(
-    metric: str, readings: Sequence[Reading], apart: frozenset[str], each: int | None
-) -> Iterator[tuple[Mutation, Change]]:
-    """The metric away, and each series that theirs has too away or with another value."""
-    yield Mutation(metric, "metric gone"), lambda _: {}
-    written = set[str]().union(*(item.theirs.written[metric] for item in readings)) - apart
+class _Metric:
+    """One metric; what is done to one series is found by its labels, so it is done to many at once."""
 
-    def same(labels: Labels) -> Labels:
-        return frozenset(pair for pair in labels if pair[0] in written)
+    def __init__(self, metric: str, readings: Sequence[Reading], deviations: Sequence[Deviation]) -> None:
+        self.metric = metric
+        self.readings = readings
+        self.deviations = deviations
+        written = set[str]().union(*(item.theirs.written[metric] for item in readings))
+        self.compared = written - added_labels(written) - ignored_labels(deviations, metric)
+        pages = [page for item in readings for page in (item.before, item.after)]
+        self.rest = {
+            id(page): {name: found for name, found in page.metrics.items() if name != metric} for page in pages
+        }
+        self.ours = [page.metrics[metric] for page in pages]
 
-    ours = [page.metrics[metric] for item in readings for page in (item.before, item.after)]
-    # A series that comes and goes says nothing: it may be away where theirs has it.
-    for labels in set.intersection(
-        *({same(one) for one in item.theirs.metrics[metric]} for item in readings),
-        *({same(one) for one in page} for page in ours),
-    ):
-        values = [value for page in ours for one, value in page.items() if same(one) == labels]
-        if any(map(math.isfinite, values)):
-            # What moves is right if theirs lies between two of ours.
-            by = _SHIFT + 2 * (max(values) - min(values)) + 1e-6 * max(map(abs, values))
-            yield Mutation(metric, "series gone", labels), _without(labels, same)
-            yield Mutation(metric, "value changed", labels), _raised(labels, same, by)
+    def unnoticed(self) -> Iterator[Mutation]:
+        if not self._noticed(lambda _: {}):
+            yield Mutation(self.metric, "metric gone")
+        kind = self.readings[-1].after.kind(self.metric)
+        if not self._noticed(dict, "gauge" if kind == "counter" else "counter"):
+            yield Mutation(self.metric, "type changed")
+        shifts = self._shifts()
+        named = sorted(shifts, key=sorted)
+        # Half of them stay, so that a metric is never gone as a whole.
+        for part in (named[::2], named[1::2]):
+            gone = frozenset(part)
+            yield from self._left("series gone", part, lambda page, gone=gone: self._without(page, gone))
+        for sign in (1, -1):
+            yield from self._left("value changed", named, lambda page, sign=sign: self._shifted(page, shifts, sign))
 
+    def _shifts(self) -> dict[Labels, float]:
+        """By how much each value is to be another; of what always is on both pages, since the rest may be away."""
+        always = set.intersection(
+            *({self._same(one) for one in item.theirs.metrics[self.metric]} for item in self.readings),
+            *({self._same(one) for one in page} for page in self.ours),
+        )
+        found: dict[Labels, list[float]] = {labels: [] for labels in always}
+        for page in self.ours:
+            for one, value in page.items():
+                if math.isfinite(value) and self._same(one) in found:
+                    found[self._same(one)].append(value)
+        # What moves is right if theirs lies between two of ours.
+        return {
+            labels: _SHIFT + 2 * (max(values) - min(values)) + 1e-6 * max(map(abs, values))
+            for labels, values in found.items()
+            if values
+        }
 
-def _without(labels: Labels, same: Callable[[Labels], Labels]) -> Change:
-    return lambda page: {one: value for one, value in page.items() if same(one) != labels}
+    def _same(self, labels: Labels) -> Labels:
+        return frozenset(pair for pair in labels if pair[0] in self.compared)
 
+    def _without(self, page: Series, gone: frozenset[Labels]) -> Series:
+        return {one: value for one, value in page.items() if self._same(one) not in gone}
 
-def _raised(labels: Labels, same: Callable[[Labels], Labels], by: float) -> Change:
-    return lambda page: {one: value + by if same(one) == labels else value for one, value in page.items()}
+    def _shifted(self, page: Series, shifts: Mapping[Labels, float], sign: int) -> Series:
+        return {one: value + sign * shifts.get(self._same(one), 0) for one, value in page.items()}
 
+    def _left(self, what: str, changed: Sequence[Labels], change: Change) -> Iterator[Mutation]:
+        said = self._noticed(change) if changed else []
+        for labels in changed:
+            # Of a label that ours does not have nothing is said.
+            if not any(one <= labels for one in said):
+                yield Mutation(self.metric, what, labels)
 
-def _changed(reading: Reading, metric: str, change: Change) -> Reading:
-    def ours(page: Page) -> Page:
-        changed = change(page.metrics[metric])
-        rest = {name: found for name, found in page.metrics.items() if name != metric}
-        return Page(page.kinds, {**rest, metric: changed} if changed else rest, page.written)
+    def _noticed(self, change: Change, kind: str | None = None) -> list[Labels]:
+        """The labels of what is said about our page with a change, no labels for the metric as a whole."""
+        wrong = [self._changed(item, change, kind) for item in self.readings]
+        return [frozenset(found.labels.items()) for found in compare(wrong, self.deviations).unexplained()]
 
-    # Of theirs one metric is enough.
-    theirs = Page(reading.theirs.kinds, {metric: reading.theirs.metrics[metric]}, reading.theirs.written)
-    return replace(reading, before=ours(reading.before), theirs=theirs, after=ours(reading.after))
+    def _changed(self, reading: Reading, change: Change, kind: str | None) -> Reading:
+        def ours(page: Page) -> Page:
+            changed = change(page.metrics[self.metric])
+            rest = self.rest[id(page)]
+            kinds = page.kinds if kind is None else {**page.kinds, self.metric: kind}
+            return Page(kinds, ChainMap({self.metric: changed}, rest) if changed else rest, page.written)
+
+        # Of theirs one metric is enough.
+        one = {self.metric: reading.theirs.metrics[self.metric]}
+        theirs = Page(reading.theirs.kinds, one, reading.theirs.written)
+        return replace(reading, before=ours(reading.before), theirs=theirs, after=ours(reading.after))

@@ -5,22 +5,30 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
 
 import pytest
+from pymysql.cursors import DictCursor
 
+from exporter.collectors.mysql.processes import word
+from exporter.compare.deviations import Deviation, applying
 from exporter.compare.deviations.mysql import DEVIATIONS
 from exporter.compare.pages import Page, fetch
-from exporter.compare.series import Comparison, compare
+from exporter.compare.series import Comparison, Reading, compare
 from exporter.registry import collectors_of
-from tests.contract.mysql_scene import Scene, scene
+from tests.contract.mutations import Mutation, unnoticed
+from tests.contract.mysql_scene import DATABASE, Scene, scene
 from tests.contract.peers import mysqld_exporter, ours, page_of, readings, unexplained
 from tests.exporters import Exporter
 from tests.providers.base import DatabaseServer, wait_for
 from tests.providers.fleet import Fleet
+from tests.providers.processes import free_port
 from tests.servers.collecting import watching
 
 pytestmark = pytest.mark.engine("mysql")
+_OWN_SUCCESS = "mysql_exporter_collector_success"
 
 
 @dataclass
@@ -30,6 +38,19 @@ class Beside:
     scene: Scene
     exporter: Exporter
     peers: dict[str, str]
+    _read: dict[str, list[Reading]] = field(default_factory=dict)
+
+    def read(self, role: str) -> list[Reading]:
+        """Both pages by turns, once for all tests."""
+        if role not in self._read:
+            self._read[role] = readings(self.exporter, role, self.peers[role])
+        return self._read[role]
+
+    def applying(self, role: str) -> list[Deviation]:
+        """What may differ on a server."""
+        with watching(self.scene.servers[role], self.scene.account) as watch:
+            facts = watch.facts()
+        return [item for item in DEVIATIONS if item.when.passes(facts)]
 
     def ours(self, role: str) -> Page:
         """Our page of a server."""
@@ -65,16 +86,48 @@ def beside(server: DatabaseServer, fleet: Fleet, tmp_path_factory: pytest.TempPa
 def test_everything_of_theirs_is_here_with_the_same_value(beside: Beside) -> None:
     results: dict[str, Comparison] = {}
     expected, used = set(), set()
-    for role, server in beside.scene.servers.items():
-        with watching(server, beside.scene.account) as watch:
-            facts = watch.facts()
-        applying = [item for item in DEVIATIONS if item.when.passes(facts)]
-        expected |= {item for item in applying if item.provoked}
-        results[role] = compare(readings(beside.exporter, role, beside.peers[role]), applying)
+    for role in beside.peers:
+        here = beside.applying(role)
+        # The command learns from our page what server it is.
+        assert applying(DEVIATIONS, beside.ours(role)) == here
+        expected |= {item for item in here if item.provoked and item.aspects}
+        results[role] = compare(beside.read(role), here)
         used |= {item.deviation for item in results[role].deliberate()}
     assert [f"{role}: {line}" for role, result in results.items() for line in unexplained(result)] == []
     assert [(item.metrics, item.theirs) for item in expected - used] == []
     assert min(result.series for result in results.values()) > 1000
+
+
+def test_what_would_be_wrong_is_noticed(beside: Beside) -> None:
+    """No deviation excuses more than it says: a metric or series that is gone, a value or type that is another."""
+    for role in ("source", beside.replicas[-1]):
+        untyped = {metric for metric in beside.theirs(role).metrics if beside.theirs(role).kind(metric) == "untyped"}
+        found = unnoticed(beside.read(role), beside.applying(role), each=10)
+        assert [item for item in found if not _is_covered(item, untyped)] == []
+        assert {item.what for item in found} >= {"type changed"}
+
+
+# What no page can be compared with, and the test that holds it to the server instead.
+_TYPES = "test_counters_are_counters"
+_COVERED = {
+    ("mysql_info_schema_innodb_cmpmem_pages_*", "type changed"): _TYPES,
+    ("mysql_sys_unique_hosts_total", "type changed"): _TYPES,
+    ("mysql_info_schema_processlist_*", "series gone"): "test_sessions_are_those_of_the_server",
+    ("mysql_info_schema_table_rows", "series gone"): "test_tables_are_those_of_the_server",
+    ("mysql_info_schema_table_size", "series gone"): "test_tables_are_those_of_the_server",
+    ("mysql_perf_schema_memory_events_used_bytes", "value changed"): "test_memory_is_that_of_the_server",
+    ("mysql_sys_current_memory_bytes", "value changed"): "test_memory_is_that_of_the_server",
+    ("mysql_global_status_memory_used", "value changed"): "test_memory_is_that_of_the_server",
+}
+
+
+def _is_covered(item: Mutation, untyped: set[str]) -> bool:
+    if item.what == "type changed" and item.metric in untyped:
+        return _TYPES in globals()
+    return any(
+        fnmatchcase(item.metric, metric) and item.what == what and test in globals()
+        for (metric, what), test in _COVERED.items()
+    )
 
 
 def test_a_name_of_theirs_that_they_do_not_have_would_be_wrong(beside: Beside) -> None:
@@ -155,6 +208,62 @@ def test_counters_are_counters(beside: Beside) -> None:
     assert page.metrics["mysql_info_schema_innodb_cmpmem_pages_used_total"]
     assert page.metrics["mysql_sys_unique_hosts_total"]
     assert page.kind("mysql_sys_unique_hosts_total") == "gauge"
+    for role in beside.peers:
+        first, last = beside.read(role)[0].before, beside.ours(role)
+        for name in last.metrics:
+            if name.startswith("mysql_slave_status_"):
+                counts = name.endswith(("_groups", "_heartbeats", "_transactions", "_entries"))
+                assert last.kind(name) == ("counter" if counts else "gauge"), name
+            elif last.kind(name) == "counter" and name.startswith("mysql_global_status_"):
+                fallen = {labels: value for labels, value in first.metrics.get(name, {}).items()
+                          if last.metrics[name].get(labels, value) < value}  # fmt: skip
+                assert fallen == {}, name
+    new = {name for name in page.metrics if name.startswith("mysql_global_status_")}
+    assert new - {name for name in new if page.kind(name) in ("counter", "gauge")} == set()
+
+
+def test_our_own_work_is_told_in_their_words(beside: Beside) -> None:
+    page = beside.ours("source")
+    ran = {
+        dict(labels)["collector"]
+        for labels in page.metrics["database_exporter_collector_state"]
+        if dict(labels)["state"] == "ok"
+    }
+    succeeded = {dict(labels)["collector"]: value for labels, value in page.metrics[_OWN_SUCCESS].items()}
+    assert {name for name, value in succeeded.items() if value == 1} == ran
+    assert set(succeeded.values()) <= {0, 1}
+    assert ran > {"mysql_status", "mysql_processes"}
+    assert page.metrics["mysql_exporter_collector_duration_seconds"].keys() >= {
+        labels for labels, value in page.metrics[_OWN_SUCCESS].items() if value == 1
+    }
+
+
+def test_tables_are_those_of_the_server(beside: Beside) -> None:
+    """Each number that the server knows, and no other."""
+    for role, server in beside.scene.servers.items():
+        rows = server.execute(
+            "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_ROWS, DATA_LENGTH, INDEX_LENGTH, DATA_FREE"
+            " FROM information_schema.TABLES"
+            " WHERE TABLE_SCHEMA NOT IN ('mysql', 'performance_schema', 'information_schema', 'sys')"
+        )
+        page = beside.ours(role)
+        counted = {
+            (dict(labels)["schema"], dict(labels)["table"]): value
+            for labels, value in page.metrics.get("mysql_info_schema_table_rows", {}).items()
+        }
+        assert counted == {(schema, table): rows for schema, table, rows, *_ in rows if rows is not None}
+        sizes = {
+            (dict(labels)["schema"], dict(labels)["table"], dict(labels)["component"]): value
+            for labels, value in page.metrics.get("mysql_info_schema_table_size", {}).items()
+        }
+        parts = ("data_length", "index_length", "data_free")
+        assert sizes == {
+            (schema, table, part): size
+            for schema, table, _, *found in rows
+            for part, size in zip(parts, found, strict=True)
+            if size is not None
+        }
+        assert len(counted) > 3 or role == "second"
 
 
 def test_sessions_are_those_of_the_server(beside: Beside) -> None:
@@ -176,6 +285,33 @@ def test_sessions_are_those_of_the_server(beside: Beside) -> None:
 
         # Sessions of tests take a moment to end.
         assert wait_for(lambda server=server, shown=shown: shown() == dict(server.execute(sessions)), 15), role
+    # What they do: those that ask are among them, here and there.
+    doing = (
+        "SELECT command, COALESCE(state, ''), COUNT(*), SUM(time) FROM information_schema.processlist"
+        " WHERE user NOT IN ('exporter', 'peer') AND id <> CONNECTION_ID() AND time > 2"
+        " AND NOT (user = 'system user' AND command = 'Daemon') GROUP BY 1, 2"
+    )
+    threads, seconds = (f"mysql_info_schema_processlist_{name}" for name in ("threads", "seconds"))
+    for role, server in beside.scene.servers.items():
+
+        def agrees(role: str = role, server: DatabaseServer = server) -> bool:
+            before = server.execute(doing)
+            page = beside.ours(role)
+            shown = [
+                {
+                    (found["command"], found["state"]): value
+                    for found, value in ((dict(labels), value) for labels, value in page.metrics[name].items())
+                }
+                for name in (threads, seconds)
+            ]
+            # Some of them are ours, and time goes on.
+            return all(
+                count <= shown[0].get(key, 0) <= count + 3 and time <= shown[1].get(key, 0) <= time + 60 * (count + 3)
+                for command, state, count, time in before
+                if (key := (word(command), word(state)))
+            )
+
+        assert wait_for(agrees, 15), role
     if beside.flavor == "mysql":
         hosts = beside.ours("both").metrics["mysql_info_schema_processlist_processes_by_host"]
         threads = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'system user'"
@@ -205,16 +341,36 @@ def test_moments_of_workers_are_those_of_the_server(beside: Beside) -> None:
 
 
 def test_memory_is_that_of_the_server(beside: Beside) -> None:
+    """What no session of an exporter is about, and stays the same while ours is asked: nearly all of it."""
     source = beside.scene.servers["source"]
-    # Taken at the start, and never more.
-    name = "memory/performance_schema/events_statements_summary_by_digest"
-    truth = (
-        "SELECT CURRENT_NUMBER_OF_BYTES_USED FROM performance_schema.memory_summary_global_by_event_name"
-        f" WHERE event_name = '{name}'"
-    )
-    shown = beside.ours("source").metrics["mysql_perf_schema_memory_events_used_bytes"]
-    [used] = [value for labels, value in shown.items() if dict(labels)["event_name"] == name.removeprefix("memory/")]
-    assert used == source.execute(truth)[0][0]
+    truth = {
+        ("mysql_perf_schema_memory_events_used_bytes", "event_name"): (
+            "SELECT SUBSTRING(event_name, 8), CURRENT_NUMBER_OF_BYTES_USED"
+            " FROM performance_schema.memory_summary_global_by_event_name WHERE COUNT_ALLOC > 0"
+        ),
+        ("mysql_sys_current_memory_bytes", "user"): (
+            "SELECT user, current_memory FROM sys.x$user_summary WHERE user NOT IN ('exporter', 'peer', 'root')"
+        ),
+    }
+    for (metric, label), sql in truth.items():
+        seen: set[str] = set()
+
+        def agrees(metric: str = metric, label: str = label, sql: str = sql, seen: set[str] = seen) -> bool:
+            """Whether each of them has been the server's at least once."""
+            before = dict(source.execute(sql))
+            shown = {dict(labels)[label]: value for labels, value in beside.ours("source").metrics[metric].items()}
+            after = dict(source.execute(sql))
+            assert before.keys() & after.keys() <= shown.keys()
+            seen |= {name for name in before if min(before[name], after.get(name, 0)) <= shown[name]
+                     <= max(before[name], after.get(name, 0))}  # fmt: skip
+            return seen >= before.keys()
+
+        assert wait_for(agrees, 30, pause=1.1), metric
+    if beside.flavor == "mariadb":
+        used = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'Memory_used'"
+        shown = beside.ours("source").value("mysql_global_status_memory_used")
+        # A session of its own on each side.
+        assert shown == pytest.approx(float(source.execute(used)[0][0]), abs=2**23)
 
 
 def test_idle_sessions_count_twice_until_they_end(beside: Beside) -> None:
@@ -264,48 +420,168 @@ def test_statements_without_a_schema_count(beside: Beside) -> None:
     ]
 
 
-def test_replication_broken_in_each_way(beside: Beside) -> None:
+_SECONDS = ("behind", "sql_remaining_delay")
+
+
+@dataclass
+class Channel:
+    """A channel of a replica that is broken on purpose, as its server, theirs and ours show it."""
+
+    beside: Beside
+    role: str
+    name: str
+
+    @property
+    def replica(self) -> DatabaseServer:
+        """The server."""
+        return self.beside.scene.servers[self.role]
+
+    @property
+    def new(self) -> bool:
+        """Whether columns have the names of MySQL 8.4."""
+        return self.beside.flavor == "mysql"
+
+    def control(self, verb: str, thread: str = "") -> None:
+        """Start or stop it, or one of its threads."""
+        where = f"REPLICA {thread} FOR CHANNEL '{self.name}'" if self.new else f"SLAVE '{self.name}' {thread}"
+        self.replica.execute(f"{verb} {where}")
+
+    def change(self, option: str, value: object) -> None:
+        """Give it another source, or another way to it."""
+        self.control("STOP")
+        self.replica.execute(
+            f"CHANGE REPLICATION SOURCE TO SOURCE_{option} = {value} FOR CHANNEL '{self.name}'"
+            if self.new
+            else f"CHANGE MASTER '{self.name}' TO MASTER_{option} = {value}"
+        )
+        self.control("START")
+
+    def by_hand(self) -> dict[str, Any]:
+        """Its status as the server shows it."""
+        with contextlib.closing(self.replica.connect()) as made, made.cursor(DictCursor) as cursor:
+            cursor.execute("SHOW REPLICA STATUS" if self.new else "SHOW ALL SLAVES STATUS")
+            rows = [{column.lower(): value for column, value in row.items()} for row in cursor.fetchall()]
+        [found] = [row for row in rows if row["channel_name" if self.new else "connection_name"] == self.name]
+        return {name: found[column] for name, column in self._columns.items()}
+
+    @property
+    def _columns(self) -> dict[str, str]:
+        kind, source = ("replica", "source") if self.new else ("slave", "master")
+        steady = ("last_errno", "last_io_errno", "last_sql_errno", "sql_delay")
+        return {
+            "io": f"{kind}_io_running",
+            "sql": f"{kind}_sql_running",
+            "behind": f"seconds_behind_{source}",
+            "sql_remaining_delay": "sql_remaining_delay",
+            **{column: column for column in steady},
+        }
+
+    def until(self, **wanted: object) -> float | None:
+        """Wait until the server says this and both pages all that the server does; gives our lag."""
+        lag: list[float | None] = []
+
+        def agree() -> bool:
+            before = self.by_hand()
+            pages = (self.beside.theirs(self.role), self.beside.ours(self.role))
+            after = self.by_hand()
+            if any(after[key] != value for key, value in wanted.items()):
+                return False
+            shown = [{name: _by_channel(page, f"mysql_slave_status_{column}").get(self.name)
+                      for name, column in self._columns.items()} for page in pages]  # fmt: skip
+            if not all(
+                _lies_between(page[name], before[name], after[name], 1 if name in _SECONDS else 0)
+                for page in shown
+                for name in page
+            ):
+                return False
+            running = _by_channel(pages[1], "db_replication_running", "channel")
+            lag[:] = [_by_channel(pages[1], "db_replication_lag_seconds", "channel").get(self.name)]
+            delays = _by_channel(pages[1], "db_replication_delay_seconds", "channel")
+            runs = after["io"] == after["sql"] == "Yes"
+            if delays[self.name] != after["sql_delay"] or running[self.name] != runs:
+                return False
+            # The other channel is not touched by it.
+            assert all(running[other] == 1 for other in running.keys() - {self.name})
+            for page in pages:
+                for thread in ("io", "sql"):
+                    errors = _by_channel(page, f"mysql_slave_status_last_{thread}_errno")
+                    assert all(errors[other] == 0 for other in errors.keys() - {self.name})
+            if not runs:
+                return lag == [None]
+            return lag[0] is not None and _lies_between(lag[0], before["behind"], after["behind"], 2)
+
+        assert wait_for(agree, 60, pause=0.5), (wanted, self.by_hand(), lag)
+        return lag[0]
+
+
+def _lies_between(shown: float | None, before: object, after: object, by: int = 0) -> bool:
+    """Whether a number is the server's; what moves is so within `by`."""
+    words = {"Yes": 1, "No": 0, "Connecting": 0, "Preparing": 0}
+    low, high = (words.get(value, value) if isinstance(value, str) else value for value in (before, after))
+    if low is None or high is None:
+        return shown is None
+    assert isinstance(low, int)
+    assert isinstance(high, int)
+    return shown is not None and min(low, high) - by <= shown <= max(low, high) + by
+
+
+@pytest.fixture
+def channel(beside: Beside) -> Channel:
+    """One that works; MySQL's replica has another one besides."""
+    return Channel(beside, *(("both", "one") if beside.flavor == "mysql" else ("named", "from_source")))
+
+
+def test_replication_broken_in_each_way(beside: Beside, channel: Channel) -> None:
     """Running state, error and lag are those of the server and of theirs, each time."""
-    role, channel = ("both", "one") if beside.flavor == "mysql" else ("named", "from_source")
-    replica, source = beside.scene.servers[role], beside.scene.servers["source"]
-    new = beside.flavor == "mysql"
-    io, sql = (f"mysql_slave_status_{'replica' if new else 'slave'}_{thread}_running" for thread in ("io", "sql"))
-
-    def control(verb: str, thread: str = "") -> None:
-        where = f"REPLICA {thread} FOR CHANNEL '{channel}'" if new else f"SLAVE '{channel}' {thread}"
-        replica.execute(f"{verb} {where}")
-
-    def shows(io_runs: int, sql_runs: int, errno: int = 0) -> bool:
-        pages = [beside.theirs(role), beside.ours(role)]
-        wanted = {io: io_runs, sql: sql_runs, "mysql_slave_status_last_sql_errno": errno}
-        if any(_by_channel(page, name).get(channel) != value for page in pages for name, value in wanted.items()):
-            return False
-        running = _by_channel(pages[1], "db_replication_running", "channel")
-        lag = _by_channel(pages[1], "db_replication_lag_seconds", "channel")
-        assert running[channel] == int(io_runs == sql_runs == 1)
-        assert (channel in lag) is (io_runs == sql_runs == 1)
-        # The other channel is not touched by it.
-        assert set(running.values()) - {running[channel]} <= {1}
-        return True
-
-    assert wait_for(lambda: shows(1, 1), 30)
-    control("STOP", "IO_THREAD")
-    assert wait_for(lambda: shows(0, 1), 30)
-    control("START", "IO_THREAD")
-    control("STOP", "SQL_THREAD")
-    assert wait_for(lambda: shows(1, 0), 30)
-    control("START", "SQL_THREAD")
-    assert wait_for(lambda: shows(1, 1), 30)
+    replica, source = channel.replica, beside.scene.servers["source"]
+    works = {"io": "Yes", "sql": "Yes", "last_io_errno": 0, "last_sql_errno": 0}
+    channel.until(**works)
+    channel.control("STOP", "IO_THREAD")
+    channel.until(io="No", sql="Yes")
+    channel.control("START", "IO_THREAD")
+    channel.control("STOP", "SQL_THREAD")
+    channel.until(io="Yes", sql="No")
+    channel.control("START", "SQL_THREAD")
+    channel.until(**works)
+    # The source lets the receiver in no more, or is gone.
+    for option, wrong, right, errno in (
+        ("PASSWORD", "'wrong'", f"'{source.admin.password}'", 1045),
+        ("PORT", free_port(), source.port, 2003),
+    ):
+        channel.change(option, wrong)
+        channel.until(io="Connecting", sql="Yes", last_io_errno=errno, last_sql_errno=0)
+        channel.change(option, right)
+        channel.until(**works)
+    # A row that is there already.
     source.execute("CREATE TABLE shop.broken (id int PRIMARY KEY)")
     broken = "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'broken'"
     assert wait_for(lambda: replica.execute(broken)[0][0] == 1, 30)
-    # A row that is there already.
     replica.execute("INSERT INTO shop.broken VALUES (1)")
     source.execute("INSERT INTO shop.broken VALUES (1)")
-    assert wait_for(lambda: shows(1, 0, 1062), 30)
+    channel.until(io="Yes", sql="No", last_sql_errno=1062, last_errno=1062, last_io_errno=0)
     replica.execute("DELETE FROM shop.broken WHERE id = 1")
-    control("START", "SQL_THREAD")
-    assert wait_for(lambda: shows(1, 1), 30)
+    channel.control("START", "SQL_THREAD")
+    channel.until(**works)
+
+
+def test_lag_of_a_replica_that_waits(beside: Beside, channel: Channel) -> None:
+    """Both threads run: for a lock that a session of the replica holds, and for the delay that was asked for."""
+    source = beside.scene.servers["source"]
+    works = {"io": "Yes", "sql": "Yes", "last_sql_errno": 0}
+    with contextlib.closing(channel.replica.connect(DATABASE)) as holder:
+        holder.query("BEGIN")
+        holder.query("SELECT * FROM orders WHERE id = 3 FOR UPDATE")
+        source.execute("UPDATE shop.orders SET note = 'late' WHERE id = 3")
+        found: list[float] = []
+        assert wait_for(lambda: found.append(channel.until(**works) or 0) or found[-1] >= 2, 30)
+        assert wait_for(lambda: found.append(channel.until(**works) or 0) or found[-1] >= found[0] + 3, 30)
+    assert wait_for(lambda: (channel.until(**works) or 0) < 1, 30)
+    channel.change("DELAY", 3600)
+    source.execute("UPDATE shop.orders SET note = 'later' WHERE id = 3")
+    delayed = works | {"sql_delay": 3600}
+    assert wait_for(lambda: channel.until(**delayed) and channel.by_hand()["sql_remaining_delay"] > 3500, 30)
+    channel.change("DELAY", 0)
+    assert wait_for(lambda: (channel.until(**works, sql_delay=0) or 0) < 1, 30)
 
 
 def _by_channel(page: Page, metric: str, label: str = "") -> dict[str, float]:

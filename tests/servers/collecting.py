@@ -33,6 +33,7 @@ class Samples:
     def __init__(self, text: str) -> None:
         # The parser adds _total to the names of counters that have none.
         written = set(re.findall(r"^[a-z]\w*", text, re.MULTILINE))
+        self.kinds: dict[str, str] = {}
         self.all: list[tuple[str, dict[str, str], float]] = [
             (
                 sample.name if sample.name in written else sample.name.removesuffix("_total"),
@@ -42,6 +43,8 @@ class Samples:
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         ]
+        for family in text_string_to_metric_families(text):
+            self.kinds |= {sample.name: family.type for sample in family.samples}
 
     def names(self) -> set[str]:
         """The metrics that have a series."""

@@ -40,6 +40,9 @@ def test_a_group_and_its_member(mysql: DatabaseServer, fresh_server: Callable[..
         server.execute("CREATE DATABASE grouped")
         checked = "mysql_perf_schema_transactions_local_proposed_total"
         assert wait_for(lambda: watch.run("mysql_replication_group_stats").one(checked) >= 1, 20)
+        stats = watch.run("mysql_replication_group_stats")
+        assert stats.kinds["mysql_perf_schema_transactions_rows_validating_total"] == "gauge"
+        assert stats.kinds["mysql_perf_schema_transactions_checked_total"] == "counter"
         assert watch.run("mysql_semi_sync").one("mysql_semi_sync_replicas") == 0
         server.execute("STOP GROUP_REPLICATION")
         assert watch.run("mysql_replication_group_members").values(member) == [0]

@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 
 from exporter.collectors.mysql import index_findings
+from exporter.collectors.mysql.processes import SQL as PROCESSES
 from tests.providers.base import DatabaseServer, wait_for
 from tests.providers.fleet import Fleet
 from tests.servers.collecting import Watch, watching
@@ -218,6 +219,17 @@ def test_sessions_by_user_and_host(server: DatabaseServer, watch: Watch) -> None
         assert not [host for host in hosts if ":" in host]
         threads = found.by("mysql_info_schema_processlist_threads", "command")
         assert threads["sleep"] >= 2
+
+
+@pytest.mark.parametrize(
+    ("host", "client"),
+    [("fe80::1:5000", "fe80::1"), ("::1:5000", "::1"), ("10.0.0.1:5000", "10.0.0.1"), ("app", "app"), ("", "")],
+)
+def test_clients_with_an_ipv6_address(server: DatabaseServer, host: str, client: str) -> None:
+    """The port stands behind the last colon; where the server has no address, there is none."""
+    there = f"(SELECT 0 AS id, 'a' AS user, '{host}' AS host, '' AS command, '' AS state, 1 AS time) there"
+    [(_, found, *_)] = server.execute(PROCESSES.format(there))
+    assert found == client
 
 
 def test_accounts(server: DatabaseServer) -> None:

@@ -160,6 +160,17 @@ def test_types() -> None:
     assert said(once("pg_a 1\n", "# TYPE pg_a unknown\npg_a 1\n")) == []
 
 
+def test_a_label_that_ours_adds_is_compared_where_theirs_has_one_of_its_name() -> None:
+    ours = 'pg_a{server="s",engine="%s"} 1\n'
+    assert said(once("pg_a 1\n", ours % "postgres")) == []
+    theirs = 'pg_a{server="other",engine="InnoDB"} 1\n'
+    assert said(once(theirs, ours % "InnoDB")) == []
+    assert said(once(theirs, ours % "CSV")) == [
+        ("missing", "pg_a", {"engine": "InnoDB"}),
+        ("more", "pg_a", {"engine": "CSV"}),
+    ]
+
+
 def test_a_deviation_explains_what_it_covers_and_nothing_else() -> None:
     theirs = 'pg_a{kind="physical",n="1"} 0\npg_a{kind="physical",n="2"} 7\npg_a{kind="logical",n="3"} 0\npg_b 0\n'
     result = once(theirs, "pg_c 1\n", None, MEANT)
@@ -176,6 +187,15 @@ def test_conditions_of_a_deviation() -> None:
     near = deviation("value", holds=within(2))
     assert said(once("pg_a 5\n", "pg_a 7\n", None, near)) == []
     assert said(once("pg_a 5\n", "pg_a 8\n", None, near)) == [("value", "pg_a", {})]
+    # What one of them does not have is 0.
+    few = deviation("missing", "more", holds=within(2))
+    assert said(once('pg_a{x="1"} 1\npg_a{x="2"} 2\n', 'pg_a{x="1"} 1\npg_a{x="3"} 2\n', None, few)) == []
+    assert len(said(once('pg_a{x="1"} 1\npg_a{x="2"} 3\n', 'pg_a{x="1"} 1\npg_a{x="3"} 3\n', None, few))) == 2
+    known = deviation("type", kinds=("untyped", "counter|gauge"))
+    assert said(once("pg_a 1\n", "# TYPE pg_a gauge\npg_a 1\n", None, known)) == []
+    assert said(once("# TYPE pg_a counter\npg_a 1\n", "# TYPE pg_a gauge\npg_a 1\n", None, known)) == [
+        ("type", "pg_a", {})
+    ]
     one_label = deviation("label", only=("x",))
     assert said(once('pg_a{x="1"} 1\n', "pg_a 1\n", None, one_label)) == []
     assert said(once('pg_a{x="1",y="1"} 1\n', "pg_a 1\n", None, one_label)) == [("label", "pg_a", {})]

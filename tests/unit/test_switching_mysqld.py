@@ -80,7 +80,16 @@ def test_times() -> None:
     assert (one.timeouts.scrape_offset, one.timeouts.lock) == (1.5, 3.0)
     assert (two.timeouts.scrape_offset, two.timeouts.lock) == (0.5, 0.25)
     assert switched("--timeout-offset=100").config.servers[0].timeouts.scrape_offset == 5
-    for wrong in ("--timeout-offset=soon", "--exporter.lock_wait_timeout=0", "--no-exporter.enable_lock_wait_timeout"):
+    assert switched("--exporter.query_timeout=2").config.servers[0].timeouts.statement == 2
+    off = switched("--exporter.query_timeout=0").config
+    assert (off.servers[0].timeouts.statement, off.warnings) == (5, ())
+    assert switched("--exporter.max_open_connections=2").config.warnings == ()
+    for wrong in (
+        "--timeout-offset=soon",
+        "--exporter.query_timeout=-1",
+        "--exporter.lock_wait_timeout=0",
+        "--no-exporter.enable_lock_wait_timeout",
+    ):
         result = switched(wrong).config
         assert result.servers[0].timeouts == one.timeouts.model_copy(update={"scrape_offset": 0.5, "lock": 0.25})
         assert [line.partition("=")[0].partition(":")[0] for line in result.warnings] == [wrong.partition("=")[0]]
@@ -149,6 +158,9 @@ def test_sections_are_servers_where_they_say_where(tmp_path: Path) -> None:
         ("tls=skip-verify", (), "require"),
         ("tls=false", (), "disable"),
         ("ssl-skip-verfication=true", (), "require"),
+        ("ssl-skip-verfication", (), "require"),
+        ("ssl-skip-verfication=yes\nssl-ca=CA", (), "require"),
+        ("ssl-skip-verfication=false\nssl-ca=CA", ("--tls.insecure-skip-verify",), "verify-full"),
         ("ssl-ca=CA", (), "verify-full"),
         ("ssl-ca=CA", ("--tls.insecure-skip-verify",), "require"),
     ],
@@ -159,6 +171,24 @@ def test_tls(lines: str, flags: tuple[str, ...], mode: str, tmp_path: Path) -> N
     config = read(f"[client]\nuser=ann\nhost=db1\n{lines.replace('CA', str(authority))}\n", tmp_path, *flags)
     assert config.servers[0].tls.mode == mode
     assert config.warnings == ()
+
+
+def test_names_and_versions_of_tls(tmp_path: Path) -> None:
+    config = read("[client]\nuser=ann\nhost=10.0.0.1\ntls-server-name=db1.example\n", tmp_path)
+    [server] = config.servers
+    assert (server.tls.mode, server.tls.server_name, server.tls.ca) == ("verify-full", "db1.example", None)
+    assert config.warnings == ()
+    config = read("[client]\nuser=ann\nhost=db1\ntls-min-version=TLSv1.3\n", tmp_path)
+    assert config.servers[0].tls.mode == "verify-full"
+    [warning] = config.warnings
+    assert "tls-min-version" in warning
+
+
+def test_passwords_in_quotation_marks(tmp_path: Path) -> None:
+    for written, password in (('"a\\"b"', 'a"b'), ("'a\\'", "a\\"), ("a#b;c", "a#b;c"), ('a"b', 'a"b')):
+        [server] = read(f"[client]\nuser=ann\npassword={written}\n", tmp_path).servers
+        assert server.password is not None
+        assert server.password.reveal() == password
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import mariadb, mysql
 
 # The port ends a host's text, and IPv6 addresses have colons of their own.
-_SQL = """
+SQL = """
     SELECT user, COALESCE(IF(host LIKE '%:%', LEFT(host, CHAR_LENGTH(host) - LOCATE(':', REVERSE(host))), host), '')
                AS client, COALESCE(command, '') AS command, COALESCE(state, '') AS state,
            COUNT(*) AS processes, SUM(time) AS seconds
@@ -57,8 +57,8 @@ processes = Collector(
     when=(mysql(8) | mariadb(10, 6)) & SEES_SESSIONS,
     queries=(
         # Unlike the list in information_schema this one takes no lock that new connections wait for.
-        Query(mysql(8, 0, 22) & READABLE, _SQL.format("performance_schema.processlist")),
-        Query(mysql(8) | mariadb(10, 6), _SQL.format("information_schema.PROCESSLIST")),
+        Query(mysql(8, 0, 22) & READABLE, SQL.format("performance_schema.processlist")),
+        Query(mysql(8) | mariadb(10, 6), SQL.format("information_schema.PROCESSLIST")),
     ),
     rows=summed,
     blocks=(

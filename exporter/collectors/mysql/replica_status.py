@@ -8,7 +8,7 @@ from exporter.collectors.mysql.gtid import PENDING, behind, positions
 from exporter.collectors.mysql.performance_schema import GRANTED
 from exporter.collectors.mysql.values import number
 from exporter.collectors.vocabulary import shared
-from exporter.declare import Collector, Context, Measure, Query, Rows, block, gauge
+from exporter.declare import Collector, Context, Measure, Query, Rows, block, counter, gauge
 from exporter.gates import Gate, mariadb, mysql
 
 # The name since MySQL 8.0.22, the name before and on MariaDB, and what it is. mysqld_exporter names its metrics after
@@ -52,6 +52,17 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("slave_received_heartbeats", "slave_received_heartbeats", "Heartbeats received from the source."),
     ("slave_transactional_groups", "slave_transactional_groups", "Transactions that were applied."),
 )
+# What only grows until the server, or the thread, is started anew.
+_COUNTERS = frozenset(
+    (
+        "executed_log_entries",
+        "retried_transactions",
+        "slave_ddl_groups",
+        "slave_non_transactional_groups",
+        "slave_received_heartbeats",
+        "slave_transactional_groups",
+    )
+)
 # Where the rest of a position is a label.
 _POSITIONS = ("gtid_io_pos", "gtid_slave_pos")
 _LABELS = ("source_name", "source_id", "channel_name", "connection_name", "channel")
@@ -65,7 +76,8 @@ _KNOWN_HERE: Gate = mariadb(10, 6) | (mysql(8) & ~GRANTED)
 def _natives() -> list[Measure]:
     made: list[Measure] = []
     for new, old, about in _COLUMNS:
-        made.append(gauge(f"mysql_slave_status_{old}", new, old, help=about, parse=number, drop_in=True))
+        kind = counter if old in _COUNTERS else gauge
+        made.append(kind(f"mysql_slave_status_{old}", new, old, help=about, parse=number, drop_in=True))
         if new != old:
             made.append(gauge(f"mysql_slave_status_{new}", new, help=about, when=_NEW, parse=number, drop_in=True))
     return made

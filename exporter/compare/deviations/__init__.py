@@ -59,7 +59,8 @@ class Deviation:
         labels: Only series whose labels have these values; `*` stands for anything, an empty value for no label, `|` is
             between several.
         value: Only series that have this value there, or here if theirs does not have them.
-        holds: Only series for whose two values, theirs and ours, this is true.
+        holds: Only series for whose two values, theirs and ours, this is true; what one does not have counts as 0.
+        kinds: Only a type that is this there and that here; `|` is between several.
         only: Labels that it is about, where a label differs.
         partly: Only as long as ours has other series of the metric.
         where: Only if this is true of the two pages, theirs and ours.
@@ -79,6 +80,7 @@ class Deviation:
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     value: float | None = None
     holds: Callable[[float, float], bool] | None = None
+    kinds: tuple[str, str] = ("*", "*")
     only: tuple[str, ...] = ()
     partly: bool = False
     where: Callable[[Page, Page], bool] | None = None
@@ -92,7 +94,8 @@ class Deviation:
             found.aspect in self.aspects
             and self.is_about(found.metric)
             and (self.value is None or _same(self.value, found.ours if found.theirs is None else found.theirs))
-            and (self.holds is None or found.aspect != "value" or _both(self.holds, found))
+            and (self.holds is None or found.aspect in ("label", "type") or _both(self.holds, found))
+            and (found.aspect != "type" or all(map(_matches, (str(found.theirs), str(found.ours)), self.kinds)))
             and (not found.label or found.label in (*self.only, *self.ignore))
             and not (self.partly and found.gone)
             and all(_matches(found.labels.get(label, ""), patterns) for label, patterns in self.labels.items())
@@ -144,7 +147,7 @@ def _matches(value: str, patterns: str) -> bool:
 
 
 def _both(holds: Callable[[float, float], bool], found: Difference) -> bool:
-    theirs, ours = found.theirs, found.ours
+    theirs, ours = (0.0 if value is None else value for value in (found.theirs, found.ours))
     return isinstance(theirs, int | float) and isinstance(ours, int | float) and holds(theirs, ours)
 
 

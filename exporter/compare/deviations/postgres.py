@@ -96,6 +96,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         why="it is a moment, of which a rate says nothing",
         source="collector/pg_stat_database.go: sent as CounterValue",
         test=_CONTRACT + "test_moments_and_positions_are_gauges",
+        kinds=("counter", "gauge"),
     ),
     Deviation(
         metrics=("pg_stat_wal_receiver_*_lsn", "pg_stat_wal_receiver_*_time"),
@@ -106,6 +107,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         source="collector/pg_stat_walreceiver.go: sent as CounterValue",
         test=_CONTRACT + "test_moments_and_positions_are_gauges",
         shown=REPLICA,
+        kinds=("counter", "gauge"),
     ),
     Deviation(
         metrics=("pg_static", "pg_stat_replication_reply_time"),
@@ -116,6 +118,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         source="exporter/postgres_exporter.go and exporter/namespace.go: sent as UntypedValue, as is every column that"
         " the maps don't know",
         test=_CONTRACT + "test_moments_and_positions_are_gauges",
+        kinds=("untyped", "gauge"),
     ),
     Deviation(
         metrics=("pg_stat_database_conflicts_confl_active_logicalslot",),
@@ -127,6 +130,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         " exporter/namespace.go sends such a column as UntypedValue",
         test=_CONTRACT + "test_conflicts_are_counters",
         when=pg(16),
+        kinds=("untyped", "counter"),
     ),
     Deviation(
         metrics=("pg_stat_replication_*",),
