@@ -91,6 +91,8 @@ def config_of(name: str, server: DatabaseServer, account: Account, database: str
             | ({"every": BACKGROUND} if item.every is not None else {})
             for item in collectors_of(server.engine)
         },
+        # As theirs has single statements.
+        **({"statements": {"text": "label", "text_bytes": 120, "limit": 250}} if server.engine == "mysql" else {}),
     }
 
 

@@ -413,6 +413,13 @@ def test_statements_without_a_schema_count(beside: Beside) -> None:
     for _ in range(50):
         source.execute("SELECT 'no schema at all'")
     assert wait_for(lambda: counted() >= before + 50, 30)
+
+    def own_series() -> float:
+        found = beside.ours("source").metrics["mysql_perf_schema_events_statements_total"]
+        mine = {(dict(labels).get("schema"), dict(labels)["digest_text"].strip()): at for labels, at in found.items()}
+        return mine.get((None, "SELECT ?"), 0)
+
+    assert wait_for(lambda: own_series() >= 50, 30)
     assert not [
         labels
         for labels in beside.theirs("source").metrics["mysql_perf_schema_events_statements_total"]

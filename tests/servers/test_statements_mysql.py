@@ -150,6 +150,9 @@ def test_a_full_digest_table_shows_how_much_it_hides(fresh_server: Fresh, digest
             cursor.execute(overflow)
             [(after,)] = cursor.fetchall()
         last = watch.look("mysql_statements")
+        # Its row is among the series of single statements, whatever else there is.
+        single = watch.look("mysql_statement_digests")
+        assert single("mysql_perf_schema_events_statements_total", schema="", digest="") >= after
     grown = last("mysql_statements_without_digest_total") - first("mysql_statements_without_digest_total")
     assert base >= 0
     assert after - before >= 50
