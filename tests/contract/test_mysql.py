@@ -101,7 +101,8 @@ def test_everything_of_theirs_is_here_with_the_same_value(beside: Beside) -> Non
 def test_what_would_be_wrong_is_noticed(beside: Beside) -> None:
     """No deviation excuses more than it says: a metric or series that is gone, a value or type that is another."""
     for role in ("source", beside.replicas[-1]):
-        untyped = {metric for metric in beside.theirs(role).metrics if beside.theirs(role).kind(metric) == "untyped"}
+        theirs = beside.read(role)[-1].theirs
+        untyped = {metric for metric in theirs.metrics if theirs.kind(metric) == "untyped"}
         found = unnoticed(beside.read(role), beside.applying(role), each=10)
         assert [item for item in found if not _is_covered(item, untyped)] == []
         assert {item.what for item in found} >= {"type changed"}
