@@ -49,7 +49,7 @@ _NAMES = """
 _GAUGES = frozenset(_NAMES.split())
 # Whole groups first, then names.
 _GAUGE = re.compile(
-    r"(innodb_have_|deprecated_.*_last_timestamp\Z|option_tracker_usage_|caching_sha2_password_|validate_password"
+    r"(innodb_have_|deprecated_.*_last_timestamp\Z|option_tracker_usage[\W_]|caching_sha2_password_|validate_password"
     r"|rpl_semi_sync_\w+_(clients|status|wait_sessions|avg_wait_time)\Z)"
 )
 _COUNTER = re.compile(
