@@ -32,8 +32,6 @@ _OURS = f"SELECT ID FROM information_schema.PROCESSLIST WHERE ID = {{}} AND USER
 # MySQL logs what uses no index however quick it was, if it is told to, but not what looked at fewer rows than this; to
 # set it an account needs SESSION_VARIABLES_ADMIN.
 UNINDEXED = "min_examined_row_limit=18446744073709551615"
-MARK = "/* database_exporter */ "
-"""What each of our statements begins with, which process lists and samples of statements show."""
 _SHARE = 0.95  # of the time that is left: when the server gives up, before the client does
 
 
@@ -159,7 +157,7 @@ class MySQLSession:
     def _ask(self, sql: str, deadline: Deadline) -> Rows:
         def answer() -> Rows:
             with self._connection.cursor() as cursor:
-                cursor.execute(MARK + sql)
+                cursor.execute(sql)
                 columns = tuple(str(column[0]).lower() for column in cursor.description or ())
                 return Rows(columns, cursor.fetchall())
 
