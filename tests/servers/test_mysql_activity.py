@@ -132,6 +132,24 @@ def test_without_performance_schema(fresh_server: Callable[..., DatabaseServer],
         assert status.one("mysql_global_status_threads_connected") == 2
 
 
+def test_of_a_long_queue_for_a_row_all_who_wait_are_counted(
+    watch: Watch, table: str, client: Callable[[], Any], server: DatabaseServer
+) -> None:
+    holder = client()
+    holder.execute("BEGIN")
+    holder.execute(f"UPDATE {table} SET b = 9 WHERE a = 1")
+    threads = [in_background(client(), f"UPDATE {table} SET b = 8 WHERE a = 1") for _ in range(5)]
+    waiting = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'"
+    assert wait_for(lambda: server.execute(waiting) == [(5,)], 10)
+    # Five wait for the holder and for those before them: fifteen waits, of which three are looked at.
+    assert wait_for(lambda: watch.run("mysql_lock_waits", limit=3).values("mysql_lock_waiting_sessions") == [5, 0], 5)
+    found = watch.run("mysql_lock_waits").by("mysql_lock_blocking_sessions", "kind", "state")
+    assert (found["row", "idle"], found["row", "active"]) == (1, 0)
+    holder.execute("ROLLBACK")
+    for thread in threads:
+        thread.join(10)
+
+
 def test_deadlocks_are_counted(watch: Watch, table: str, client: Callable[[], Any], server: DatabaseServer) -> None:
     name = "mysql_deadlocks" if server.flavor == "mysql" else "mysql_status"
     before = watch.run(name).one("db_deadlocks_total")

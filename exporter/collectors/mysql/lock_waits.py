@@ -8,16 +8,21 @@ from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import mariadb, mysql
 
-# One row for each waiter and holder; there are none while nobody waits. A long queue for one row has a square of them,
-# so that no more than {limit} are looked at. InnoDB tells times in the time zone of the machine.
+# A row for each waiter and one for each holder; there are none while nobody waits. A queue for one row has a square of
+# waits, so that waiters are counted by themselves, and holders looked for among no more than {limit} waits. InnoDB
+# tells times in the time zone of the machine.
 _WAIT = "TIMESTAMPDIFF(SECOND, CONVERT_TZ(x.trx_wait_started, 'SYSTEM', @@session.time_zone), NOW())"
 _THREADS = f"""
-    SELECT 'row' AS kind, w.waiter, w.holder, h.PROCESSLIST_COMMAND = 'Sleep' AS holder_sleeps, {_WAIT} AS age
+    SELECT 'row' AS kind, t.THREAD_ID AS waiter, NULL AS holder, NULL AS holder_sleeps, {_WAIT} AS age
+    FROM information_schema.INNODB_TRX x
+    STRAIGHT_JOIN performance_schema.threads t ON t.PROCESSLIST_ID = x.trx_mysql_thread_id
+    WHERE x.trx_state = 'LOCK WAIT'
+    UNION ALL
+    SELECT 'row', NULL, w.holder, h.PROCESSLIST_COMMAND = 'Sleep', NULL
     FROM (
-        SELECT REQUESTING_THREAD_ID AS waiter, BLOCKING_THREAD_ID AS holder, REQUESTING_ENGINE_TRANSACTION_ID AS id
-        FROM performance_schema.data_lock_waits LIMIT {{limit}}
+        SELECT DISTINCT holder
+        FROM (SELECT BLOCKING_THREAD_ID AS holder FROM performance_schema.data_lock_waits LIMIT {{limit}}) waits
     ) w
-    LEFT JOIN information_schema.INNODB_TRX x ON x.trx_id = w.id
     LEFT JOIN performance_schema.threads h ON h.THREAD_ID = w.holder
     UNION ALL
     SELECT 'metadata', p.waiter, g.OWNER_THREAD_ID, h.PROCESSLIST_COMMAND = 'Sleep',
@@ -35,11 +40,12 @@ _THREADS = f"""
         ON s.THREAD_ID = p.waiter AND s.END_EVENT_ID IS NULL AND s.NESTING_EVENT_LEVEL = 0"""
 # Who holds the definition of a table MariaDB does not tell without performance_schema.
 _PROCESSES = f"""
-    SELECT 'row' AS kind, x.trx_mysql_thread_id AS waiter, b.trx_mysql_thread_id AS holder,
-           h.COMMAND = 'Sleep' AS holder_sleeps, {_WAIT} AS age
-    FROM (SELECT * FROM information_schema.INNODB_LOCK_WAITS LIMIT {{limit}}) w
-    JOIN information_schema.INNODB_TRX x ON x.trx_id = w.requesting_trx_id
-    JOIN information_schema.INNODB_TRX b ON b.trx_id = w.blocking_trx_id
+    SELECT 'row' AS kind, x.trx_mysql_thread_id AS waiter, NULL AS holder, NULL AS holder_sleeps, {_WAIT} AS age
+    FROM information_schema.INNODB_TRX x WHERE x.trx_state = 'LOCK WAIT'
+    UNION ALL
+    SELECT 'row', NULL, b.trx_mysql_thread_id, h.COMMAND = 'Sleep', NULL
+    FROM (SELECT DISTINCT blocking_trx_id AS id FROM information_schema.INNODB_LOCK_WAITS) w
+    JOIN information_schema.INNODB_TRX b ON b.trx_id = w.id AND b.trx_state <> 'LOCK WAIT'
     LEFT JOIN information_schema.PROCESSLIST h ON h.ID = b.trx_mysql_thread_id
     UNION ALL
     SELECT 'metadata', ID, NULL, NULL, TIME_MS / 1000
@@ -50,7 +56,7 @@ _KINDS = ("row", "metadata")
 def counted(rows: Rows, context: Context) -> Rows:
     """For each kind of lock: waiters, holders that wait for nobody themselves, and the longest wait."""
     edges = rows.dicts()
-    waiters = {edge["waiter"] for edge in edges}
+    waiters = {edge["waiter"] for edge in edges} - {None}
     names_holders = context.facts.flavor != "mariadb"
     out: list[dict[str, Any]] = []
     for kind in _KINDS:
@@ -62,7 +68,7 @@ def counted(rows: Rows, context: Context) -> Rows:
         out.append(
             {
                 "kind": kind,
-                "waiting": len({edge["waiter"] for edge in mine}),
+                "waiting": len({edge["waiter"] for edge in mine} - {None}),
                 "longest": max((edge["age"] for edge in mine if edge["age"] is not None), default=0),
             }
         )
