@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 
 from exporter.collectors.mysql import index_findings
+from exporter.collectors.mysql.connections_tls import connections_tls
 from exporter.collectors.mysql.processes import SQL as PROCESSES
 from tests.providers.base import DatabaseServer, wait_for
 from tests.providers.fleet import Fleet
@@ -294,6 +295,16 @@ def test_encrypted_connections(server: DatabaseServer, watch: Watch) -> None:
         "WHERE VARIABLE_NAME = 'Ssl_server_not_after'"
     )
     assert watch.run("mysql_status").one("mysql_server_certificate_expiry_timestamp_seconds") == expiry
+
+
+@pytest.mark.flavor("mariadb")
+def test_to_ask_for_encryption_reads_the_variables_of_each_session_once(server: DatabaseServer) -> None:
+    with watching(server) as watch:
+        query = connections_tls.query(watch.facts())
+    assert query is not None
+    steps = {str(step[1]) for step in server.execute(f"EXPLAIN {query.sql}")}
+    assert "DERIVED" in steps
+    assert "DEPENDENT SUBQUERY" not in steps
 
 
 @pytest.mark.flavor("mariadb")

@@ -10,15 +10,26 @@ _SQL = f"""
     SELECT COALESCE(version, '') AS version, COALESCE(cipher, '') AS cipher, transport, COUNT(id) AS sessions
     FROM (
         SELECT t.PROCESSLIST_ID AS id, IF(t.CONNECTION_TYPE = 'Socket', 'socket', 'tcp') AS transport,
-               (SELECT v.VARIABLE_VALUE FROM performance_schema.status_by_thread v
-                WHERE v.THREAD_ID = t.THREAD_ID AND v.VARIABLE_NAME = 'Ssl_version') AS version,
-               (SELECT c.VARIABLE_VALUE FROM performance_schema.status_by_thread c
-                WHERE c.THREAD_ID = t.THREAD_ID AND c.VARIABLE_NAME = 'Ssl_cipher') AS cipher
-        FROM performance_schema.threads t
+               {{version}} AS version, {{cipher}} AS cipher
+        FROM performance_schema.threads t {{joined}}
         WHERE {CONNECTED_THREADS} AND t.PROCESSLIST_ID <> CONNECTION_ID()
         UNION ALL SELECT NULL, 'tcp', NULL, NULL UNION ALL SELECT NULL, 'socket', NULL, NULL
     ) AS sessions
     GROUP BY 1, 2, 3"""
+_OF_THREAD = """(SELECT v.VARIABLE_VALUE FROM performance_schema.status_by_thread v
+                WHERE v.THREAD_ID = t.THREAD_ID AND v.VARIABLE_NAME = '{}')"""
+_MYSQL = _SQL.format(version=_OF_THREAD.format("Ssl_version"), cipher=_OF_THREAD.format("Ssl_cipher"), joined="")
+# MariaDB finds no thread by its number: for each of them it would read the variables of all.
+_MARIADB = _SQL.format(
+    version="s.version",
+    cipher="s.cipher",
+    joined="""LEFT JOIN (
+            SELECT THREAD_ID, MAX(IF(VARIABLE_NAME = 'Ssl_version', VARIABLE_VALUE, NULL)) AS version,
+                   MAX(IF(VARIABLE_NAME = 'Ssl_cipher', VARIABLE_VALUE, NULL)) AS cipher
+            FROM performance_schema.status_by_thread WHERE VARIABLE_NAME IN ('Ssl_version', 'Ssl_cipher')
+            GROUP BY THREAD_ID
+        ) s ON s.THREAD_ID = t.THREAD_ID""",
+)
 
 connections_tls = Collector(
     name="mysql_connections_tls",
@@ -26,7 +37,7 @@ connections_tls = Collector(
     engine="mysql",
     every=60,
     when=(mysql(8) | mariadb(10, 6)) & READABLE,
-    queries=(Query(mysql(8) | mariadb(10, 6), _SQL),),
+    queries=(Query(mysql(8), _MYSQL), Query(mariadb(10, 6), _MARIADB)),
     blocks=(
         block(
             gauge(
