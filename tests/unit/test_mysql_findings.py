@@ -15,6 +15,8 @@ from exporter.collectors.mysql.processes import word
 from exporter.collectors.mysql.query_response_time import distribution
 from exporter.collectors.mysql.status_kinds import kind_of
 from exporter.declare import Rows
+from exporter.exposition.render import render
+from exporter.registry import collectors_by_name
 from tests.unit.test_mysql_rows import context
 
 _PARTS = ("part", "schema", "table", "index", "column", "length", "several", "type", "place", "direction")
@@ -45,6 +47,17 @@ def test_unused_indexes_are_told_after_a_week_and_unique_ones_and_foreign_keys_n
     assert _findings(*rows, *_unused("a", "b", "c", uptime=_WEEK)) == {("unused", "a")}
     told = found(Rows.of(_PARTS, [*rows, *_unused("a", uptime=_WEEK - 1)]), context()).dicts()
     assert {row["kind"] for row in told} == {"duplicate", "redundant"}
+
+
+def test_many_tables_leave_room_for_the_sums_of_their_schemas() -> None:
+    collector = collectors_by_name()["mysql_table_statistics"]
+    rows = Rows(
+        ("schema", "table", "rows_read", "rows_changed", "rows_changed_x_indexes"),
+        [("s", f"t{number}", 2, 1, 1) for number in range(50)],
+    )
+    families = render(collector, rows, context(), budget=60).families
+    [sums] = [part for part in families if part.name == "mysql_info_schema_schema_statistics_rows_read_total"]
+    assert sums.text.endswith('schema="s"} 100\n')
 
 
 def test_of_equal_indexes_the_unique_one_stays() -> None:

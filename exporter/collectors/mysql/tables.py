@@ -47,6 +47,15 @@ def tables_of(schemas: Sequence[str] = ()) -> Collector:
         when=_SERVERS & SEES_TABLES,
         queries=(Query(_SERVERS, _sql(which)),),
         blocks=(
+            # First, since tables take what room there is.
+            block(
+                gauge(
+                    "mysql_tables_left_out",
+                    "left_out",
+                    help="Tables of which nothing is read, since there are more than the collector's limit; else 0.",
+                ),
+                merge="max",
+            ),
             block(
                 gauge(
                     "mysql_info_schema_table_version",
@@ -72,14 +81,6 @@ def tables_of(schemas: Sequence[str] = ()) -> Collector:
                     fixed={"component": component},
                 )
                 for component in _COMPONENTS
-            ),
-            block(
-                gauge(
-                    "mysql_tables_left_out",
-                    "left_out",
-                    help="Tables of which nothing is read, since there are more than the collector's limit; else 0.",
-                ),
-                merge="max",
             ),
         ),
         grants=("REFERENCES",),

@@ -116,8 +116,9 @@ table_statistics = Collector(
     ),
     state=busiest("schema", "table", by=("rows_read", "rows_changed")),
     blocks=(
-        block(*_changes("table"), labels=("schema", "table")),
+        # First, since tables take what room there is.
         block(*_changes("schema"), labels=("schema",), merge="sum"),
+        block(*_changes("table"), labels=("schema", "table")),
     ),
     grants=("PROCESS",),
 )
