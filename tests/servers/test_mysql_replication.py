@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pymysql
 import pytest
@@ -223,6 +224,26 @@ def heartbeat(replica: DatabaseServer, seconds: int) -> None:
     else:
         replica.execute(f"CHANGE MASTER TO MASTER_HEARTBEAT_PERIOD = {seconds}")
     replica.execute(say(replica, "START REPLICA"))
+
+
+@pytest.mark.full
+@pytest.mark.flavor("mysql")
+def test_a_source_that_hangs_is_seen_without_performance_schema(fresh_server: Any, server: DatabaseServer) -> None:
+    made = fresh_server(server.name)
+    standby = made.replica()
+    standby.wait_until_caught_up()
+    standby.restart(performance_schema="OFF")
+    heartbeat(standby, 2)
+    with watching(standby) as watch:
+        heard = "SELECT COUNT_RECEIVED_HEARTBEATS FROM performance_schema.replication_connection_status"
+        assert wait_for(lambda: standby.execute(heard)[0][0] > 1, 20)
+        assert wait_for(lambda: watch.run("mysql_replica_lag").one("db_replication_running") == 1, 5)
+        made.pause()
+        try:
+            assert wait_for(lambda: watch.run("mysql_replica_lag").one("db_replication_running") == 0, 15)
+        finally:
+            made.resume()
+        assert wait_for(lambda: watch.run("mysql_replica_lag").one("db_replication_running") == 1, 15)
 
 
 def test_a_primary_has_no_lag(standby: DatabaseServer) -> None:

@@ -14,7 +14,8 @@ from exporter.gates import REPLICA, mysql
 # A source that has nothing to send sends a heartbeat every HEARTBEAT_INTERVAL seconds. One that hangs, or whose network
 # does, looks like it until replica_net_timeout, which may be an hour; so after one and a half of that interval without
 # a sign of life nothing is received. With an interval of 0 there are no heartbeats, and after a minute nobody can tell.
-# The receiver's own age is the silence before the first sign. What is being received is one, and a group has others.
+# The receiver's own age is the silence before the first sign; it is unknown where performance_schema is off, and then
+# what came counts alone. What is being received is one sign, and a group has others.
 _SQL = """
     SELECT channel, CASE WHEN applier = 'ON' AND (receives = 1 OR age > 0) THEN age END AS behind,
            CASE WHEN channel NOT LIKE 'group\\_replication\\_%' THEN applier = 'ON' AND receives END AS running
@@ -24,7 +25,7 @@ _SQL = """
                     WHEN c.CHANNEL_NAME LIKE 'group\\_replication\\_%' THEN 1
                     WHEN c.QUEUEING_TRANSACTION <> '' THEN 1
                     WHEN LEAST(
-                        COALESCE(t.PROCESSLIST_TIME, 0),
+                        COALESCE(t.PROCESSLIST_TIME, IF(c.COUNT_RECEIVED_HEARTBEATS > 0, 1e9, 0)),
                         COALESCE(TIMESTAMPDIFF(SECOND, c.LAST_HEARTBEAT_TIMESTAMP, NOW(6)), 1e9),
                         COALESCE(TIMESTAMPDIFF(SECOND, c.LAST_QUEUED_TRANSACTION_END_QUEUE_TIMESTAMP, NOW(6)), 1e9)
                     ) <= 1.5 * COALESCE(NULLIF(n.HEARTBEAT_INTERVAL, 0), 40) THEN 1
