@@ -1,0 +1,1 @@
+"""The servers' slow query logs: read where they are, and counted."""

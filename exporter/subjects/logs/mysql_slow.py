@@ -1,0 +1,141 @@
+"""The slow query log of MySQL, MariaDB and Percona Server: headers, then the statement."""
+
+from __future__ import annotations
+
+import re
+
+from exporter.subjects.logs.events import Event, Statement
+from exporter.subjects.logs.lines import MOST_BYTES, Line, LogParser
+
+_BANNER = re.compile(rb".*, Version: .* started with:\s*\Z")
+_BANNER_REST = (b"Tcp port: ", b"TCP Port: ", b"Time ", b"Time\t")
+# The year is there since MySQL 5.7; MariaDB and older ones write yymmdd, and only when the second has changed.
+_TIME = rb"# Time: (?:\d{6}\s+\d{1,2}:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)"
+_USER = rb"# User@Host: (?P<user>[^\[]*)\[(?P<login>[^\]]*)\] @ "
+_BEGIN = re.compile(rb"(?:" + _TIME + rb"|" + _USER + rb")")
+_WHO = re.compile(_USER)
+_COSTS = re.compile(
+    rb"Query_time: (?P<seconds>\d+(?:\.\d+)?)\s+Lock_time: (?P<lock>-?\d+(?:\.\d+)?)"
+    rb"(?:\s+Rows_sent: (?P<sent>\d+))?(?:\s+Rows_examined: (?P<examined>\d+))?"
+)
+_SCHEMA = re.compile(rb"\bSchema: (?P<schema>.*?)\s*(?:\b(?:QC_hit|Last_errno|Killed): .*)?\Z")
+_RATE = re.compile(rb"Log_slow_rate_limit: (\d+)")
+_USE = re.compile(rb"use (?P<name>`(?:[^`]|``)*`|[^;]*);\Z", re.IGNORECASE)
+_SET = re.compile(rb"SET (?:\w+=-?\d+,)*timestamp=\d+(?:\.\d+)?;\Z")
+_COMMAND = b"# administrator command: "
+# What replication does itself: the appliers, and connections of replicas, which are one command until they end.
+_APPLIERS = frozenset({b"SQL_SLAVE", b"SQL_REPLICA", b"system user"})
+_SENDERS = re.compile(r"# administrator command: (?:Binlog Dump|Group Replication|Clone|Table Dump)", re.IGNORECASE)
+_THROTTLED = re.compile(r"throttle:\s+\d+ '.*' warning\(s\) suppressed\.\Z")
+
+
+class SlowLog(LogParser):
+    """Pieces of a slow query log to events.
+
+    MySQL names the database only where it is another one than of the entry before it, and never a session's without a
+    database: those are taken for the last one's, too. Where that entry is not known, the database isn't. MariaDB and
+    Percona Server name it in each entry.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._database: str | None = None
+        self._new()
+
+    def _new(self) -> None:
+        self._state = "none"
+        self._costs: re.Match[bytes] | None = None
+        self._schema: str | None = None
+        self._use: str | None = None
+        self._applier = False
+        self._times = 1
+        self._texts: list[bytes] = []
+        self._room = MOST_BYTES
+        self._ended = False
+        self._held = self._lines_held = 0
+
+    def remember(self) -> str:
+        """The database that entries which name none belong to."""
+        return self._database or ""
+
+    def recall(self, remembered: str) -> None:
+        """Go on with that database."""
+        self._database = remembered or None
+
+    def _line(self, line: Line, events: list[Event]) -> None:
+        text = line.text
+        # Each statement ends with a semicolon, so what looks like a header within one is the client's text.
+        if self._state != "text" or self._ended:
+            if _BANNER.match(text):
+                self._close(events, over=True)
+                self._database = None
+                self._state = "banner"
+                return
+            if self._state == "banner" and text.startswith(_BANNER_REST):
+                return
+            if _BEGIN.match(text) and not (self._state == "head" and not self._costs and text.startswith(b"# U")):
+                self._close(events, over=True)
+                self._state = "head"
+        if self._state in {"none", "banner"}:
+            self.not_understood += 1
+            return
+        self._held += line.size
+        self._lines_held += 1
+        if self._state == "head":
+            self._header(text)
+        if self._state == "text":
+            if self._room > 0:
+                self._texts.append(text[: self._room])
+                self._room -= len(text) + 1
+            self._ended = line.cut or text.rstrip().endswith(b";")
+        elif self._state == "set":
+            self._state = "text"
+
+    def _header(self, text: bytes) -> None:
+        if text.startswith(b"#") and not text.startswith(_COMMAND):
+            self._costs = _COSTS.search(text) or self._costs
+            schema = _SCHEMA.search(text)
+            if schema:
+                self._schema = _name(schema["schema"])
+            rate = _RATE.search(text)
+            if rate:
+                self._times = max(1, int(rate[1]))
+            who = _WHO.search(text)
+            if who:
+                self._applier = who["user"] in _APPLIERS or who["login"] in _APPLIERS
+            return
+        use = _USE.match(text)
+        if use:
+            self._use = _name(use["name"])
+        else:
+            self._state = "set" if _SET.match(text) else "text"
+
+    def _close(self, events: list[Event], *, over: bool) -> None:
+        if not self._held or not (over or (self._state == "text" and self._ended)):
+            return
+        self._database = self._use or self._database
+        if self._costs is None:
+            self.not_understood += self._lines_held
+        else:
+            text = b"\n".join(self._texts).decode("utf-8", "replace").rstrip().removesuffix(";")
+            if not self._applier and not _SENDERS.match(text) and not _THROTTLED.match(text):
+                events.append(self._statement(text))
+        self._new()
+
+    def _statement(self, text: str) -> Statement:
+        assert self._costs is not None
+        lock, sent, examined = self._costs["lock"], self._costs["sent"], self._costs["examined"]
+        return Statement(
+            self._database if self._schema is None else (self._schema or None),
+            text,
+            float(self._costs["seconds"]),
+            lock_seconds=max(0.0, float(lock)),
+            rows_examined=int(examined) if examined else None,
+            rows_sent=int(sent) if sent else None,
+            times=self._times,
+        )
+
+
+def _name(text: bytes) -> str:
+    name = text.decode("utf-8", "replace").strip()
+    return name[1:-1].replace("``", "`") if name.startswith("`") and name.endswith("`") else name
