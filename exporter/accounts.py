@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from exporter.facts import Facts
+from exporter.subjects.logs.helper import HELPER
 
 CONNECTION_LIMIT = 3
 # The default schema of our sessions on MySQL: every account may use it, and nobody can drop it. The digests of
@@ -21,7 +22,9 @@ def read_users(flavor: str) -> str:
     return f"SELECT ({_USER_COLUMNS}{more}) ON mysql.user"
 
 
-def statements(facts: Facts, user: str, password: str, databases: list[str]) -> list[str]:
+def statements(
+    facts: Facts, user: str, password: str, databases: list[str], *, log_over_sql: bool = False
+) -> list[str]:
     """The statements that make the account, to be run by an administrator; comments say where.
 
     Args:
@@ -29,10 +32,20 @@ def statements(facts: Facts, user: str, password: str, databases: list[str]) -> 
         user: The account's name.
         password: What stands as its password; a placeholder is fine.
         databases: PostgreSQL databases that our own account can't connect to.
+        log_over_sql: It reads the server's log, too.
     """
     if facts.engine == "postgres":
-        return _postgres(facts, user, password, databases)
-    return _mysql(facts, user, password)
+        lines = _postgres(facts, user, password, databases)
+        if log_over_sql:
+            lines += [
+                f"-- The log, and no other file. In database {facts.database or 'postgres'}:",
+                HELPER.format(account=_identifier(user)),
+            ]
+        return lines
+    lines = _mysql(facts, user, password)
+    if log_over_sql:
+        lines += ["-- The slow log.", f"GRANT SELECT ON mysql.slow_log TO {_string(user)}@'%';"]
+    return lines
 
 
 def _postgres(facts: Facts, user: str, password: str, databases: list[str]) -> list[str]:

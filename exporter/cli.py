@@ -77,6 +77,11 @@ LOG = (
     Flag("--log.format", "logfmt or json", "logfmt", choices=("logfmt", "json")),
 )
 SERVE = (
+    Flag(
+        "--state-dir",
+        "a directory for what has to outlive the exporter: how far logs have been read; by default nothing is kept",
+        metavar="DIRECTORY",
+    ),
     Flag("--config.check", "check the config, print all that is wrong with it, and exit with 0 or 2", switch=True),
     Flag(
         "--web.listen-address",

@@ -125,8 +125,8 @@ class Query:
 
     `{columns}` stands for the columns that the labels and the measures of this server need, `{limit}` for the
     collector's limit (0 if the first try met a lock: then it is to show what it can without any), `{schema:NAME}` for
-    the quoted schema of an extension that the gate asks for. With `pivot` the result is name and value in two columns,
-    and becomes one row whose columns are the names in lower case.
+    the quoted schema of an extension that the gate asks for; other names are those of a state that is Asking. With
+    `pivot` the result is name and value in two columns, and becomes one row whose columns are the names in lower case.
 
     With `user_defined` the SQL is a user's: it is sent as it stands, with the account's own search_path, read-only, and
     nothing that it sets stays. No more than the collector's limit of rows is fetched.

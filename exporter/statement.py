@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from exporter.declare import Collector, Query
 from exporter.facts import Facts
@@ -27,6 +28,23 @@ def statement(collector: Collector, query: Query, facts: Facts, limit: int | Non
 def with_schemas(sql: str, facts: Facts) -> str:
     """The statement with the schemas of extensions where it says `{schema:NAME}`."""
     return _SCHEMA.sub(lambda match: _quoted(facts.extensions[match[1]].schema), sql)
+
+
+def filled(sql: str, values: Mapping[str, int | str]) -> str:
+    """The statement with values where it says {name}; a text becomes a literal on either engine.
+
+    Raises:
+        ValueError: A text has a backslash or a line end, which servers take in more than one way.
+    """
+    for name, value in values.items():
+        if isinstance(value, str):
+            if not value.isprintable() or "\\" in value:
+                raise ValueError(f"{name} can't be a literal")
+            literal = "'" + value.replace("'", "''") + "'"
+        else:
+            literal = str(int(value))
+        sql = sql.replace(f"{{{name}}}", literal)
+    return sql
 
 
 def _bounded(sql: str, limit: int | None) -> str:

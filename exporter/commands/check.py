@@ -132,7 +132,8 @@ def _grants(server: ServerConfig, user: str) -> tuple[Text, int]:
         text.append("  The account depends on the server's version: connect as any account to see it.\n")
         return text, BROKEN
     closed = _closed_databases(server, session)
-    lines = accounts.statements(facts, user, "CHOOSE-A-PASSWORD", closed)
+    over_sql = server.reads_log and server.slow_log is not None and server.slow_log.over_sql
+    lines = accounts.statements(facts, user, "CHOOSE-A-PASSWORD", closed, log_over_sql=over_sql)
     watched.close()
     text.append(f"-- {server.name}: {FLAVOR_NAMES[facts.flavor]} {facts.version_text}\n")
     text.append("\n".join(lines) + "\n")

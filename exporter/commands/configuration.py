@@ -9,7 +9,7 @@ import os
 from pydantic import ValidationError
 
 from exporter.catalogue import metric_names
-from exporter.config import Config, ConfigError, Known, Problem, SecretError, Web, from_environment, load
+from exporter.config import Config, ConfigError, Known, Problem, SecretError, ServerConfig, Web, from_environment, load
 from exporter.registry import collectors_by_name
 from exporter.switching.accounts_file import Accounts, read_accounts
 from exporter.switching.apply import apply
@@ -53,7 +53,16 @@ def configuration(args: argparse.Namespace) -> Config:
         config = _of_environment(accounts, given)
     switched = apply(config, given, collectors_by_name().values(), known())
     args.collectors = switched.collectors
-    return switched.config.model_copy(update={"web": _web(args, config.web)})
+    update = {"web": _web(args, config.web), "servers": _with_state(args, switched.config)}
+    return switched.config.model_copy(update=update)
+
+
+def _with_state(args: argparse.Namespace, config: Config) -> tuple[ServerConfig, ...]:
+    """The servers with the directory of `--state-dir`, which wins over the config file."""
+    directory = getattr(args, "state_dir", None)
+    if not directory:
+        return config.servers
+    return tuple(server.model_copy(update={"state_dir": directory}) for server in config.servers)
 
 
 def _of_environment(accounts: Accounts | None, given: Given) -> Config:

@@ -62,5 +62,7 @@ class File(Model):
     """Queries of your own for every server of their engine, by name; each becomes a collector."""
     queries_files: tuple[QueriesFile, ...] = ()
     """Files of postgres_exporter's user-defined queries (queries.yaml), for every PostgreSQL."""
+    state_dir: Text | None = None
+    """A directory for what has to outlive the exporter: how far logs have been read."""
     web: Web = Web()
     """Where pages are served."""

@@ -22,6 +22,7 @@ from exporter.config.queries import Name, QueriesFile, UserQuery
 from exporter.config.secrets import Secret
 from exporter.config.units import Bytes, Seconds, SecondsOrZero, ThresholdValue
 from exporter.declare import Collector
+from exporter.failure import Failure, Reason
 
 TLSMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 Severity = Literal["warning", "critical"]
@@ -30,6 +31,13 @@ Thresholds = Mapping[Signal, Mapping[Severity, ThresholdValue]]
 
 PRODUCTS: Mapping[str, str] = {"postgres": "PostgreSQL", "mysql": "MySQL or MariaDB"}
 DEFAULT_PORTS: Mapping[Engine, int] = {"postgres": 5432, "mysql": 3306}
+SLOW_LOG_COLLECTORS: Mapping[tuple[Engine, bool], str] = {
+    ("postgres", False): "pg_slow_log",
+    ("postgres", True): "pg_slow_log_over_sql",
+    ("mysql", False): "mysql_slow_log",
+    ("mysql", True): "mysql_slow_log_table",
+}
+"""What reads the log of a server that has `slow_log`, by engine and whether over SQL."""
 DEFAULT_THRESHOLDS: Mapping[Signal, Mapping[Severity, float]] = {
     "connections": {"warning": 0.8, "critical": 0.95},
     "slow_statements": {"warning": 1.0},
@@ -66,6 +74,11 @@ def _regex(pattern: str) -> str:
 def _or_switch(schema: JsonDict) -> None:
     settings = {key: schema.pop(key) for key in list(schema) if key != "description"}
     schema["anyOf"] = [{"type": "boolean"}, settings]
+
+
+def _or_switch_or_sql(schema: JsonDict) -> None:
+    settings = {key: schema.pop(key) for key in list(schema) if key != "description"}
+    schema["anyOf"] = [{"type": "boolean"}, {"const": "sql"}, settings]
 
 
 LabelName = Annotated[str, AfterValidator(_label_name)]
@@ -161,6 +174,7 @@ class FlagSettings(CollectorSettings):
     by_flag: ClassVar[bool] = True
 
 
+<<<<<<< HEAD
 class Statements(Model):
     """Single statements that have series of their own: the foremost by time, calls, I/O and mean time of late."""
 
@@ -172,6 +186,32 @@ class Statements(Model):
     """How many statements have series; the `limit` of their collector wins."""
     seen_within: Seconds | None = None
     """MySQL: leave those out that have not run for so long; without it nobody is left out for that."""
+=======
+class SlowLogSettings(Model):
+    """The server's log, which tells of slow statements: true, false, or where it is and how it is to be read."""
+
+    model_config = ConfigDict(json_schema_extra=_or_switch_or_sql)
+
+    enabled: bool = True
+    """Whether it is read."""
+    over_sql: bool = False
+    """Over the connection to the server: PostgreSQL by a helper that `check --grants` prints, MySQL and MariaDB from
+    the table mysql.slow_log (log_output = TABLE). `slow_log: sql` says the same."""
+    file: Text | None = None
+    """A file, a directory or a glob on this machine; without it the server is asked where its log is."""
+    format: Literal["auto", "json", "csv", "stderr", "slow"] = "auto"
+    """jsonlog, csvlog or plain text of PostgreSQL, or the slow log of MySQL and MariaDB; auto finds out."""
+    line_prefix: str | None = None
+    """PostgreSQL's log_line_prefix of a plain log, if it is not what the server has now."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _switch(cls, data: Any) -> Any:
+        """`slow_log: true` is a log that the server knows the place of, false is none, and sql is read over SQL."""
+        if data == "sql":
+            return {"over_sql": True}
+        return {"enabled": data} if isinstance(data, bool) else data
+>>>>>>> f9c16b3 (Slow logs: the log of a server is read where it is, or over SQL, and slow statements are counted from it)
 
 
 class Timeouts(Model):
@@ -256,8 +296,13 @@ class Common(Model):
     """What the server may add to a page; the rest is dropped and counted."""
     thresholds: Thresholds = DEFAULT_THRESHOLDS
     """When alerts fire; exported as `db_threshold`."""
+<<<<<<< HEAD
     statements: Statements = Statements()
     """Single statements that have series of their own."""
+=======
+    slow_log: SlowLogSettings | None = None
+    """The server's log, from which slow statements are then counted."""
+>>>>>>> f9c16b3 (Slow logs: the log of a server is read where it is, or over SQL, and slow statements are counted from it)
     queries: Mapping[Name, UserQuery] = {}
     """Queries of your own, by name; each becomes a collector."""
     queries_files: tuple[QueriesFile, ...] = ()
@@ -276,6 +321,8 @@ class ServerConfig(Common):
     port: Port
     socket: Text | None = None
     labels: Mapping[LabelName, str] = {}
+    state_dir: Text | None = None
+    """Where the exporter keeps what has to outlive it."""
     own: tuple[InstanceOf[Collector], ...] = ()
     """What the user-defined queries became."""
     files_loaded: tuple[tuple[str, str, bool], ...] = ()
@@ -286,6 +333,21 @@ class ServerConfig(Common):
         if self.size_limit is None or isinstance(self.size_limit, int):
             return self.size_limit
         return self.size_limit.get(database)
+
+    def log_settings(self) -> SlowLogSettings:
+        """How its log is read.
+
+        Raises:
+            Failure: It isn't.
+        """
+        if self.slow_log is None or not self.slow_log.enabled:
+            raise Failure(Reason.ERROR, "no log is configured", fix="slow_log: true, or sql, in the config")
+        return self.slow_log
+
+    @property
+    def reads_log(self) -> bool:
+        """Whether its log is read."""
+        return self.slow_log is not None and self.slow_log.enabled
 
     def project_of(self, database: str, schema: str | None = None) -> Project | None:
         """The first of `projects` that matches, or None."""

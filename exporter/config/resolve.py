@@ -11,7 +11,7 @@ from exporter.config.basics import Engine
 from exporter.config.document import Location, secret_from_file
 from exporter.config.dsn import DSNError, Target, parse_dsn, parse_url, password_of
 from exporter.config.errors import read_failure
-from exporter.config.model import DEFAULT_PORTS, DEFAULT_THRESHOLDS, ServerConfig, Thresholds
+from exporter.config.model import DEFAULT_PORTS, DEFAULT_THRESHOLDS, SLOW_LOG_COLLECTORS, ServerConfig, Thresholds
 from exporter.config.secrets import Secret, SecretError
 from exporter.config.sentences import sentence
 
@@ -64,6 +64,8 @@ def resolve(
     built_in = {signal: dict(levels) for signal, levels in DEFAULT_THRESHOLDS.items()}
     layers: list[Data] = [{"thresholds": built_in}, for_all, defaults, target.keys, server]
     merged = merge(*(_switches_spelt_out(layer) for layer in layers))
+    state = (top or {}).get("state_dir")
+    merged["state_dir"] = str((directory or Path()) / state) if isinstance(state, str) else None
     merged["queries_files"] = [item for layer in (top or {}, defaults, server) for item in _listed(layer)]
     for key in ("url", "password_file"):
         merged.pop(key, None)
@@ -71,6 +73,7 @@ def resolve(
     engine = None if "engine" in contradicted else _engine(merged.get("engine"), report)
     complete = engine is not None and _address(merged, engine, report) and not contradicted
     _tls(merged, engine, directory or Path(), report)
+    _slow_log(merged, engine, directory or Path(), report)
     config = _validated(merged, report)
     return (config, target) if config is not None and complete else None
 
@@ -215,6 +218,25 @@ def _tls(merged: Data, engine: Engine | None, directory: Path, report: Report) -
                 path.open("rb").close()
             except OSError as error:
                 report(("tls", key), read_failure(error, path))
+
+
+def _slow_log(merged: Data, engine: Engine | None, directory: Path, report: Report) -> None:
+    """A log that is configured is asked for by name, so that what keeps it from being read is a failure."""
+    given = merged.get("slow_log")
+    if engine is None or not (given in (True, "sql") or isinstance(given, dict)):
+        return
+    over_sql = given == "sql"
+    if isinstance(given, dict):
+        over_sql = given.get("over_sql") is True
+        if given.get("enabled") is False:
+            return
+        if isinstance(given.get("file"), str):
+            given = merged["slow_log"] = {**given, "file": str(directory / given["file"])}
+        right = {"postgres": {"auto", "json", "csv", "stderr"}, "mysql": {"auto", "slow"}}[engine]
+        if given.get("format", "auto") not in right:
+            report(("slow_log", "format"), f"is not one of this engine's; use {' or '.join(sorted(right))}")
+    name = SLOW_LOG_COLLECTORS[engine, over_sql]
+    merged["collectors"] = merge({name: {"enabled": True}}, cast("Data", merged.get("collectors") or {}))
 
 
 def _is_loopback(host: str) -> bool:

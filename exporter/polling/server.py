@@ -19,13 +19,14 @@ from exporter.polling.outcomes import Outcomes
 from exporter.polling.runs import Task, read
 from exporter.polling.sessions import Sessions
 from exporter.polling.snapshot import Snapshot, State
+from exporter.subjects.logs.choice import counting_slow
 from exporter.tailor import without
 
 
 def _all(collectors: Iterable[Collector], config: ServerConfig) -> list[Collector]:
     """Those of its engine and those of its own queries, before which a metric of the same name steps aside."""
     replaced = frozenset(measure.name for own in config.own for measure in own.measures())
-    declared = without((item for item in collectors if item.engine == config.engine), replaced)
+    declared = without((item for item in counting_slow(collectors, config) if item.engine == config.engine), replaced)
     return [*declared, *config.own]
 
 

@@ -10,7 +10,11 @@ from pydantic import BaseModel
 
 from exporter.config import load, load_text, schema
 from exporter.config.file import Defaults, File, FileServer
+<<<<<<< HEAD
 from exporter.config.model import TLS, CollectorSettings, DatabaseFilter, Project, Statements, Timeouts, Web
+=======
+from exporter.config.model import TLS, CollectorSettings, DatabaseFilter, Project, SlowLogSettings, Timeouts, Web
+>>>>>>> f9c16b3 (Slow logs: the log of a server is read where it is, or over SQL, and slow statements are counted from it)
 from exporter.config.queries import QueriesFile, UserMeasure, UserQuery
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +47,7 @@ def test_the_example_loads_and_fits_the_schema() -> None:
     assert valid(EXAMPLE.read_text())
 
 
-COMMENTED_OUT = "collectors|statements|tables|enabled|every|timeout|limit|server_name|database"
+COMMENTED_OUT = "line_prefix|collectors|statements|tables|enabled|every|timeout|limit|server_name|database"
 
 
 def test_what_is_commented_out_in_the_example_loads_too() -> None:
@@ -57,8 +61,13 @@ def test_what_is_commented_out_in_the_example_loads_too() -> None:
 
 
 MODELS: list[type[BaseModel]] = [
+<<<<<<< HEAD
     File, Defaults, FileServer, TLS, DatabaseFilter, Project, CollectorSettings, Statements, Timeouts, Web, UserQuery,
     UserMeasure, QueriesFile,
+=======
+    File, Defaults, FileServer, TLS, DatabaseFilter, Project, SlowLogSettings, CollectorSettings, Timeouts, Web,
+    UserQuery, UserMeasure, QueriesFile,
+>>>>>>> f9c16b3 (Slow logs: the log of a server is read where it is, or over SQL, and slow statements are counted from it)
 ]  # fmt: skip
 
 

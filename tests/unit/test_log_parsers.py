@@ -155,7 +155,10 @@ def test_csv_of_every_version(columns: int) -> None:
 
 
 def test_csv_begun_in_the_middle_of_a_record_finds_the_next() -> None:
-    slow = record(b'duration: 2.000 ms  statement: select "a",\n\'2026-11-22 17:48:48.513 UTC,"u","d",1,\'\n, 1')
+    slow = record(
+        b'duration: 2.000 ms  statement: select "a",\n'
+        b"'2026-11-22 17:48:48.513 UTC,,,1,,'\n'2026-11-22 17:48:48.513 UTC"
+    )
     for start in range(1, slow.index(b"\n")):
         parser = CSVLog()
         events = statements(read(parser, slow[start:] + slow + slow))

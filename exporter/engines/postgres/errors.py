@@ -43,6 +43,7 @@ _WORDS = (
 _FIXES = (
     ("3D000", "", "create the database {database}, or name another one in the config"),
     ("55000", "pg_stat_statements", "add pg_stat_statements to shared_preload_libraries and restart the server"),
+    (Reason.MISSING_EXTENSION, "database_exporter", "create the helper that check --grants prints"),
     (Reason.MISSING_EXTENSION, "", "in database {database}: CREATE EXTENSION pg_stat_statements;"),
     (Reason.PERMISSION, "", "GRANT pg_monitor TO {user};"),
     (Reason.AUTH, "cleartext password", "set tls.mode to require: the password would travel in the clear"),

@@ -25,7 +25,7 @@ _SET = re.compile(rb"SET (?:\w+=-?\d+,)*timestamp=\d+(?:\.\d+)?;\Z")
 _COMMAND = b"# administrator command: "
 # What replication does itself: the appliers, and connections of replicas, which are one command until they end.
 _APPLIERS = frozenset({b"SQL_SLAVE", b"SQL_REPLICA", b"system user"})
-_SENDERS = re.compile(r"# administrator command: (?:Binlog Dump|Group Replication|Clone|Table Dump)", re.IGNORECASE)
+REPLICATION = re.compile(r"# administrator command: (?:Binlog Dump|Group Replication|Clone|Table Dump)", re.IGNORECASE)
 _THROTTLED = re.compile(r"throttle:\s+\d+ '.*' warning\(s\) suppressed\.\Z")
 
 
@@ -118,7 +118,7 @@ class SlowLog(LogParser):
             self.not_understood += self._lines_held
         else:
             text = b"\n".join(self._texts).decode("utf-8", "replace").rstrip().removesuffix(";")
-            if not self._applier and not _SENDERS.match(text) and not _THROTTLED.match(text):
+            if not self._applier and not REPLICATION.match(text) and not _THROTTLED.match(text):
                 events.append(self._statement(text))
         self._new()
 

@@ -14,7 +14,11 @@ _DATABASE, _PID, _SEVERITY, _SQLSTATE, _MESSAGE, _DETAIL, _CONTEXT, _QUERY_ID = 
 _WIDTHS = frozenset({23, 24, 26})
 # How a record begins. Inside a quoted field quotes are doubled, so a text that holds a log looks different.
 _QUOTED = rb'(?:"(?:[^"]|"")*")?'
-_START = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [^,]{1,40}," + _QUOTED + rb"," + _QUOTED + rb",\d*,")
+_START = re.compile(
+    rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [A-Za-z0-9+:<>-]{1,12},"
+    + rb"%b,%b,\d+,%b," % (_QUOTED, _QUOTED, _QUOTED)
+    + rb"[0-9a-f]+\.[0-9a-f]+,\d+,"
+)
 
 
 class CSVLog(LogParser):

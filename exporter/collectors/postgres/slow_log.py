@@ -1,0 +1,56 @@
+"""What PostgreSQL's log tells: slow statements, errors, deadlocks and temporary files."""
+
+from __future__ import annotations
+
+from exporter.declare import Collector, Query
+from exporter.gates import pg
+from exporter.subjects.logs import measures
+from exporter.subjects.logs.postgres import SETTINGS, reader
+from exporter.subjects.logs.postgres_over_sql import MOST_BYTES, LogOverSQL
+
+_NAMES = ", ".join(f"'{name}'" for name in SETTINGS)
+
+slow_log = Collector(
+    name="pg_slow_log",
+    about="Slow statements, errors, deadlocks and temporary files from the server's log, where slow_log is configured.",
+    engine="postgres",
+    every=15,
+    default=False,
+    queries=(
+        Query(
+            pg(13),
+            f"""
+            SELECT 'setting' AS kind, name, setting AS value FROM pg_settings WHERE name IN ({_NAMES})
+            UNION ALL
+            SELECT 'database', datname, NULL FROM pg_database WHERE datallowconn""",
+        ),
+    ),
+    blocks=measures.POSTGRES,
+    state=reader,
+)
+
+over_sql = Collector(
+    name="pg_slow_log_over_sql",
+    about="The same as pg_slow_log, read over SQL by a helper, where slow_log: sql is configured.",
+    engine="postgres",
+    every=15,
+    default=False,
+    queries=(
+        Query(
+            pg(13),
+            f"""
+            SELECT 'setting' AS kind, name, setting AS value, NULL::float8 AS number, NULL::float8 AS written
+            FROM pg_settings WHERE name IN ({_NAMES})
+            UNION ALL
+            SELECT 'database', datname, NULL, NULL, NULL FROM pg_database WHERE datallowconn
+            UNION ALL
+            SELECT 'file', name, NULL, size, extract(epoch FROM modification) FROM pg_ls_logdir()
+            UNION ALL
+            SELECT 'bytes', {{file}}::text,
+                   encode(database_exporter.read_log({{file}}, {{offset}}, {MOST_BYTES}), 'base64'), {{offset}}, NULL
+            WHERE {{file}} <> ''""",
+        ),
+    ),
+    blocks=measures.POSTGRES,
+    state=LogOverSQL,
+)

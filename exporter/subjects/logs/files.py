@@ -1,0 +1,123 @@
+"""The files of a log on this machine: one name, a directory or a glob, and which of them come after which."""
+
+from __future__ import annotations
+
+import glob
+import os
+import weakref
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+# The beginning of a file tells whether it is still the one that it was. A server's banner, which each file may begin
+# with, is shorter.
+HEAD_BYTES = 1024
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip")
+
+# Device and number of the file: they stay through a rename.
+Identity = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that is there: where, which one, when it was last written (nanoseconds) and how large it is."""
+
+    path: str
+    identity: Identity
+    written: int
+    size: int
+
+
+class OpenFile:
+    """A file that is being read; it stays the same one when it is renamed.
+
+    Attributes:
+        identity: Which one it is.
+        path: Where it was when it was opened.
+
+    Raises:
+        OSError: It can't be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        # It stays open between turns; whoever reads it may be forgotten without a word.
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._closing = weakref.finalize(self, os.close, self._file)
+        status = os.fstat(self._file)
+        self.identity: Identity = (status.st_dev, status.st_ino)
+
+    @property
+    def size(self) -> int:
+        """Bytes in it now."""
+        return os.fstat(self._file).st_size
+
+    @property
+    def written(self) -> int:
+        """When it was last written, in nanoseconds."""
+        return os.fstat(self._file).st_mtime_ns
+
+    def read(self, offset: int, most: int) -> bytes:
+        """Bytes from an offset on; none at its end."""
+        return os.pread(self._file, most, offset)
+
+    def head(self, length: int) -> str:
+        """A hash of its first bytes."""
+        return blake2b(self.read(0, length), digest_size=16).hexdigest()
+
+    def last_line_begins(self) -> int:
+        """Where the line begins that is being written; the size if the last one is whole."""
+        size = self.size
+        begin = max(0, size - 65_536)
+        return begin + self.read(begin, size - begin).rfind(b"\n") + 1
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._closing()
+
+
+class Files:
+    """Where a log is: a file, a directory, or a glob."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def all(self) -> list[Found]:
+        """The files that belong to it, in the order in which they were written; those of a directory that are visible.
+
+        Raises:
+            OSError: It can't be looked at.
+        """
+        if Path(self.where).is_dir():
+            paths = [entry.path for entry in os.scandir(self.where) if not entry.name.startswith(".")]
+        elif glob.has_magic(self.where) and not Path(self.where).exists():
+            paths = glob.glob(self.where)  # noqa: PTH207 - of a whole path, as it is in the config
+        else:
+            paths = [self.where]
+        found = [_found(path) for path in paths if not path.endswith(_COMPRESSED)]
+        return sorted((file for file in found if file is not None), key=lambda file: (file.written, file.path))
+
+    def renamed(self, identity: Identity) -> str | None:
+        """Where a file is now that was one of them, if it is still in a directory of theirs."""
+        directories = {os.path.dirname(file.path) for file in self.all()} | {os.path.dirname(self.where)}  # noqa: PTH120
+        for directory in directories:
+            try:
+                paths = [entry.path for entry in os.scandir(directory or ".") if entry.inode() == identity[1]]
+            except OSError:
+                continue
+            for path in paths:
+                file = _found(path)
+                if file is not None and file.identity == identity:
+                    return path
+        return None
+
+
+def _found(path: str) -> Found | None:
+    """A regular file's account, None for anything else and for what is gone."""
+    try:
+        status = Path(path).stat()
+    except FileNotFoundError:
+        return None
+    if not Path(path).is_file():
+        return None
+    return Found(path, (status.st_dev, status.st_ino), status.st_mtime_ns, status.st_size)

@@ -1,0 +1,93 @@
+"""MySQL and MariaDB: the slow log in the table mysql.slow_log, for servers that log into tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from exporter.declare import Context, Rows
+from exporter.failure import Failure, Reason
+from exporter.subjects.logs.events import Statement
+from exporter.subjects.logs.mysql_slow import REPLICATION
+from exporter.subjects.logs.reader import Counting
+from exporter.subjects.logs.tally import Rules
+from exporter.subjects.statements.measures import slow_threshold
+
+# Rows of one run. The table has no index: each run reads all of it on the server.
+MOST_ROWS = 2000
+# More than a table has: the first run only looks at how many rows there are.
+_BEYOND = 10**15
+_APPLIER = re.compile(r"^system user\[|\[SQL_(?:SLAVE|REPLICA)\]|^SQL_(?:SLAVE|REPLICA)\[")
+
+
+class SlowLogTable(Counting):
+    """Reads the rows that were added to the table since the last run; the first run begins at its end.
+
+    Takes rows of kind, name, value, database, seconds, locked, sent, examined and user: `setting`; `count` (rows of
+    the table, and what its first row is); `entry`, in the order in which they were added.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("mysql")
+        self._next: int | None = None
+        self._first = ""
+        self._read = 0
+
+    def placeholders(self) -> dict[str, int | str]:
+        """How many rows to leave out."""
+        return {"offset": _BEYOND if self._next is None or self.busy else self._next}
+
+    def feed(self, rows: Rows, context: Context) -> Rows:
+        """Count what was added.
+
+        Raises:
+            Failure: The server doesn't log into the table.
+        """
+        settings = {str(name).lower(): str(value) for kind, name, value, *_ in rows.rows if kind == "setting"}
+        if "TABLE" not in settings.get("log_output", "").upper():
+            raise Failure(
+                Reason.ERROR,
+                f"log_output = {settings.get('log_output')}: the slow log is in no table",
+                fix="SET GLOBAL log_output = 'TABLE';",
+            )
+        on = settings.get("slow_query_log") == "ON"
+        times = int(settings.get("log_slow_rate_limit", 1)) if context.facts.flavor == "mariadb" else 1
+        threshold = max(float(settings["long_query_time"]), slow_threshold(context)) if on else None
+        current = Rules(threshold, times=max(1, times))
+        if not self.busy:
+            [(total, first)] = [(int(name), str(value)) for kind, name, value, *_ in rows.rows if kind == "count"]
+            entries = [row for row in rows.rows if row[0] == "entry"]
+            if self._next is None:
+                self._next = total
+            elif total < self._next or (self._first and first != self._first):
+                # It was emptied, or another one put in its place.
+                self._next = 0
+            else:
+                self._next += len(entries)
+                self._read += len(entries)
+                self.begin(lambda: self.add(_events(entries), current))
+            self._first = first if total else ""
+        return self.rows(current, context, (self._read, 0, None))
+
+
+def _events(rows: list[tuple[Any, ...]]) -> Iterator[Statement]:
+    for _, _, text, database, seconds, locked, sent, examined, user in rows:
+        # A command has its name for a text here.
+        if REPLICATION.match(f"# administrator command: {text}") or str(user).startswith(
+            ("system user", "[SQL_", "SQL_")
+        ):
+            continue
+        yield Statement(
+            str(database) if database else None,
+            str(text or ""),
+            _seconds(str(seconds)),
+            lock_seconds=_seconds(str(locked)),
+            rows_sent=int(sent),
+            rows_examined=int(examined),
+        )
+
+
+def _seconds(time: str) -> float:
+    hours, minutes, seconds = time.split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)

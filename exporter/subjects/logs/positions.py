@@ -1,0 +1,77 @@
+"""How far a log has been read, kept over restarts of the exporter in a file of the state directory."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a log has been read: up to the beginning of an entry.
+
+    Attributes:
+        where: What was followed: another place's position is of no use.
+        device: Of the file's identity.
+        inode: Of the file's identity.
+        offset: Bytes before which everything is counted.
+        head: A hash of the file's first bytes.
+        head_bytes: How many of them.
+        written: When the file was last written, in nanoseconds: if it is gone, what is newer comes after it.
+        remembered: What the parser has to know besides.
+    """
+
+    where: str
+    device: int
+    inode: int
+    offset: int
+    head: str
+    head_bytes: int
+    written: int
+    remembered: str = ""
+
+
+class PositionFile:
+    """The file that a server's position is in; without a directory nothing is kept."""
+
+    def __init__(self, directory: Path | None, server: str) -> None:
+        # A server's name may hold anything, a file's may not.
+        name = f"slow-log-{blake2b(server.encode(), digest_size=8).hexdigest()}.json"
+        self._path = directory / name if directory is not None else None
+        self._last: Position | None = None
+
+    def read(self) -> Position | None:
+        """The position, None if there is none that makes sense."""
+        if self._path is None:
+            return None
+        try:
+            self._last = Position(**json.loads(self._path.read_text()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            log.warning("%s is of no use, so the log is read from its end on: %s", self._path, error)
+            return None
+        return self._last
+
+    def write(self, position: Position) -> None:
+        """Keep a position, all of it or not at all.
+
+        Raises:
+            OSError: The directory can't be written.
+        """
+        if self._path is None or position == self._last:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        new = self._path.with_suffix(".new")
+        with new.open("w") as file:
+            json.dump(asdict(position), file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+        self._last = position

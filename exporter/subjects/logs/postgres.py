@@ -1,0 +1,92 @@
+"""PostgreSQL: where its log is, in which format, and from how long on a statement is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from exporter.declare import Context, Rows
+from exporter.failure import Failure, Reason
+from exporter.subjects.logs.lines import LogParser
+from exporter.subjects.logs.postgres_csv import CSVLog
+from exporter.subjects.logs.postgres_json import JSONLog
+from exporter.subjects.logs.postgres_stderr import StderrLog
+from exporter.subjects.logs.reader import LogReader, Source
+from exporter.subjects.logs.tally import Rules
+from exporter.subjects.statements.measures import slow_threshold
+
+SETTINGS = (
+    "auto_explain.log_min_duration", "auto_explain.sample_rate", "data_directory", "lc_messages", "log_destination",
+    "log_directory", "log_duration", "log_line_prefix", "log_min_duration_statement", "logging_collector",
+)  # fmt: skip
+
+# What the server's log collector calls its files, by what log_destination is called; the first that it has is read.
+ENDINGS = {"jsonlog": ("json", "*.json"), "csvlog": ("csv", "*.csv"), "stderr": ("stderr", "*.log")}
+_BY_SUFFIX = {".json": "json", ".csv": "csv"}
+_FIX = "name the file in the config: slow_log: {file: /var/log/postgresql/postgresql-18-main.log}"
+
+
+def reader() -> LogReader:
+    """What the collector keeps; takes rows of kind, name and value: settings, and the databases that exist."""
+    return LogReader("postgres", _source, parser)
+
+
+def parser(name: str, prefix: str) -> LogParser:
+    """A parser of a format; `prefix` is log_line_prefix."""
+    if name == "json":
+        return JSONLog()
+    return CSVLog() if name == "csv" else StderrLog(prefix)
+
+
+def _source(rows: Rows, context: Context) -> Source:
+    settings = {str(name): str(value) for kind, name, value in rows.rows if kind == "setting"}
+    databases = frozenset(str(name) for kind, name, _ in rows.rows if kind == "database")
+    said = context.server.log_settings()
+    if said.file is None:
+        where, found = _where(settings)
+    else:
+        where = said.file
+        found = _BY_SUFFIX.get(Path(where).suffix) or _of_directory(where, settings)
+    form = found if said.format == "auto" else said.format
+    prefix = said.line_prefix if said.line_prefix is not None else settings.get("log_line_prefix", "")
+    return Source(where, form, rules(settings, databases, context), prefix)
+
+
+def rules(settings: Mapping[str, str], databases: frozenset[str], context: Context) -> Rules:
+    """How events are to be taken, with these settings and databases."""
+    threshold, plans = _threshold(settings)
+    slow = None if threshold is None else max(threshold, slow_threshold(context))
+    return Rules(slow, plans=plans, databases=databases)
+
+
+def _where(settings: Mapping[str, str]) -> tuple[str, str]:
+    directory, data = settings.get("log_directory"), settings.get("data_directory")
+    if directory is None or data is None:
+        raise Failure(Reason.PERMISSION, "the account may not see where the log is", fix=_FIX)
+    if settings.get("logging_collector") != "on":
+        raise Failure(Reason.ERROR, "logging_collector is off, so the server can't say where its log is", fix=_FIX)
+    destinations = settings.get("log_destination", "")
+    for name, (form, files) in ENDINGS.items():
+        if name in destinations:
+            return str(Path(data) / directory / files), form
+    raise Failure(Reason.ERROR, f"log_destination = {destinations}: that can't be read", fix=_FIX)
+
+
+def _of_directory(where: str, settings: Mapping[str, str]) -> str:
+    if not Path(where).is_dir():
+        return "stderr"
+    destinations = settings.get("log_destination", "")
+    return next((form for name, (form, _) in ENDINGS.items() if name in destinations), "stderr")
+
+
+def _threshold(settings: Mapping[str, str]) -> tuple[float | None, bool]:
+    """From how many seconds on a statement is in the log, and whether auto_explain alone puts it there."""
+    milliseconds = float(settings.get("log_min_duration_statement", -1))
+    if milliseconds >= 0:
+        return milliseconds / 1000, False
+    if settings.get("log_duration") == "on":
+        return 0.0, False
+    explained = float(settings.get("auto_explain.log_min_duration", -1))
+    if explained >= 0 and float(settings.get("auto_explain.sample_rate", 1)) == 1:
+        return explained / 1000, True
+    return None, False

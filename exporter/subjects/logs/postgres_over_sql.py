@@ -1,0 +1,134 @@
+"""PostgreSQL's log read over the connection to the server, by a helper that reads log files and nothing else."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.declare import Context, Rows
+from exporter.failure import Failure, Reason
+from exporter.subjects.logs.lines import LogParser
+from exporter.subjects.logs.positions import Position, PositionFile
+from exporter.subjects.logs.postgres import ENDINGS, parser, rules
+from exporter.subjects.logs.reader import Counting, positions
+
+MOST_BYTES = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    name: str
+    size: int
+    written: float
+
+
+class LogOverSQL(Counting):
+    """Reads a part of the log with each run: what to ask for next is known when a run ends.
+
+    Takes rows of kind, name, value, number and written: `setting` and `database`, `file` (size, Unix seconds), and
+    `bytes` (the name of a file, its bytes in base64 and the offset that they were read from).
+    """
+
+    def __init__(self) -> None:
+        super().__init__("postgres")
+        self._parser: LogParser | None = None
+        self._form = ("", "")
+        self._kept: PositionFile | None = None
+        self._file = ""
+        self._offset = 0
+        self._behind = 0
+        self._lines = self._not_understood = 0
+
+    def placeholders(self) -> dict[str, int | str]:
+        """The file, and from where on; no file while the last part is being counted."""
+        return {"file": "" if self.busy else self._file, "offset": self._offset}
+
+    def feed(self, rows: Rows, context: Context) -> Rows:
+        """Count what was read.
+
+        Raises:
+            Failure: The log is in no file of the server's log collector.
+        """
+        found: dict[str, list[tuple[Any, ...]]] = {}
+        for kind, *rest in rows.rows:
+            found.setdefault(kind, []).append(tuple(rest))
+        settings = {str(name): str(value) for name, value, *_ in found.get("setting", ())}
+        databases = frozenset(str(name) for name, *_ in found.get("database", ()))
+        current = rules(settings, databases, context)
+        form, ending = _format(settings)
+        files = [_File(str(name), int(size), float(at)) for name, _, size, at in found.get("file", ())]
+        files = sorted((f for f in files if f.name.endswith(ending)), key=lambda file: (file.written, file.name))
+        if not self.busy:
+            self._prepare((form, settings.get("log_line_prefix", "")), files, context)
+            pieces = [(str(name), value, int(start)) for name, value, start, _ in found.get("bytes", ())]
+            self.begin(lambda: self._take(pieces, files, current))
+        counts = (self._lines, self._not_understood, self._behind)
+        return self.rows(current, context, counts)
+
+    def _prepare(self, form: tuple[str, str], files: list[_File], context: Context) -> None:
+        """Begin at the position that was kept, or at the end of the newest file."""
+        if self._kept is None:
+            self._kept = positions(context)
+            position = self._kept.read()
+            if position is not None and position.where == "sql":
+                self._file, self._offset = position.head, position.offset
+            elif files:
+                self._file, self._offset = files[-1].name, files[-1].size
+        if form != self._form or self._parser is None:
+            self._form, self._parser = form, parser(*form)
+
+    def _take(self, pieces: list[tuple[str, Any, int]], files: list[_File], current: Any) -> None:
+        assert self._parser is not None
+        size = next((file.size for file in files if file.name == self._file), None)
+        read = 0
+        for name, value, start in pieces:
+            if value is not None and (name, start) == (self._file, self._offset):
+                piece = base64.b64decode(value)
+                read = len(piece)
+                self._offset += read
+                self._count(lambda parser, piece=piece: parser.feed(piece), current)
+        if size is None or size < self._offset - read:
+            # It is gone, or was truncated.
+            following = files[0] if size is None and files else None
+            self._begin_file(following.name if following else self._file, current)
+        elif not read:
+            later = [file for file in files if file.size and self._comes_after(file, files)]
+            if later:
+                self._begin_file(later[0].name, current)
+            else:
+                self._count(lambda parser: parser.flush(), current)
+        self._behind = max(0, (size or 0) - self._offset)
+        if self._kept is not None and self._file:
+            offset = self._offset - self._parser.pending
+            self._kept.write(Position("sql", 0, 0, offset, self._file, 0, 0, self._parser.remember()))
+
+    def _comes_after(self, file: _File, files: list[_File]) -> bool:
+        own = next((other for other in files if other.name == self._file), None)
+        return own is not None and (file.written, file.name) > (own.written, own.name)
+
+    def _begin_file(self, name: str, current: Any) -> None:
+        self._count(lambda parser: parser.end(), current)
+        self._file, self._offset = name, 0
+        self._parser = parser(*self._form)
+
+    def _count(self, read: Any, current: Any) -> None:
+        assert self._parser is not None
+        before = self._parser.lines, self._parser.not_understood
+        events = read(self._parser)
+        self._lines += self._parser.lines - before[0]
+        self._not_understood += self._parser.not_understood - before[1]
+        self.add(events, current)
+
+
+def _format(settings: dict[str, str]) -> tuple[str, str]:
+    destinations = settings.get("log_destination", "")
+    if settings.get("logging_collector") == "on":
+        for name, (form, files) in ENDINGS.items():
+            if name in destinations:
+                return form, files.removeprefix("*")
+    raise Failure(
+        Reason.ERROR,
+        "the log is in no file that the server's log collector writes, so it can't be read over SQL",
+        fix="set logging_collector = on in postgresql.conf and restart the server",
+    )

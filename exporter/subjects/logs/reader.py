@@ -1,0 +1,181 @@
+"""A server's slow log, as a collector keeps it: read on threads of its own, shown as far as it has been read."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from exporter.collectors.busiest import Busiest
+from exporter.declare import Context, Rows
+from exporter.failure import Failure, Reason
+from exporter.subjects.logs.events import Event
+from exporter.subjects.logs.files import Files
+from exporter.subjects.logs.fingerprint import Dialect
+from exporter.subjects.logs.follow import Follower
+from exporter.subjects.logs.lines import LogParser
+from exporter.subjects.logs.measures import COLUMNS
+from exporter.subjects.logs.positions import PositionFile
+from exporter.subjects.logs.tally import Rules, Tally
+
+log = logging.getLogger(__name__)
+
+# Of one log in one turn; what is left is the next one's.
+_MOST_BYTES = 64 * 1024 * 1024
+_TURN_SECONDS = 10.0
+# After each piece the thread rests as long as the piece took: a burst takes half of a core at most, and scrapes come
+# in between.
+_MOST_REST_SECONDS = 0.05
+# A log without a burst is read within this time, and shown at once.
+_WAIT_SECONDS = 0.2
+# Statements shown, unless the config says otherwise.
+SHOWN = 50
+
+_POOL = ThreadPoolExecutor(4, "slow log")
+
+
+class Counting:
+    """What every way of reading a log has in common: a tally, and threads on which it grows.
+
+    Args:
+        dialect: Whose statements these are.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.tally = Tally(dialect)
+        # Whoever reads adds a piece's events under it.
+        self.lock = threading.Lock()
+        self._busiest = Busiest(("database", "fingerprint"), ("seconds",))
+        self._turn: Future[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the last turn is still under way."""
+        return self._turn is not None and not self._turn.done()
+
+    def begin(self, turn: Callable[[], None]) -> None:
+        """Begin a turn, and wait a moment for its end.
+
+        Raises:
+            Exception: It did not work.
+        """
+        if not self.busy:
+            self._turn = _POOL.submit(turn)
+        assert self._turn is not None
+        wait([self._turn], _WAIT_SECONDS)
+        if self._turn.done():
+            self._turn.result()
+
+    def add(self, events: Iterable[Event], rules: Rules) -> None:
+        """Count events; for the thread that reads."""
+        began = time.monotonic()
+        with self.lock:
+            self.tally.add(events, rules)
+        time.sleep(min(_MOST_REST_SECONDS, time.monotonic() - began))
+
+    def rows(self, rules: Rules, context: Context, counts: tuple[int | None, int | None, int | None]) -> Rows:
+        """What has been counted.
+
+        Args:
+            rules: As they are now.
+            context: Of the run.
+            counts: Lines, lines not understood, and bytes behind.
+        """
+        with self.lock:
+            statements = Rows(COLUMNS, list(self.tally.by_statement()))
+            about = list(self.tally.by_database(rules))
+        limit = SHOWN if context.room is None else min(SHOWN, context.room)
+        shown = self._busiest.feed(statements, replace(context, room=limit))
+        about.append((*[None] * (len(COLUMNS) - len(counts)), *counts))
+        return Rows(COLUMNS, [*about, *shown.rows[:limit]])
+
+    def rebase(self) -> None:
+        """Another server answers: where its log is comes with the next reading, and what was counted stays."""
+        self._busiest.rebase()
+
+
+def positions(context: Context) -> PositionFile:
+    """Where the position in a server's log is kept."""
+    directory = context.server.state_dir
+    return PositionFile(Path(directory) if directory else None, context.server.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a log is and how it is to be read.
+
+    Attributes:
+        where: A file, a directory or a glob.
+        format: json, csv, stderr or slow.
+        prefix: PostgreSQL's log_line_prefix.
+        rules: How its events are to be taken.
+    """
+
+    where: str
+    format: str
+    rules: Rules
+    prefix: str = ""
+
+
+# From a server's settings, as the collector's query has them, to where its log is. May raise Failure.
+Find = Callable[[Rows, Context], Source]
+# Makes parsers of a format; the second argument is log_line_prefix.
+MakeParser = Callable[[str, str], LogParser]
+
+
+class LogReader(Counting):
+    """Reads a log's files on while it is asked about it."""
+
+    def __init__(self, dialect: Dialect, find: Find, make_parser: MakeParser) -> None:
+        super().__init__(dialect)
+        self._find = find
+        self._make_parser = make_parser
+        self._source: Source | None = None
+        self._follower: Follower | None = None
+
+    def feed(self, rows: Rows, context: Context) -> Rows:
+        """Begin a turn of reading, if none is under way; what has been read so far.
+
+        Args:
+            rows: The server's settings.
+            context: Of the run.
+
+        Raises:
+            Failure: The log can't be found or read.
+        """
+        source = self._find(rows, context)
+        try:
+            self.begin(lambda: self._read(source, context))
+        except OSError as error:
+            raise _failure(error, source) from None
+        follower = self._follower
+        counts = (follower.lines, follower.not_understood, follower.behind) if follower else (None, None, None)
+        return self.rows(source.rules, context, counts)
+
+    def _read(self, source: Source, context: Context) -> None:
+        follower = self._follow(source, context)
+        for events in follower.turn(_MOST_BYTES, _TURN_SECONDS):
+            self.add(events, source.rules)
+
+    def _follow(self, source: Source, context: Context) -> Follower:
+        same = self._source is not None and replace(source, rules=self._source.rules) == self._source
+        if self._follower is None or not same:
+            if self._follower is not None:
+                self._follower.close()
+            log.info("%s: the log is read from %s, as %s", context.server.name, source.where, source.format)
+            self._follower = Follower(
+                Files(source.where), lambda: self._make_parser(source.format, source.prefix), positions(context)
+            )
+        self._source = source
+        return self._follower
+
+
+def _failure(error: OSError, source: Source) -> Failure:
+    reason = Reason.PERMISSION if isinstance(error, PermissionError) else Reason.ERROR
+    place = error.filename or source.where
+    fix = f"let the user that runs the exporter read {place}" if reason is Reason.PERMISSION else None
+    return Failure(reason, f"{place}: {error.strerror or error}", fix=fix)

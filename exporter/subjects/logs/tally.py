@@ -1,0 +1,186 @@
+"""What a log's events add up to, by database and by statement."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporter.subjects.logs.events import Error, Event, Statement, TemporaryFile
+from exporter.subjects.logs.fingerprint import Dialect, fingerprint
+from exporter.subjects.logs.measures import BOUNDS, COLUMNS
+
+# Statements that are remembered; those that came longest ago are forgotten first.
+_MOST_STATEMENTS = 2000
+# Databases, where the server doesn't tell which there are; further ones count as unknown.
+_MOST_DATABASES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How events are to be taken, as far as the server's settings matter.
+
+    Attributes:
+        threshold: From how many seconds on a statement is slow; None: the log can't tell, and none is counted.
+        plans: Whether auto_explain's entries are the only ones that tell of slow statements.
+        times: For how many executions each entry stands, besides what it says itself.
+        databases: Those that exist; None: not known. Others are counted as unknown.
+    """
+
+    threshold: float | None
+    plans: bool = False
+    times: int = 1
+    databases: frozenset[str] | None = None
+
+
+@dataclass(slots=True)
+class _Database:
+    durations: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    seconds: float = 0.0
+    slow: int = 0
+    lock_seconds: float = 0.0
+    rows_examined: int = 0
+    rows_sent: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    deadlocks: int = 0
+    files: int = 0
+    file_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Statement:
+    text: str
+    query_id: int | None = None
+    executions: int = 0
+    seconds: float = 0.0
+    lock_seconds: float = 0.0
+    rows_examined: int = 0
+    rows_sent: int = 0
+
+
+class Tally:
+    """Counts events. Not for two threads at once.
+
+    Args:
+        dialect: Whose statements these are.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._databases: dict[str, _Database] = {"": _Database()}
+        self._statements: OrderedDict[tuple[str, str], _Statement] = OrderedDict()
+
+    def add(self, events: Iterable[Event], rules: Rules) -> None:
+        """Take events in."""
+        for event in events:
+            database = self._database(event.database, rules)
+            if isinstance(event, Statement):
+                self._statement(database, event, rules)
+            elif isinstance(event, Error):
+                found = self._databases[database]
+                kind = event.sqlstate[:2]
+                found.errors[kind] = found.errors.get(kind, 0) + 1
+                found.deadlocks += event.deadlock
+            elif isinstance(event, TemporaryFile):
+                self._databases[database].files += 1
+                self._databases[database].file_bytes += event.size
+
+    def by_database(self, rules: Rules) -> Iterator[tuple[Any, ...]]:
+        """Rows of measures.COLUMNS about databases, those that exist and have nothing in the log too."""
+        for name in rules.databases or ():
+            self._databases.setdefault(name, _Database())
+        for name, found in sorted(self._databases.items()):
+            if name and rules.databases is not None and name not in rules.databases:
+                # It was dropped.
+                del self._databases[name]
+                continue
+            yield _row(
+                database=name,
+                source="log",
+                slow=found.slow if rules.threshold is not None else None,
+                durations=_histogram(found),
+                lock_seconds=found.lock_seconds,
+                rows_examined=found.rows_examined,
+                rows_sent=found.rows_sent,
+                deadlocks=found.deadlocks,
+                temporary_files=found.files,
+                temporary_bytes=found.file_bytes,
+            )
+            for kind, count in sorted(found.errors.items()):
+                yield _row(database=name, sqlstate_class=kind, errors=count)
+        yield _row(source="log", threshold=rules.threshold)
+
+    def by_statement(self) -> Iterator[tuple[Any, ...]]:
+        """Rows of measures.COLUMNS about statements."""
+        for (database, name), found in self._statements.items():
+            yield _row(
+                database=database,
+                fingerprint=name,
+                executions=found.executions,
+                seconds=found.seconds,
+                statement_lock_seconds=found.lock_seconds,
+                statement_rows_examined=found.rows_examined,
+                statement_rows_sent=found.rows_sent,
+                queryid="" if found.query_id is None else str(found.query_id),
+                query=found.text,
+                info=1,
+            )
+
+    def _database(self, name: str | None, rules: Rules) -> str:
+        if not name or (rules.databases is not None and name not in rules.databases):
+            return ""
+        if name not in self._databases:
+            if len(self._databases) > _MOST_DATABASES and rules.databases is None:
+                return ""
+            self._databases[name] = _Database()
+        return name
+
+    def _statement(self, database: str, event: Statement, rules: Rules) -> None:
+        if event.step in {"parse", "bind"} or (event.step == "plan") != rules.plans:
+            return
+        slow = rules.threshold is not None and event.seconds >= rules.threshold
+        if event.step == "bare" and not slow:
+            # log_duration has one for every statement.
+            return
+        times = event.times * rules.times
+        found = self._databases[database]
+        found.durations[bisect_left(BOUNDS, event.seconds)] += times
+        found.seconds += event.seconds * times
+        found.lock_seconds += (event.lock_seconds or 0.0) * times
+        found.rows_examined += (event.rows_examined or 0) * times
+        found.rows_sent += (event.rows_sent or 0) * times
+        if not slow:
+            return
+        found.slow += times
+        if event.text:
+            self._execution(database, event, times)
+
+    def _execution(self, database: str, event: Statement, times: int) -> None:
+        name, text = fingerprint(event.text, self._dialect)
+        found = self._statements.get((database, name))
+        if found is None:
+            found = self._statements[database, name] = _Statement(text)
+            if len(self._statements) > _MOST_STATEMENTS:
+                self._statements.popitem(last=False)
+        self._statements.move_to_end((database, name))
+        if event.query_id is not None:
+            found.query_id = event.query_id
+        found.executions += times
+        found.seconds += event.seconds * times
+        found.lock_seconds += (event.lock_seconds or 0.0) * times
+        found.rows_examined += (event.rows_examined or 0) * times
+        found.rows_sent += (event.rows_sent or 0) * times
+
+
+def _histogram(found: _Database) -> tuple[list[tuple[float, int]], float, int]:
+    total, buckets = 0, []
+    for bound, count in zip(BOUNDS, found.durations, strict=False):
+        total += count
+        buckets.append((bound, total))
+    return buckets, found.seconds, total + found.durations[-1]
+
+
+def _row(**values: Any) -> tuple[Any, ...]:
+    return tuple(values.get(column) for column in COLUMNS)

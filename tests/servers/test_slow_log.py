@@ -1,0 +1,354 @@
+"""The servers' own logs, read while they are written: what the exporter counts is what this test has run."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from exporter.config.model import SLOW_LOG_COLLECTORS
+from exporter.failure import Reason
+from exporter.subjects.logs.helper import HELPER
+from tests.providers.base import Account, DatabaseServer, wait_for
+from tests.servers.statement_runs import Sample, Watch, watching
+
+THRESHOLD = 0.2
+THRESHOLDS = {"slow_statements": {"warning": THRESHOLD}}
+NAME = "slow log"
+TOTAL, SECONDS = "db_slow_statements_total", "db_slow_statement_duration_seconds"
+
+
+def collector_of(watch: Watch) -> str:
+    assert watch.config.slow_log is not None
+    return SLOW_LOG_COLLECTORS[watch.config.engine, watch.config.slow_log.over_sql]
+
+
+def settled(watch: Watch, done: Callable[[Sample], bool]) -> Sample:
+    """The sample of the first run that satisfies `done`: a log is written, and read, a moment later."""
+    found: list[Sample] = []
+
+    def look() -> bool:
+        found.append(watch.look(collector_of(watch)))
+        return done(found[-1])
+
+    assert wait_for(look, 30), executions(found[-1])
+    return found[-1]
+
+
+def slow(sample: Sample) -> float:
+    return sample(TOTAL, database=NAME, source="log")
+
+
+def executions(sample: Sample) -> dict[str, float]:
+    """How often each statement of the test's database was slow, by the text that is shown of it."""
+    texts = {
+        labels["fingerprint"]: labels["query"]
+        for labels, _ in sample.all("db_slow_statement_info")
+        if labels["database"] == NAME
+    }
+    return {
+        texts[labels["fingerprint"]]: value
+        for labels, value in sample.all("db_slow_statement_executions_total")
+        if labels["database"] == NAME
+    }
+
+
+@contextlib.contextmanager
+def following(server: DatabaseServer, slow_log: Any, account: Account | None = None) -> Iterator[Watch]:
+    """A watch whose first run has found the end of the log."""
+    with watching(server, account, thresholds=THRESHOLDS, slow_log=slow_log) as watch:
+        watch.look(collector_of(watch))
+        yield watch
+
+
+# PostgreSQL
+
+LOGGING = {
+    "logging_collector": "on",
+    "log_min_duration_statement": "100",
+    "log_temp_files": "0",
+    "log_line_prefix": "%m [%p] %q%u@%d/%a ",
+    "session_preload_libraries": "auto_explain",
+    "auto_explain.log_min_duration": "100",
+    "auto_explain.log_format": "json",
+    "auto_explain.log_nested_statements": "on",
+    "deadlock_timeout": "100ms",
+}
+
+
+def run_postgres(server: DatabaseServer) -> None:
+    """Eight entries over 0.2 s, two under it, and what else a log tells of."""
+    with server.connect(NAME) as session:
+        session.execute("CREATE TABLE IF NOT EXISTS t AS SELECT g AS id, 0 AS n FROM generate_series(1, 20000) g")
+        session.execute("CREATE OR REPLACE FUNCTION nap() RETURNS void LANGUAGE sql AS 'SELECT pg_sleep(0.25)'")
+        # In one message, and as three: parse, bind, execute.
+        session.execute("select pg_sleep(0.25), 'it''s hunter2',\n\n 42 /* hunter2 */")
+        session.execute("select pg_sleep(%s), %s::text", (0.25, "hunter2"))
+        session.execute("select pg_sleep(%s), %s::text", (0.25, "hunter2\n2026-11-22 17:48:48.513 UTC [1] LOG:  "))
+        session.execute("select pg_sleep(0.12)")
+        session.execute("select pg_sleep(0.12)")
+        session.execute("prepare nap(text) as select pg_sleep(0.25), $1")
+        session.execute("execute nap('hunter2')")
+        # auto_explain tells of the inner statement, too.
+        session.execute("select nap()")
+        session.execute("do $$ begin perform pg_sleep(0.25), 'hunter2'; end $$")
+        session.execute("do $$ begin raise log 'duration: 9000.000 ms  statement: select forged'; end $$")
+        session.execute("begin; select pg_sleep(0.25); commit")
+        session.execute(b"select pg_sleep(0.25), '" + b"x" * 200_000 + b"'")
+        with contextlib.suppress(psycopg.errors.DivisionByZero):
+            session.execute("select 1 / 0")
+        session.execute("set work_mem = '64kB'")
+        session.execute("select count(*) from (select id from t order by n, id desc offset 1) as sorted")
+    deadlock(server)
+
+
+def deadlock(server: DatabaseServer) -> None:
+    """One of two sessions is ended; the other's statement waits for it."""
+    ends: list[BaseException] = []
+    ready = threading.Barrier(2)
+
+    def update(first: int, second: int) -> None:
+        with server.connect(NAME) as session:
+            try:
+                session.execute("begin")
+                session.execute(f"update t set n = 1 where id = {first}")
+                ready.wait(10)
+                session.execute(f"update t set n = 1 where id = {second}")
+                session.execute("commit")
+            except psycopg.errors.DeadlockDetected as error:
+                ends.append(error)
+                session.execute("rollback")
+
+    threads = [threading.Thread(target=update, args=pair) for pair in ((1, 2), (2, 1))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ends) == 1
+
+
+@pytest.mark.engine("postgres")
+def test_postgres(server: DatabaseServer, fresh_server: Callable[..., DatabaseServer], tmp_path: Path) -> None:
+    modern = server.version >= (14,)
+    formats = ["stderr", "csv", "json"] if server.version >= (15,) else ["stderr", "csv"]
+    destinations = ",".join("stderr" if name == "stderr" else f"{name}log" for name in formats)
+    settings = {**LOGGING, "log_destination": destinations}
+    if modern:
+        settings |= {"compute_query_id": "on", "log_line_prefix": "%m [%p] %q%u@%d/%a %Q "}
+    other = fresh_server(server.name, settings)
+    if other.data is None:
+        pytest.skip("its files are in a container")
+    other.execute(f'CREATE DATABASE "{NAME}"')
+    endings = {"stderr": "log", "csv": "csv", "json": "json"}
+    with contextlib.ExitStack() as stack:
+        watches = {
+            name: stack.enter_context(following(other, {"file": f"{other.data}/log/*.{endings[name]}"}))
+            for name in formats
+        }
+        account = other.account(HELPER.format(account="exporter"), limit=5)
+        watches["asked"] = stack.enter_context(following(other, True, account))
+        watches["sql"] = stack.enter_context(following(other, "sql", account))
+        check_helper(other, account)
+        run_postgres(other)
+        [(files, size)] = other.execute(
+            "SELECT temp_files, temp_bytes::float8 FROM pg_stat_database WHERE datname = %s", params=(NAME,)
+        )
+        assert files > 0
+        for name, watch in watches.items():
+            # The deadlock's waiter may have taken longer than a slow statement, or not.
+            sample = settled(watch, lambda found: found("pg_log_deadlocks_total", database=NAME) == 1)
+            sample = settled(watch, lambda found: slow(found) >= 8)
+            found = executions(sample)
+            found.pop("update t set n = ? where id = ?", None)
+            assert found == {
+                "select pg_sleep(?), ?": 2,
+                # Of a text as long as that only the beginning is read.
+                "select pg_sleep(?), ? ...": 1,
+                "select pg_sleep(?), ?::text": 2,
+                "select nap()": 1,
+                "do ...": 1,
+                "begin ...": 1,
+            }, name
+            assert sample("db_slow_statement_threshold_seconds", source="log") == THRESHOLD
+            total = sample(f"{SECONDS}_count", database=NAME)
+            at_most = sample(f"{SECONDS}_bucket", database=NAME, le="0.1")
+            assert at_most == 0
+            assert total >= 10
+            assert sample(f"{SECONDS}_sum", database=NAME) < 0.12 * 2 + 9 * 1.5
+            assert sample("pg_log_temporary_files_total", database=NAME) == files
+            assert sample("pg_log_temporary_file_bytes_total", database=NAME) == size
+            if name != "stderr":
+                assert sample("pg_log_errors_total", database=NAME, sqlstate_class="22") == 1
+                assert sample("pg_log_errors_total", database=NAME, sqlstate_class="40") == 1
+            else:
+                assert sample("pg_log_errors_total", database=NAME, sqlstate_class="") == 2
+            assert sample("database_exporter_log_lines_not_understood_total") == 0, name
+            assert sample("database_exporter_log_behind_bytes") == 0
+            assert not [labels for key in sample.values for labels in key[1] if "hunter2" in labels[1]]
+            assert not [labels for key in sample.values for labels in key[1] if "forged" in labels[1]]
+            if modern:
+                check_query_ids(other, sample)
+        # Only auto_explain is left: each of its entries counts, the one about the inner statement too.
+        before = {name: slow(settled(watch, lambda _: True)) for name, watch in watches.items()}
+        other.execute("ALTER SYSTEM SET log_min_duration_statement = -1")
+        other.execute("SELECT pg_reload_conf(), pg_rotate_logfile()")
+        assert wait_for(lambda: other.execute("SHOW log_min_duration_statement") == [("-1",)], 10)
+        with other.connect(NAME) as session:
+            session.execute("select pg_sleep(0.3)")
+        for name, watch in watches.items():
+            expected = before[name] + 1
+            sample = settled(watch, lambda found, expected=expected: slow(found) == expected)
+            assert executions(sample)["select pg_sleep(?)"] == 1, name
+
+
+def check_helper(server: DatabaseServer, account: Account) -> None:
+    """It reads the log and no other file, whoever asks how."""
+    with server.connect(user=account.user, password=account.password) as session:
+        [(name, size)] = session.execute("SELECT name, size FROM pg_ls_logdir() WHERE name LIKE '%.log'").fetchall()
+        read = "SELECT database_exporter.read_log(%s, %s, %s)"
+        [(found,)] = session.execute(read, (name, 0, 10_000_000)).fetchall()
+        assert server.data is not None
+        assert (server.data / "log" / name).read_bytes().startswith(bytes(found))
+        assert len(found) >= size
+        for other in ("../pg_hba.conf", "../postgresql.conf", f"../log/{name}", "/etc/passwd", ""):
+            assert session.execute(read, (other, 0, 100)).fetchall() == [(None,)]
+    with server.connect() as session:
+        session.execute("CREATE ROLE other_role")
+        session.execute("SET ROLE other_role")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            session.execute("SELECT database_exporter.read_log('x', 0, 1)")
+
+
+def check_query_ids(server: DatabaseServer, sample: Sample) -> None:
+    ids = {labels["query"]: labels["queryid"] for labels, _ in sample.all("db_slow_statement_info")}
+    known = {
+        str(query_id)
+        for (query_id,) in server.execute(
+            "SELECT queryid FROM pg_stat_statements JOIN pg_database d ON d.oid = dbid WHERE datname = %s",
+            params=(NAME,),
+        )
+    }
+    assert ids["select pg_sleep(?), ?::text"] in known
+    assert ids["select nap()"] in known
+    # Of several statements in one message nobody knows whose number it is.
+    assert ids["begin ..."] == ""
+
+
+@pytest.mark.engine("postgres")
+def test_a_log_that_is_not_there_is_a_failure_with_its_fix(server: DatabaseServer) -> None:
+    with watching(server, slow_log=True) as watch:
+        snapshot = watch.snapshot("pg_slow_log")
+        assert snapshot.reason == Reason.ERROR
+        assert "logging_collector is off" in snapshot.message
+        assert "slow_log:" in (snapshot.fix or "")
+
+
+# MySQL and MariaDB
+
+
+@pytest.fixture
+def logging_mysql(server: DatabaseServer) -> Iterator[DatabaseServer]:
+    """Give `server` with its slow log on, in a file of its own, and a database that this test alone uses."""
+    if server.data is None:
+        pytest.skip("its files are in a container")
+    names = ["slow_query_log", "slow_query_log_file", "long_query_time"]
+    names += ["log_slow_extra"] if server.flavor == "mysql" else ["log_slow_verbosity"]
+    was = dict(server.execute(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({', '.join(map(repr, names))})"))
+    server.execute(f"CREATE DATABASE IF NOT EXISTS `{NAME}`")
+    server.execute(f"CREATE TABLE IF NOT EXISTS `{NAME}`.t (id INT PRIMARY KEY)")
+    server.execute(f"INSERT IGNORE INTO `{NAME}`.t VALUES (1), (2), (3)")
+    server.execute("SET GLOBAL slow_query_log_file = 'slow log of a test.log'")
+    server.execute("SET GLOBAL slow_query_log = ON")
+    server.execute("SET GLOBAL long_query_time = 0.1")
+    yield server
+    server.execute(f"DROP DATABASE `{NAME}`")
+    for name, value in was.items():
+        server.execute(f"SET GLOBAL {name} = {value if value.replace('.', '').isdigit() else repr(value)}")
+    (server.data / "slow log of a test.log").unlink(missing_ok=True)
+
+
+def run_mysql(server: DatabaseServer, rounds: int = 1) -> None:
+    """Four entries over 0.2 s a round, and one under it."""
+    with server.connect(NAME) as session, session.cursor() as cursor:
+        for _ in range(rounds):
+            cursor.execute("SET timestamp = 1000000000")
+            cursor.execute("select sleep(0.25), 'it\\'s hunter2', \"hunter2\",\n'# Time: 010909  1:46:40\n', 42")
+            cursor.execute("select sleep(0.09), id from t where id < 99")
+            cursor.execute("do sleep(0.25), 'hunter2'")
+            cursor.execute("select sleep(0.25), '" + "x" * 200_000 + "'")
+            cursor.execute("select sleep(0.12)")
+
+
+@pytest.mark.engine("mysql")
+@pytest.mark.parametrize("verbose", [False, True])
+def test_mysql(logging_mysql: DatabaseServer, verbose: bool) -> None:
+    server = logging_mysql
+    if server.flavor == "mysql":
+        server.execute(f"SET GLOBAL log_slow_extra = {'ON' if verbose else 'OFF'}")
+    else:
+        levels = "query_plan,innodb,explain" if verbose else ""
+        server.execute(f"SET GLOBAL log_slow_verbosity = '{levels}'")
+    assert server.data is not None
+    file = server.data / "slow log of a test.log"
+    [(counted,)] = [(int(value),) for _, value in server.execute("SHOW GLOBAL STATUS LIKE 'Slow_queries'")]
+    with following(server, {"file": str(file)}) as watch:
+        run_mysql(server)
+        sample = settled(watch, lambda found: found(f"{SECONDS}_count", database=NAME) == 5)
+        assert slow(sample) == 4
+        assert executions(sample) == {
+            "select sleep(?), ?": 1,
+            # Of a text as long as that only the beginning is read.
+            "select sleep(?), ? ...": 1,
+            "select sleep(?), id from t where id < ?": 1,
+            "do ...": 1,
+        }
+        assert sample("db_slow_statement_threshold_seconds", source="log") == THRESHOLD
+        [(now,)] = [(int(value),) for _, value in server.execute("SHOW GLOBAL STATUS LIKE 'Slow_queries'")]
+        # What the server itself counts; everything else in it is too fast.
+        assert sample(f"{SECONDS}_count", database=NAME) == now - counted == 5
+        assert sample("mysql_slow_log_rows_sent_total", database=NAME) == 6
+        assert sample("mysql_slow_log_rows_examined_total", database=NAME) >= 3
+        assert sample("database_exporter_log_lines_not_understood_total") == 0
+        assert not [labels for key in sample.values for labels in key[1] if "hunter2" in labels[1]]
+        # As logrotate does it.
+        file.rename(file.with_suffix(".1"))
+        run_mysql(server)
+        server.execute("FLUSH SLOW LOGS")
+        run_mysql(server, rounds=2)
+        sample = settled(watch, lambda found: found(f"{SECONDS}_count", database=NAME) == 20)
+        assert slow(sample) == 16
+        assert sample("database_exporter_log_lines_not_understood_total") == 0
+        file.with_suffix(".1").unlink()
+
+
+@pytest.mark.engine("mysql")
+def test_mysql_s_table(logging_mysql: DatabaseServer) -> None:
+    server = logging_mysql
+    server.execute("SET GLOBAL log_output = 'TABLE'")
+    try:
+        account = server.account("GRANT SELECT ON mysql.slow_log TO 'exporter'@'%'")
+        run_mysql(server)
+        with following(server, "sql", account) as watch:
+            run_mysql(server)
+            sample = settled(watch, lambda found: found(f"{SECONDS}_count", database=NAME) == 5)
+            assert slow(sample) == 4
+            assert executions(sample)["do ..."] == 1
+            assert sample("mysql_slow_log_rows_sent_total", database=NAME) == 6
+            [(examined,)] = server.execute(
+                f"SELECT SUM(rows_examined) FROM (SELECT * FROM mysql.slow_log WHERE db = '{NAME}' LIMIT 5, 5) AS mine"
+            )
+            assert sample("mysql_slow_log_rows_examined_total", database=NAME) == examined
+            assert not [labels for key in sample.values for labels in key[1] if "hunter2" in labels[1]]
+            # Emptied, it begins anew.
+            server.execute("TRUNCATE mysql.slow_log")
+            run_mysql(server)
+            sample = settled(watch, lambda found: found(f"{SECONDS}_count", database=NAME) == 10)
+            assert slow(sample) == 8
+    finally:
+        server.execute("SET GLOBAL log_output = 'FILE'")
+        server.execute("TRUNCATE mysql.slow_log")

@@ -1,0 +1,263 @@
+"""Logs are followed through rotation of every kind and through restarts: each entry counts once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter.subjects.logs.events import Statement
+from exporter.subjects.logs.files import Files
+from exporter.subjects.logs.follow import Follower
+from exporter.subjects.logs.mysql_slow import SlowLog
+from exporter.subjects.logs.positions import PositionFile
+from exporter.subjects.logs.postgres_stderr import StderrLog
+
+MOST = 100_000_000
+
+
+class Log:
+    """A log that somebody writes, and a follower of it."""
+
+    def __init__(self, folder: Path, where: Path) -> None:
+        self.folder = folder
+        self.where = where
+        self.path = folder / "slow.log"
+        self.state = folder / "state"
+        self.state.mkdir()
+        self.written = 0
+        self.follower = self.begin()
+
+    def begin(self) -> Follower:
+        return Follower(Files(str(self.where)), lambda: StderrLog("%p "), PositionFile(self.state, "a server"))
+
+    def restart(self) -> None:
+        """Another process goes on."""
+        self.follower.close()
+        self.follower = self.begin()
+
+    def write(self, entries: int = 1, path: Path | None = None, rest: str = "") -> None:
+        path = path or self.path
+        before = path.stat().st_mtime_ns if path.exists() else 0
+        with path.open("a") as file:
+            for _ in range(entries):
+                self.written += 1
+                file.write(f"1 LOG:  duration: {self.written}.000 ms  statement: select\n\t{'1, ' * 20}2\n")
+            file.write(rest)
+        # Files written in one tick of the kernel's clock are told apart here as a busy server's are not.
+        later = max([before, *(other.stat().st_mtime_ns for other in self.folder.glob("*log*"))]) + 1
+        os.utime(path, ns=(later, later))
+
+    def read(self, most: int = MOST, turns: int = 2) -> list[int]:
+        """The numbers of the entries that some turns find; the second one ends the last entry."""
+        found: list[int] = []
+        for _ in range(turns):
+            for events in self.follower.turn(most, 10.0):
+                found += [round(event.seconds * 1000) for event in events if isinstance(event, Statement)]
+        return found
+
+
+@pytest.fixture(params=["name", "directory", "glob"])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
+    where = {"name": tmp_path / "slow.log", "directory": tmp_path, "glob": tmp_path / "slow*log*"}[request.param]
+    made = Log(tmp_path, where)
+    yield made
+    made.follower.close()
+
+
+def test_the_first_turn_begins_at_the_end(log: Log) -> None:
+    log.write(3)
+    assert log.read() == []
+    log.write(2)
+    assert log.read() == [4, 5]
+    assert log.follower.not_understood == 0
+    assert log.follower.behind == 0
+
+
+def test_a_line_that_is_being_written_at_the_first_turn_is_read_whole(log: Log) -> None:
+    log.write(1, rest="1 LOG:  duration: 77.0")
+    assert log.read() == []
+    log.write(0, rest="00 ms  statement: select 1\n")
+    assert log.read() == [77]
+
+
+def test_a_file_that_comes_later_is_read_from_its_beginning(log: Log) -> None:
+    assert log.read() == []
+    log.write(2)
+    assert log.read() == [1, 2]
+
+
+def move(log: Log) -> None:
+    log.path.rename(log.folder / "slow.log.1")
+
+
+def truncate(log: Log) -> None:
+    shutil.copy2(log.path, log.folder / ".copy")
+    os.truncate(log.path, 0)
+
+
+def another_name(log: Log) -> None:
+    log.path = log.folder / "slow-2.log"
+
+
+ROTATIONS = [move, truncate, another_name]
+
+
+@pytest.mark.parametrize("rotate", ROTATIONS)
+@pytest.mark.parametrize("restart", [False, True])
+def test_rotation(log: Log, rotate: Callable[[Log], None], restart: bool) -> None:
+    if rotate is another_name and log.where.name == "slow.log":
+        pytest.skip("one name is one name")
+    log.write(3)
+    assert log.read() == []
+    log.write(2)
+    # Truncation loses what was not read, which is nothing here; with the others the rest is read in the next turn.
+    before = log.read() if rotate is truncate else []
+    rotate(log)
+    if restart:
+        log.read()
+        log.restart()
+    log.write(2)
+    if restart and rotate is not truncate:
+        assert log.read() == [6, 7]
+        return
+    assert [*before, *log.read()] == [4, 5, 6, 7]
+    log.write(1)
+    assert log.read() == [8]
+    assert log.read() == []
+    assert log.follower.not_understood == 0
+
+
+def test_a_file_that_was_overwritten_and_grew_beyond_is_another_one(log: Log) -> None:
+    log.write(3)
+    assert log.read() == []
+    log.write(1)
+    assert log.read() == [4]
+    os.truncate(log.path, 0)
+    log.write(9)
+    assert log.read() == list(range(5, 14))
+
+
+def test_a_renamed_file_is_read_to_its_end_while_the_server_still_writes_it(log: Log) -> None:
+    log.write(1)
+    assert log.read() == []
+    move(log)
+    log.path.touch()
+    log.write(1, log.folder / "slow.log.1")
+    assert log.read() == [2]
+    log.write(1)
+    assert log.read() == [3]
+    log.write(1)
+    assert log.read() == [4]
+
+
+def test_several_rotations_between_two_turns(tmp_path: Path) -> None:
+    log = Log(tmp_path, tmp_path / "slow*log*")
+    log.write(1)
+    assert log.read() == []
+    for number in range(2, 5):
+        log.path = tmp_path / f"slow-{number}.log"
+        log.write(2)
+    assert log.read() == [2, 3, 4, 5, 6, 7]
+    log.write(1)
+    assert log.read() == [8]
+    log.follower.close()
+
+
+@pytest.mark.parametrize("stop_after", range(4))
+def test_a_restart_goes_on_where_it_left_off(log: Log, stop_after: int) -> None:
+    log.write(2)
+    assert log.read() == []
+    found = []
+    for _ in range(5):
+        log.write(3)
+        found += log.read(turns=stop_after)
+        log.restart()
+    log.write(1)
+    assert [*found, *log.read()] == list(range(3, 19))
+
+
+@pytest.mark.parametrize("rotate", ROTATIONS)
+def test_rotation_while_the_exporter_was_down(log: Log, rotate: Callable[[Log], None]) -> None:
+    if rotate is another_name and log.where.name == "slow.log":
+        pytest.skip("one name is one name")
+    log.write(2)
+    assert log.read() == []
+    log.write(1)
+    assert log.read() == [3]
+    if rotate is not truncate:
+        log.write(1)
+    rotate(log)
+    log.restart()
+    log.write(2)
+    assert log.read() == ([4, 5, 6] if rotate is not truncate else [4, 5])
+
+
+def test_a_file_that_was_removed_while_the_exporter_was_down(log: Log) -> None:
+    log.write(2)
+    assert log.read() == []
+    log.restart()
+    # Number and name may be the same; it is another file all the same.
+    log.path.unlink()
+    log.write(2)
+    assert log.read() == [3, 4]
+
+
+def test_without_a_state_directory_the_end_is_the_beginning(tmp_path: Path) -> None:
+    log = Log(tmp_path, tmp_path / "slow.log")
+    log.write(2)
+    for _ in range(2):
+        follower = Follower(Files(str(log.where)), lambda: StderrLog("%p "), PositionFile(None, "s"))
+        assert [event for events in follower.turn(MOST, 10.0) for event in events] == []
+        follower.close()
+
+
+def test_a_position_that_makes_no_sense_is_none(log: Log) -> None:
+    log.write(2)
+    assert log.read() == []
+    [kept] = log.state.iterdir()
+    for text in ("", "{", "{}", "[1]"):
+        kept.write_text(text)
+        log.restart()
+        assert log.read() == []
+
+
+def test_a_turn_is_bounded_and_says_how_far_behind_it_is(log: Log) -> None:
+    log.write(1)
+    assert log.read() == []
+    log.write(100)
+    size = log.path.stat().st_size
+    assert log.read(most=1000, turns=1) == list(range(2, 10))
+    assert log.follower.behind == size - size // 101 - 1000 or log.follower.behind > size - 1500
+    assert log.read(most=1000, turns=1)[:1] == [10]
+    assert list(log.follower.turn(MOST, 0.0))
+    assert log.read()[-1] == 101
+    assert log.follower.behind == 0
+
+
+def test_the_database_is_known_after_a_restart(tmp_path: Path) -> None:
+    def entry(use: str) -> str:
+        return (
+            "# Time: 2026-11-22T17:51:27.641751Z\n# User@Host: root[root] @ localhost []  Id:     8\n"
+            f"# Query_time: 1.5  Lock_time: 0 Rows_sent: 1  Rows_examined: 7\n{use}SET timestamp=1;\nselect 1;\n"
+        )
+
+    path = tmp_path / "mysql-slow.log"
+    path.write_text(entry("use shop;\n"))
+
+    def databases() -> list[str | None]:
+        follower = Follower(Files(str(path)), SlowLog, PositionFile(tmp_path, "s"))
+        found = [event.database for _ in range(2) for events in follower.turn(MOST, 10.0) for event in events]
+        follower.close()
+        return found
+
+    assert databases() == []
+    with path.open("a") as file:
+        file.write(entry("") + entry("use pay;\n"))
+    assert databases() == [None, "pay"]
+    with path.open("a") as file:
+        file.write(entry(""))
+    assert databases() == ["pay"]

@@ -1,0 +1,268 @@
+"""What a log adds up to, who counts slow statements, and that nobody waits for a log that is long."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.config import load_text
+from exporter.config.model import ServerConfig, SlowLogSettings
+from exporter.declare import Context, Rows
+from exporter.facts import Facts, Identity, Role
+from exporter.failure import Failure, Reason
+from exporter.registry import collectors_by_name
+from exporter.statement import filled
+from exporter.subjects.logs import reader
+from exporter.subjects.logs.choice import counting_slow
+from exporter.subjects.logs.events import Error, Event, Statement, TemporaryFile
+from exporter.subjects.logs.fingerprint import fingerprint
+from exporter.subjects.logs.measures import COLUMNS
+from exporter.subjects.logs.mysql import reader as mysql_reader
+from exporter.subjects.logs.postgres import reader as postgres_reader
+from exporter.subjects.logs.tally import Rules, Tally
+from tests.providers.base import wait_for
+
+FACTS = {
+    engine: Facts(engine, engine, (18, 0), "18.0", Identity("1", 0.0, Role.PRIMARY))
+    for engine in ("postgres", "mysql")
+}  # fmt: skip
+
+
+def by(rows: list[tuple[Any, ...]], *wanted: str) -> dict[Any, Any]:
+    """Rows by their first wanted column or columns, with the last one's value, where there is one."""
+    places = [COLUMNS.index(name) for name in wanted]
+    found = {}
+    for row in rows:
+        *key, value = (row[place] for place in places)
+        if value is not None and None not in key:
+            found[tuple(key) if len(key) > 1 else key[0]] = value
+    return found
+
+
+def test_sums_are_those_of_the_events() -> None:
+    chance = random.Random(7)
+    events: list[Event] = [
+        Statement(
+            chance.choice(["a", "b", None]),
+            f"select {chance.randrange(9)} from t{chance.randrange(4)}",
+            chance.choice([0.05, 0.1, 0.9, 1.0, 1.5, 400.0, 9999.0]),
+            lock_seconds=chance.random(),
+            rows_examined=chance.randrange(100),
+            rows_sent=3,
+            times=chance.choice([1, 1, 10]),
+        )
+        for _ in range(500)
+    ]
+    tally, rules = Tally("mysql"), Rules(1.0)
+    tally.add(events[:200], rules)
+    tally.add(events[200:], rules)
+    rows = [*tally.by_database(rules), *tally.by_statement()]
+    statements = [event for event in events if isinstance(event, Statement)]
+    for name in ("a", "b", ""):
+        mine = [event for event in statements if (event.database or "") == name]
+        over = [event for event in mine if event.seconds >= 1.0]
+        assert by(rows, "database", "slow")[name] == sum(event.times for event in over)
+        buckets, seconds, count = by(rows, "database", "durations")[name]
+        assert count == sum(event.times for event in mine)
+        assert seconds == pytest.approx(sum(event.seconds * event.times for event in mine))
+        assert dict(buckets) == {
+            bound: sum(event.times for event in mine if event.seconds <= bound) for bound, _ in buckets
+        }
+        assert by(rows, "database", "rows_examined")[name] == sum((e.rows_examined or 0) * e.times for e in mine)
+        shown = by(rows, "database", "fingerprint", "executions")
+        expected: Counter[str] = Counter()
+        for event in over:
+            expected[fingerprint(event.text, "mysql").name] += event.times
+        assert {key[1]: value for key, value in shown.items() if key[0] == name} == expected
+
+
+def test_errors_deadlocks_and_files() -> None:
+    tally, rules = Tally("postgres"), Rules(1.0, databases=frozenset({"a", "b"}))
+    tally.add(
+        [
+            Error("a", "40P01", deadlock=True),
+            Error("a", "40001", deadlock=False),
+            Error("a", "", deadlock=False),
+            Error("of nobody", "3D000", deadlock=False),
+            TemporaryFile("a", 7),
+            TemporaryFile(None, 5),
+        ],
+        rules,
+    )
+    rows = list(tally.by_database(rules))
+    assert by(rows, "database", "sqlstate_class", "errors") == {("a", "40"): 2, ("a", ""): 1, ("", "3D"): 1}
+    assert by(rows, "database", "deadlocks") == {"a": 1, "b": 0, "": 0}
+    assert by(rows, "database", "temporary_bytes") == {"a": 7, "b": 0, "": 5}
+
+
+def test_what_counts_as_an_execution() -> None:
+    events: list[Event] = [
+        Statement("a", "select 1", 2.0, step) for step in ("statement", "execute", "parse", "bind", "plan")
+    ]
+    events += [Statement("a", "", 2.0, "bare"), Statement("a", "", 0.5, "bare")]
+    for rules, slow, count in ((Rules(1.0), 3, 3), (Rules(1.0, plans=True), 1, 1), (Rules(None), None, 2)):
+        tally = Tally("postgres")
+        tally.add(events, rules)
+        rows = list(tally.by_database(rules))
+        assert by(rows, "database", "slow").get("a") == slow, rules
+        assert by(rows, "database", "durations")["a"][2] == count, rules
+
+
+def test_names_and_statements_are_bounded() -> None:
+    tally, rules = Tally("mysql"), Rules(1.0)
+    tally.add((Statement(f"d{n}", f"select c{n}", 2.0) for n in range(5000)), rules)
+    assert len(list(tally.by_database(rules))) < 600
+    assert len(list(tally.by_statement())) == 2000
+    known = Rules(1.0, databases=frozenset({"d1"}))
+    assert set(by(list(tally.by_database(known)), "database", "slow")) == {"", "d1"}
+
+
+# Who counts
+
+
+@pytest.mark.parametrize("engine", ["postgres", "mysql"])
+@pytest.mark.parametrize("slow_log", ["true", "sql", "{file: x.log}", "false", "{enabled: false}"])
+def test_one_source_counts_slow_statements(engine: str, slow_log: str) -> None:
+    text = f"servers:\n  - {{engine: {engine}, host: h, slow_log: {slow_log}}}\n"
+    [server] = load_text(text, directory=Path("/etc/x")).servers
+    mine = [item for item in collectors_by_name().values() if item.engine == engine]
+    kept = counting_slow(mine, server)
+    counting = {
+        item.name
+        for item in kept
+        for measure in item.measures()
+        if measure.name == "db_slow_statements_total"
+        and (item.default if server.collectors.get(item.name) is None else server.collectors[item.name].enabled)
+    }
+    prefix = "pg" if engine == "postgres" else "mysql"
+    if "false" in slow_log:
+        assert kept == mine
+        assert not any("slow_log" in name for name in counting)
+    else:
+        over_sql = f"{prefix}_slow_log" + ("_over_sql" if engine == "postgres" else "_table")
+        assert counting == {over_sql if slow_log == "sql" else f"{prefix}_slow_log"}
+        # All else that they tell of is still told.
+        names = [{m.name for item in these for m in item.measures()} for these in (mine, kept)]
+        assert names[0] == names[1]
+    if "file" in slow_log:
+        assert server.slow_log is not None
+        assert server.slow_log.file == "/etc/x/x.log"
+
+
+def test_a_log_can_be_switched_off_and_told_how_often_to_be_read() -> None:
+    text = "servers:\n  - {url: 'mysql://h', slow_log: true, collectors: {mysql_slow_log: {every: 5s}}}\n"
+    [server] = load_text(text).servers
+    assert server.collectors["mysql_slow_log"].every == 5.0
+    assert server.collectors["mysql_slow_log"].enabled is True
+    defaults = "servers:\n  - {url: 'mysql://h', slow_log: false}\ndefaults: {slow_log: true}\nstate_dir: state\n"
+    [server] = load_text(defaults, directory=Path("/etc/x")).servers
+    assert not server.reads_log
+    assert server.state_dir == "/etc/x/state"
+
+
+# Reading
+
+
+def context(tmp_path: Path, engine: str = "mysql", **slow_log: Any) -> Context:
+    server = ServerConfig(
+        name="s",
+        engine=engine,
+        host="h",
+        port=1,
+        slow_log=SlowLogSettings(**slow_log),
+        state_dir=str(tmp_path / "state"),
+    )  # type: ignore[arg-type]
+    return Context(server, FACTS[engine], time.monotonic())
+
+
+MYSQL = Rows(
+    ("Variable_name", "Value"),
+    [("slow_query_log", "ON"), ("long_query_time", "0.5"), ("log_output", "FILE"), ("datadir", "/nowhere/"),
+     ("slow_query_log_file", "slow.log")],
+)  # fmt: skip
+ENTRY = (
+    "# Time: 2026-11-22T17:51:27.641751Z\n# User@Host: root[root] @ localhost []  Id:     8\n"
+    "# Query_time: 1.5  Lock_time: 0 Rows_sent: 1  Rows_examined: 7\nuse shop;\nSET timestamp=1;\nselect {} from t{};\n"
+)
+
+
+@pytest.mark.full
+def test_a_burst_is_shown_piece_by_piece_and_nobody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "slow.log"
+    file.touch()
+    state, run = mysql_reader(), context(tmp_path, file=str(file))
+    state.feed(MYSQL, run)
+    entries = 100_000
+    with file.open("w") as out:
+        out.writelines(ENTRY.format(number, number % 100) for number in range(entries))
+    # Long enough a turn for all of it, so that whoever waits for its end waits for all of it.
+    monkeypatch.setattr(reader, "_TURN_SECONDS", 300.0)
+    seen = []
+    started = time.monotonic()
+
+    def counted() -> bool:
+        began = time.monotonic()
+        rows = list(state.feed(MYSQL, run).rows)
+        seen.append((by(rows, "database", "slow").get("shop", 0), time.monotonic() - began))
+        return bool(seen[-1][0] >= entries - 1)
+
+    assert wait_for(counted, 120)
+    whole = time.monotonic() - started
+    # The last entry counts when nothing comes after it.
+    assert wait_for(lambda: by(list(state.feed(MYSQL, run).rows), "database", "slow")["shop"] == entries, 10)
+    assert len({count for count, _ in seen}) > 3, "it is shown as it is read"
+    assert max(took for _, took in seen) < whole / 2
+    assert len(by(list(state.feed(MYSQL, run).rows), "fingerprint", "executions")) == reader.SHOWN
+
+
+def test_what_can_not_be_read_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow.log").mkdir()
+    state = mysql_reader()
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied", "/var/log/slow.log")
+
+    monkeypatch.setattr("exporter.subjects.logs.files.Files.all", refuse)
+    with pytest.raises(Failure) as raised:
+        state.feed(MYSQL, context(tmp_path, file=str(tmp_path / "slow.log")))
+    assert raised.value.reason is Reason.PERMISSION
+    assert raised.value.message == "/var/log/slow.log: Permission denied"
+    assert raised.value.fix == "let the user that runs the exporter read /var/log/slow.log"
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({}, (2.0, False)),
+        ({"log_min_duration_statement": "2000"}, (2.0, False)),
+        ({"log_min_duration_statement": "0"}, (1.0, False)),
+        ({"log_min_duration_statement": "-1"}, (None, False)),
+        ({"log_min_duration_statement": "-1", "log_duration": "on"}, (1.0, False)),
+        ({"log_min_duration_statement": "-1", "auto_explain.log_min_duration": "3000"}, (3.0, True)),
+        ({"log_min_duration_statement": "-1", "auto_explain.log_min_duration": "3000",
+          "auto_explain.sample_rate": "0.5"}, (None, False)),
+    ],
+)  # fmt: skip
+def test_postgres_s_own_threshold(tmp_path: Path, settings: dict[str, str], found: tuple[float | None, bool]) -> None:
+    given = {"log_min_duration_statement": "2000", "log_line_prefix": "%p "} | settings
+    rows = Rows(("kind", "name", "value"), [("setting", name, value) for name, value in given.items()])
+    state = postgres_reader()
+    shown = list(state.feed(rows, context(tmp_path, "postgres", file=str(tmp_path / "x.log"))).rows)
+    assert by(shown, "source", "threshold").get("log") == found[0]
+    source = state._find(rows, context(tmp_path, "postgres", file=str(tmp_path / "x.log")))
+    assert source.rules.plans == found[1]
+    assert source.format == "stderr"
+
+
+def test_a_value_in_sql_is_a_literal() -> None:
+    assert filled("a {x} {y}", {"x": "it's", "y": 5}) == "a 'it''s' 5"
+    for odd in ("a\\", "a\nb"):
+        with pytest.raises(ValueError, match="literal"):
+            filled("{x}", {"x": odd})
