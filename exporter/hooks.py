@@ -67,7 +67,6 @@ class Accumulator(Protocol):
 
 
 @runtime_checkable
-<<<<<<< HEAD
 class Asking(Accumulator, Protocol):
     """State that says itself what is asked of the server, one statement after the other, as the answers come."""
 
@@ -84,10 +83,3 @@ class Asking(Accumulator, Protocol):
         Returns:
             A statement in which `{schema:NAME}` stands for what it does in a Query.
         """
-=======
-class Asking(Protocol):
-    """State that says what the server is to be asked next."""
-
-    def placeholders(self) -> Mapping[str, int | str]:
-        """What `{name}` stands for in the collector's SQL: numbers, and texts that become literals."""
->>>>>>> f9c16b3 (Slow logs: the log of a server is read where it is, or over SQL, and slow statements are counted from it)

@@ -63,7 +63,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 
 def _check(server: ServerConfig, _: str, *, collectors: Sequence[Collector]) -> tuple[Text, int]:
-    watched = Watched(server, ENGINES[server.engine], collectors)
+    # How far logs have been read is the business of an exporter that runs beside it.
+    watched = Watched(server.model_copy(update={"state_dir": None}), ENGINES[server.engine], collectors)
     text = Text()
     if server.paused:
         text.append(f"{server.name}: paused by the config\n", "yellow")

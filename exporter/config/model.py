@@ -174,19 +174,6 @@ class FlagSettings(CollectorSettings):
     by_flag: ClassVar[bool] = True
 
 
-<<<<<<< HEAD
-class Statements(Model):
-    """Single statements that have series of their own: the foremost by time, calls, I/O and mean time of late."""
-
-    text: Literal["info", "label", "none"] = "info"
-    """Where their texts are: in an _info series each, in a label of all their series, or nowhere."""
-    text_bytes: Annotated[int, Field(gt=0, le=65_536)] = 200
-    """Longer texts are cut to that many bytes."""
-    limit: Annotated[int, Field(gt=0)] = 100
-    """How many statements have series; the `limit` of their collector wins."""
-    seen_within: Seconds | None = None
-    """MySQL: leave those out that have not run for so long; without it nobody is left out for that."""
-=======
 class SlowLogSettings(Model):
     """The server's log, which tells of slow statements: true, false, or where it is and how it is to be read."""
 
@@ -211,7 +198,19 @@ class SlowLogSettings(Model):
         if data == "sql":
             return {"over_sql": True}
         return {"enabled": data} if isinstance(data, bool) else data
->>>>>>> f9c16b3 (Slow logs: the log of a server is read where it is, or over SQL, and slow statements are counted from it)
+
+
+class Statements(Model):
+    """Single statements that have series of their own: the foremost by time, calls, I/O and mean time of late."""
+
+    text: Literal["info", "label", "none"] = "info"
+    """Where their texts are: in an _info series each, in a label of all their series, or nowhere."""
+    text_bytes: Annotated[int, Field(gt=0, le=65_536)] = 200
+    """Longer texts are cut to that many bytes."""
+    limit: Annotated[int, Field(gt=0)] = 100
+    """How many statements have series; the `limit` of their collector wins."""
+    seen_within: Seconds | None = None
+    """MySQL: leave those out that have not run for so long; without it nobody is left out for that."""
 
 
 class Timeouts(Model):
@@ -296,13 +295,10 @@ class Common(Model):
     """What the server may add to a page; the rest is dropped and counted."""
     thresholds: Thresholds = DEFAULT_THRESHOLDS
     """When alerts fire; exported as `db_threshold`."""
-<<<<<<< HEAD
     statements: Statements = Statements()
     """Single statements that have series of their own."""
-=======
     slow_log: SlowLogSettings | None = None
     """The server's log, from which slow statements are then counted."""
->>>>>>> f9c16b3 (Slow logs: the log of a server is read where it is, or over SQL, and slow statements are counted from it)
     queries: Mapping[Name, UserQuery] = {}
     """Queries of your own, by name; each becomes a collector."""
     queries_files: tuple[QueriesFile, ...] = ()

@@ -19,13 +19,8 @@ from exporter.exposition.written import Written
 from exporter.facts import Facts
 from exporter.failure import Failure, Reason
 from exporter.gates import Miss
-from exporter.hooks import Asking
 from exporter.polling.snapshot import Snapshot, State
-<<<<<<< HEAD
 from exporter.statement import statement, with_schemas
-=======
-from exporter.statement import filled, statement
->>>>>>> f9c16b3 (Slow logs: the log of a server is read where it is, or over SQL, and slow statements are counted from it)
 
 log = logging.getLogger(__name__)
 
@@ -220,8 +215,6 @@ def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: De
         Failure: It did not work; with `broken` the session is of no more use.
     """
     sql = statement(task.collector, query, facts, task.settings.limit)
-    if isinstance(task.state, Asking):
-        sql = filled(sql, task.state.placeholders())
     with task.cost.of(session):
         try:
             if query.user_defined:

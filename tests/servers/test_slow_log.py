@@ -14,6 +14,7 @@ import pytest
 from exporter.config.model import SLOW_LOG_COLLECTORS
 from exporter.failure import Reason
 from exporter.subjects.logs.helper import HELPER
+from tests.exporters import Exporter, Samples, server_entry
 from tests.providers.base import Account, DatabaseServer, wait_for
 from tests.servers.statement_runs import Sample, Watch, watching
 
@@ -352,3 +353,46 @@ def test_mysql_s_table(logging_mysql: DatabaseServer) -> None:
     finally:
         server.execute("SET GLOBAL log_output = 'FILE'")
         server.execute("TRUNCATE mysql.slow_log")
+
+
+@pytest.mark.flavor("mysql")
+def test_a_restart_counts_what_was_written_meanwhile_once(logging_mysql: DatabaseServer, tmp_path: Path) -> None:
+    server = logging_mysql
+    assert server.data is not None
+    entry = server_entry(
+        server,
+        server.account(),
+        slow_log={"file": str(server.data / "slow log of a test.log")},
+        thresholds=THRESHOLDS,
+        collectors={"mysql_slow_log": {"every": "1s"}},
+    )
+    labels = {"database": NAME, "source": "log"}
+    run_mysql(server)
+
+    def run() -> Exporter:
+        return Exporter(tmp_path, {"servers": [entry]}, flags=[f"--state-dir={tmp_path / 'state'}"])
+
+    def shown(exporter: Exporter, count: int) -> Samples:
+        return exporter.scrape_until(
+            lambda page: (
+                page.has(f"{SECONDS}_count", database=NAME) and page.value(f"{SECONDS}_count", database=NAME) == count
+            )
+        )
+
+    with run() as exporter:
+        assert wait_for(lambda: "the log is read from" in exporter.log(), 30)
+        # It has found the end when it shows anything.
+        exporter.scrape_until(lambda page: page.has("database_exporter_log_behind_bytes"))
+        # The server names a database only where it is another one than before.
+        server.execute("SELECT SLEEP(0.12)", "mysql")
+        run_mysql(server)
+        page = shown(exporter, 5)
+        assert page.value(TOTAL, **labels) == 4
+        assert {have["source"] for have, _ in page.all(TOTAL)} == {"log"}
+        assert {have["source"] for have, _ in page.all("db_slow_statement_threshold_seconds")} == {"log"}
+        assert page.has("db_statements_total"), "all else of the collector that counted them is there"
+        assert "hunter2" not in page.text
+    run_mysql(server)
+    with run() as exporter:
+        assert shown(exporter, 5).value(TOTAL, **labels) == 4
+        assert not exporter.scrape().failures(server.name)

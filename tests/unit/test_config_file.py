@@ -77,11 +77,7 @@ WRONG = {
     PG + "defaults:\n  url: postgresql://x\n": [
         ("c.yml:4:3: defaults.url: unknown key; known are application_name, cluster, collectors, database, databases, "
         "engine, max_series, password, password_file, paused, pooler, port, projects, queries, queries_files, "
-<<<<<<< HEAD
-        "size_limit, statements, thresholds, timeouts, tls, user")
-=======
-        "size_limit, slow_log, thresholds, timeouts, tls, user")
->>>>>>> f9c16b3 (Slow logs: the log of a server is read where it is, or over SQL, and slow statements are counted from it)
+        "size_limit, slow_log, statements, thresholds, timeouts, tls, user")
     ],
     PG + "    name: a\n    name: b\n": [
         "c.yml:4:5: servers[0].name: the key 'name' is there twice, first on line 3; remove one"

@@ -10,11 +10,16 @@ from pydantic import BaseModel
 
 from exporter.config import load, load_text, schema
 from exporter.config.file import Defaults, File, FileServer
-<<<<<<< HEAD
-from exporter.config.model import TLS, CollectorSettings, DatabaseFilter, Project, Statements, Timeouts, Web
-=======
-from exporter.config.model import TLS, CollectorSettings, DatabaseFilter, Project, SlowLogSettings, Timeouts, Web
->>>>>>> f9c16b3 (Slow logs: the log of a server is read where it is, or over SQL, and slow statements are counted from it)
+from exporter.config.model import (
+    TLS,
+    CollectorSettings,
+    DatabaseFilter,
+    Project,
+    SlowLogSettings,
+    Statements,
+    Timeouts,
+    Web,
+)
 from exporter.config.queries import QueriesFile, UserMeasure, UserQuery
 
 ROOT = Path(__file__).parents[2]
@@ -61,13 +66,8 @@ def test_what_is_commented_out_in_the_example_loads_too() -> None:
 
 
 MODELS: list[type[BaseModel]] = [
-<<<<<<< HEAD
-    File, Defaults, FileServer, TLS, DatabaseFilter, Project, CollectorSettings, Statements, Timeouts, Web, UserQuery,
-    UserMeasure, QueriesFile,
-=======
-    File, Defaults, FileServer, TLS, DatabaseFilter, Project, SlowLogSettings, CollectorSettings, Timeouts, Web,
-    UserQuery, UserMeasure, QueriesFile,
->>>>>>> f9c16b3 (Slow logs: the log of a server is read where it is, or over SQL, and slow statements are counted from it)
+    File, Defaults, FileServer, TLS, DatabaseFilter, Project, SlowLogSettings, CollectorSettings, Statements,
+    Timeouts, Web, UserQuery, UserMeasure, QueriesFile,
 ]  # fmt: skip
 
 

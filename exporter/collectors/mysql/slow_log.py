@@ -7,6 +7,7 @@ from exporter.gates import mariadb, mysql
 from exporter.subjects.logs import measures
 from exporter.subjects.logs.mysql import SETTINGS, reader
 from exporter.subjects.logs.mysql_table import MOST_ROWS, SlowLogTable
+from exporter.subjects.logs.reader import SHOWN
 
 _NAMES = ", ".join(f"'{name}'" for name in SETTINGS)
 
@@ -15,6 +16,7 @@ slow_log = Collector(
     about="Slow statements, their lock time and rows from the slow query log, where slow_log is configured.",
     engine="mysql",
     every=15,
+    limit=SHOWN,
     default=False,
     queries=(Query(mysql(8) | mariadb(10, 6), f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({_NAMES})"),),
     blocks=measures.MYSQL,
@@ -42,6 +44,7 @@ table = Collector(
     about="The same as mysql_slow_log, from the table mysql.slow_log, where slow_log: sql is configured.",
     engine="mysql",
     every=15,
+    limit=SHOWN,
     default=False,
     queries=(
         Query(mysql(8), _table("performance_schema.global_variables")),

@@ -7,6 +7,7 @@ from exporter.gates import pg
 from exporter.subjects.logs import measures
 from exporter.subjects.logs.postgres import SETTINGS, reader
 from exporter.subjects.logs.postgres_over_sql import MOST_BYTES, LogOverSQL
+from exporter.subjects.logs.reader import SHOWN
 
 _NAMES = ", ".join(f"'{name}'" for name in SETTINGS)
 
@@ -15,6 +16,7 @@ slow_log = Collector(
     about="Slow statements, errors, deadlocks and temporary files from the server's log, where slow_log is configured.",
     engine="postgres",
     every=15,
+    limit=SHOWN,
     default=False,
     queries=(
         Query(
@@ -34,6 +36,7 @@ over_sql = Collector(
     about="The same as pg_slow_log, read over SQL by a helper, where slow_log: sql is configured.",
     engine="postgres",
     every=15,
+    limit=SHOWN,
     default=False,
     queries=(
         Query(

@@ -85,6 +85,8 @@ class Follower:
                 self._offset += len(piece)
                 left, idle = left - len(piece), False
                 yield self._parser.feed(piece)
+                # Who is killed in a long turn has counted no more than a piece that comes again.
+                self._keep()
                 if left <= 0 or time.monotonic() >= end:
                     break
                 continue

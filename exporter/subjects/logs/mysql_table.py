@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from exporter.declare import Context, Rows
 from exporter.failure import Failure, Reason
+from exporter.statement import filled
 from exporter.subjects.logs.events import Statement
 from exporter.subjects.logs.mysql_slow import REPLICATION
 from exporter.subjects.logs.reader import Counting
@@ -34,9 +35,9 @@ class SlowLogTable(Counting):
         self._first = ""
         self._read = 0
 
-    def placeholders(self) -> dict[str, int | str]:
-        """How many rows to leave out."""
-        return {"offset": _BEYOND if self._next is None or self.busy else self._next}
+    def ask(self, sql: str, answers: Sequence[Rows], context: Context) -> str | None:  # noqa: ARG002
+        """See exporter.declare.Asking: one statement, with how many rows to leave out in it."""
+        return None if answers else filled(sql, {"offset": _BEYOND if self._next is None or self.busy else self._next})
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Count what was added.

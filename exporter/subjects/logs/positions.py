@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -69,9 +68,6 @@ class PositionFile:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         new = self._path.with_suffix(".new")
-        with new.open("w") as file:
-            json.dump(asdict(position), file)
-            file.flush()
-            os.fsync(file.fileno())
+        new.write_text(json.dumps(asdict(position)))
         new.replace(self._path)
         self._last = position

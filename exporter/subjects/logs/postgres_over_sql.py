@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from exporter.declare import Context, Rows
 from exporter.failure import Failure, Reason
+from exporter.statement import filled
 from exporter.subjects.logs.lines import LogParser
 from exporter.subjects.logs.positions import Position, PositionFile
 from exporter.subjects.logs.postgres import ENDINGS, parser, rules
@@ -40,9 +42,12 @@ class LogOverSQL(Counting):
         self._behind = 0
         self._lines = self._not_understood = 0
 
-    def placeholders(self) -> dict[str, int | str]:
-        """The file, and from where on; no file while the last part is being counted."""
-        return {"file": "" if self.busy else self._file, "offset": self._offset}
+    def ask(self, sql: str, answers: Sequence[Rows], context: Context) -> str | None:  # noqa: ARG002
+        """See exporter.declare.Asking: one statement, with the file and from where on in it.
+
+        While the last part is being counted none is asked for.
+        """
+        return None if answers else filled(sql, {"file": "" if self.busy else self._file, "offset": self._offset})
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Count what was read.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.collectors.busiest import Busiest
+from exporter.config.model import SLOW_LOG_COLLECTORS
 from exporter.declare import Context, Rows
 from exporter.failure import Failure, Reason
 from exporter.subjects.logs.events import Event
@@ -88,7 +89,7 @@ class Counting:
         with self.lock:
             statements = Rows(COLUMNS, list(self.tally.by_statement()))
             about = list(self.tally.by_database(rules))
-        limit = SHOWN if context.room is None else min(SHOWN, context.room)
+        limit = _limit(context)
         shown = self._busiest.feed(statements, replace(context, room=limit))
         about.append((*[None] * (len(COLUMNS) - len(counts)), *counts))
         return Rows(COLUMNS, [*about, *shown.rows[:limit]])
@@ -96,6 +97,14 @@ class Counting:
     def rebase(self) -> None:
         """Another server answers: where its log is comes with the next reading, and what was counted stays."""
         self._busiest.rebase()
+
+
+def _limit(context: Context) -> int:
+    """How many statements to show: what the config says of the collector, and no more than there is room for."""
+    server = context.server
+    settings = server.collectors.get(SLOW_LOG_COLLECTORS[server.engine, server.log_settings().over_sql])
+    most = SHOWN if settings is None or settings.limit is None else settings.limit
+    return most if context.room is None else min(most, context.room)
 
 
 def positions(context: Context) -> PositionFile:
