@@ -35,7 +35,7 @@ SLOW = block(
         help="Statements that took at least db_slow_statement_threshold_seconds. The source statements is an estimate: "
         "of the calls of a statement between two readings, all if their mean is over the threshold, one if only "
         "their longest is. The source histogram counts slow statements inside stored programs beside the call. The "
-        "source status has one more on MySQL when a replica disconnects.",
+        "source status has one more on MySQL when a replica disconnects. The source log is the server's own slow log.",
     ),
     labels=("database", "source"),
     merge="sum",
