@@ -12,6 +12,7 @@ import psycopg
 import pytest
 import yaml
 
+from exporter.config.model import SLOW_LOG_COLLECTORS
 from exporter.registry import collectors_of
 from tests.providers.base import DatabaseServer, wait_for
 from tests.servers.collecting import Samples, watching
@@ -71,7 +72,7 @@ def everything(server: DatabaseServer) -> dict[str, Samples]:
     }
     with watching(server, **more) as watch:
         facts = watch.facts()
-        names = [collector.name for collector in collectors_of("postgres")]
+        names = [item.name for item in collectors_of("postgres") if item.name not in SLOW_LOG_COLLECTORS.values()]
         for name in names:
             watch.run(name, facts)
         return {name: watch.run(name, facts) for name in names}
