@@ -23,7 +23,8 @@ from tests.unit.test_declarations import VERSIONS, servers_of
 pytestmark = pytest.mark.engine("mysql")
 RECORDED = yaml.safe_load((Path(__file__).parents[1] / "expected/mysql_versions.yml").read_text())
 # Its table is the user's own.
-COLLECTORS = [collector for collector in collectors_of("mysql") if collector.name != "mysql_heartbeat"]
+NOT_HERE = {"mysql_heartbeat", "mysql_slow_log", "mysql_slow_log_table"}
+COLLECTORS = [collector for collector in collectors_of("mysql") if collector.name not in NOT_HERE]
 _VIEW = re.compile(r"\b((?:performance_schema|information_schema|mysql)\.\w+)")
 _VARIABLE = re.compile(r"@@(?:global\.|session\.)?(\w+)", re.IGNORECASE)
 Version = tuple[int, ...]
