@@ -231,7 +231,9 @@ def test_sizes_never_wait_for_a_lock(server: DatabaseServer, watch: Watch, targe
         found, estimated = seen_sizes(watch)
         assert server.execute(blocked, params=("exporter",)) == [(0,)]
         for collector in collectors_of("postgres"):
-            watch.run(collector.name)
+            # Those of logs need one in the config.
+            if "slow_log" not in collector.name:
+                watch.run(collector.name)
     assert estimated == 1
     assert {name: found[name] for name in ("numbers", "empty")} == {
         name: expected[name] for name in ("numbers", "empty")
