@@ -357,6 +357,9 @@ def test_our_statements_stay_out_of_the_slow_log(server: DatabaseServer, account
     try:
         session = connect(config_of(server, account))
         session.run("SELECT 'a statement of ours', SLEEP(0.05)", deadline())
+        # From the first that makes it a session.
+        of_session = f"SELECT sql_text FROM mysql.slow_log WHERE thread_id = {session.connection_id}"
+        assert list(server.execute(of_session)) == []
         with server.connect(user=account.user, password=account.password) as other, other.cursor() as cursor:
             cursor.execute("SELECT 'a statement of theirs', SLEEP(0.05)")
     finally:

@@ -209,6 +209,15 @@ def test_needless_indexes(server: DatabaseServer, watch: Watch) -> None:
     assert "unused" not in found.by("mysql_index_findings", "kind")
 
 
+def test_what_statements_do_not_see_makes_no_index_needless(server: DatabaseServer, watch: Watch) -> None:
+    shop(server)
+    for index in ("a_again", "a_b"):
+        hide = "INVISIBLE" if server.flavor == "mysql" else "IGNORED"
+        server.execute(f"ALTER TABLE shop.items ALTER INDEX {index} {hide}")
+    told = watch.run("mysql_index_findings").by("mysql_index_finding_info", "schema", "index", "kind")
+    assert {key for key in told if key[0] == "shop"} == {("shop", "a_again", "duplicate")}
+
+
 def test_sessions_by_user_and_host(server: DatabaseServer, watch: Watch) -> None:
     server.execute("DROP USER IF EXISTS teller")
     server.execute("CREATE USER teller IDENTIFIED BY 'x'")
@@ -276,6 +285,23 @@ def test_accounts(server: DatabaseServer) -> None:
             assert watch.run("mysql_accounts_without_password").one("mysql_accounts_without_password") == before - 1
     finally:
         server.execute(f"DROP USER {dropped}")
+
+
+def test_accounts_that_let_in_from_everywhere_however_their_host_is_written(
+    server: DatabaseServer, watch: Watch
+) -> None:
+    hosts = ["%", "%%", "_%"]
+    some = ["10.%", "0.0.0.0/0.0.0.0", "%.example.com", "_"]
+    if server.flavor == "mysql":
+        hosts.append("")
+    for host in hosts + some:
+        server.execute(f"CREATE USER 'guest'@'{host}' IDENTIFIED BY 'x'")
+    try:
+        told = watch.run("mysql_account_findings").by("mysql_account_finding_info", "mysql_user", "hostmask", "kind")
+        assert {host for user, host, kind in told if (user, kind) == ("guest", "any_host")} == set(hosts)
+    finally:
+        for host in hosts + some:
+            server.execute(f"DROP USER 'guest'@'{host}'")
 
 
 @pytest.mark.flavor("mysql")

@@ -19,14 +19,16 @@ from exporter.exposition.render import render
 from exporter.registry import collectors_by_name
 from tests.unit.test_mysql_rows import context
 
-_PARTS = ("part", "schema", "table", "index", "column", "length", "several", "type", "place", "direction")
+_PARTS = ("part", "schema", "table", "index", "column", "length", "several", "type", "place", "direction", "visible")
 _WEEK = 7 * 86400
 
 
-def _index(name: str, *columns: str, unique: bool = False, kind: str = "BTREE") -> list[dict[str, Any]]:
+def _index(
+    name: str, *columns: str, unique: bool = False, kind: str = "BTREE", visible: bool = True
+) -> list[dict[str, Any]]:
     return [
         {"part": "index", "schema": "s", "table": "t", "index": name, "column": column, "several": int(not unique),
-         "type": kind, "place": place, "direction": "A"}
+         "type": kind, "place": place, "direction": "A", "visible": int(visible)}
         for place, column in enumerate(columns, 1)
     ]  # fmt: skip
 
@@ -64,6 +66,13 @@ def test_of_equal_indexes_the_unique_one_stays() -> None:
     assert _findings(*_index("a", "x"), *_index("z", "x", unique=True)) == {("duplicate", "a")}
     assert _findings(*_index("a", "x"), *_index("b", "x")) == {("duplicate", "b")}
     assert _findings(*_index("a", "x"), *_index("b", "x", kind="FULLTEXT")) == set()
+
+
+def test_an_index_that_statements_do_not_see_replaces_none_that_they_do() -> None:
+    assert _findings(*_index("a", "x"), *_index("b", "x", "y", visible=False)) == set()
+    assert _findings(*_index("a", "x", visible=False), *_index("b", "x")) == {("duplicate", "a")}
+    assert _findings(*_index("a", "x"), *_index("b", "x", unique=True, visible=False)) == set()
+    assert _findings(*_index("a", "x", visible=False), *_index("b", "x", "y", visible=False)) == {("redundant", "a")}
 
 
 def test_the_beginning_of_another_is_redundant() -> None:

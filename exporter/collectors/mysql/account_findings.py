@@ -23,9 +23,11 @@ _EXPIRED = {
                 < NOW() - INTERVAL NULLIF(COALESCE(password_lifetime, @@GLOBAL.default_password_lifetime), 0) DAY""",
     "mariadb": "password_expired = 'Y'",
 }
+# An empty host of MySQL is any, and so is a pattern that all fit; a network of all addresses fits none.
+_ANY_HOST = "Host = '' OR Host LIKE '%\\%%' AND REPLACE(REPLACE(Host, '%', ''), '_', '') = ''"
 _FOUND = {
     "anonymous": "User = ''",
-    "any_host": "Host = '%'",
+    "any_host": _ANY_HOST,
     "password_expired": "{expired}",
     "superuser": "Super_priv = 'Y'",
     "grants_everything": "Grant_priv = 'Y'",

@@ -23,20 +23,21 @@ _SIZES: Gate = granted("SELECT ON mysql.innodb_index_stats", fix="")
 _INDEXES = f"""
     SELECT 'index' AS part, TABLE_SCHEMA AS `schema`, TABLE_NAME AS `table`, INDEX_NAME AS `index`,
            COALESCE(COLUMN_NAME, {{expression}}) AS `column`, SUB_PART AS length, NON_UNIQUE AS several,
-           INDEX_TYPE AS type, SEQ_IN_INDEX AS place, COLLATION AS direction
+           INDEX_TYPE AS type, SEQ_IN_INDEX AS place, COLLATION AS direction, {{visible}} AS visible
     FROM information_schema.STATISTICS WHERE TABLE_SCHEMA NOT IN ({INTERNAL})
     UNION ALL
-    SELECT 'reference', TABLE_SCHEMA, TABLE_NAME, NULL, COLUMN_NAME, NULL, NULL, NULL, ORDINAL_POSITION, NULL
+    SELECT 'reference', TABLE_SCHEMA, TABLE_NAME, NULL, COLUMN_NAME, NULL, NULL, NULL, ORDINAL_POSITION, NULL,
+           NULL
     FROM information_schema.KEY_COLUMN_USAGE
     WHERE REFERENCED_TABLE_NAME IS NOT NULL AND ORDINAL_POSITION = 1 AND TABLE_SCHEMA NOT IN ({INTERNAL})"""
 # Where reads are not counted at all, as some switch off for its cost, nothing is known to be unused.
 _UNUSED = f"""
     UNION ALL
-    SELECT 'unused', OBJECT_SCHEMA, OBJECT_NAME, INDEX_NAME, NULL, NULL, NULL, NULL, NULL, NULL
+    SELECT 'unused', OBJECT_SCHEMA, OBJECT_NAME, INDEX_NAME, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM performance_schema.table_io_waits_summary_by_index_usage
     WHERE INDEX_NAME IS NOT NULL AND COUNT_STAR = 0 AND OBJECT_SCHEMA NOT IN ({INTERNAL})
     UNION ALL
-    SELECT 'uptime', NULL, NULL, NULL, NULL, VARIABLE_VALUE + 0, NULL, NULL, NULL, NULL
+    SELECT 'uptime', NULL, NULL, NULL, NULL, VARIABLE_VALUE + 0, NULL, NULL, NULL, NULL, NULL
     FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Uptime'
       AND EXISTS (SELECT 1 FROM performance_schema.setup_instruments
                   WHERE NAME = 'wait/io/table/sql/handler' AND ENABLED = 'YES')
@@ -45,7 +46,7 @@ _UNUSED = f"""
 _BYTES = """
     UNION ALL
     SELECT 'size', database_name, table_name, index_name, NULL, stat_value * @@GLOBAL.innodb_page_size,
-           NULL, NULL, NULL, NULL
+           NULL, NULL, NULL, NULL, NULL
     FROM mysql.innodb_index_stats WHERE stat_name = 'size'"""
 
 Name = tuple[str, str, str]
@@ -56,6 +57,7 @@ class _Index:
     name: Name
     unique: bool
     kind: str
+    visible: bool
     columns: list[tuple[Any, ...]] = field(default_factory=list)
 
 
@@ -73,7 +75,7 @@ def found(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
     for row in sorted(rows.dicts(), key=lambda row: row["place"] or 0):
         name = (row["schema"], row["table"], row["index"])
         if row["part"] == "index":
-            index = indexes.setdefault(name, _Index(name, not row["several"], row["type"]))
+            index = indexes.setdefault(name, _Index(name, not row["several"], row["type"], row["visible"] == 1))
             index.columns.append((row["column"], row["length"], row["direction"]))
         elif row["part"] == "reference":
             references.add((row["schema"], row["table"], row["column"]))
@@ -107,16 +109,19 @@ def _needless(indexes: Any) -> Iterator[tuple[str, _Index]]:
     for index in indexes:
         tables[index.name[:2]].append(index)
     for several in tables.values():
-        # Of equal ones the unique stays, else the first by name.
-        ordered = sorted(several, key=lambda index: (not index.unique, index.name))
+        # Of equal ones the unique stays, else the first by name. One that is hidden replaces none that is seen.
+        ordered = sorted(several, key=lambda index: (not index.unique, not index.visible, index.name))
         for place, index in enumerate(ordered):
             if index.unique:
                 continue
-            alike = [other for other in ordered if other is not index and other.kind == index.kind]
-            if any(other.columns == index.columns for other in ordered[:place] if other.kind == index.kind):
+            if any(other.columns == index.columns and _replaces(other, index) for other in ordered[:place]):
                 yield "duplicate", index
-            elif index.kind == "BTREE" and any(_begins(other, index) for other in alike):
+            elif index.kind == "BTREE" and any(_begins(other, index) and _replaces(other, index) for other in ordered):
                 yield "redundant", index
+
+
+def _replaces(other: _Index, index: _Index) -> bool:
+    return other.kind == index.kind and (other.visible or not index.visible)
 
 
 def _begins(other: _Index, index: _Index) -> bool:
@@ -134,8 +139,12 @@ def _told(kinds: dict[str, list[Name]], sizes: dict[Name, float]) -> Iterator[di
 
 
 def _queries() -> Iterator[Query]:
-    for servers, expression in ((mysql(8, 0, 13), "EXPRESSION"), (mysql(8) | mariadb(10, 6), "NULL")):
-        indexes = _INDEXES.format(expression=expression)
+    for servers, expression, visible in (
+        (mysql(8, 0, 13), "EXPRESSION", "IS_VISIBLE = 'YES'"),
+        (mysql(8), "NULL", "IS_VISIBLE = 'YES'"),
+        (mariadb(10, 6), "NULL", "IGNORED = 'NO'"),
+    ):
+        indexes = _INDEXES.format(expression=expression, visible=visible)
         yield Query(servers & READABLE & _SIZES, indexes + _UNUSED + _BYTES)
         yield Query(servers & READABLE, indexes + _UNUSED)
         yield Query(servers & _SIZES, indexes + _BYTES)

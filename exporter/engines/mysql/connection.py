@@ -7,9 +7,10 @@ from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
-from pymysql.constants import FIELD_TYPE
+from pymysql.constants import COMMAND, FIELD_TYPE
 
 from exporter.engines.mysql.result import Result
+from exporter.engines.mysql.session import MARK, UNLOGGED
 
 
 def _text(data: bytes) -> str:
@@ -73,6 +74,16 @@ class ServerConnection(Connection):
         """Give up what the session has (locks, variables, settings, temporary tables) but the connection itself."""
         self._execute_command(_COM_RESET_CONNECTION, b"")  # type: ignore[attr-defined]
         self._read_ok_packet()  # type: ignore[attr-defined]
+
+    def set_character_set(self, charset: str, collation: str | None = None) -> None:
+        """Tell the server the character set, and stay out of its slow log from this first statement on."""
+        try:
+            self._execute_command(COMMAND.COM_QUERY, f"{MARK}SET NAMES {charset}, SESSION {UNLOGGED}")  # type: ignore[attr-defined]
+            self._read_packet()  # type: ignore[no-untyped-call]
+        except pymysql.MySQLError:
+            if not self.open:
+                raise
+            super().set_character_set(charset, collation)
 
     def _read_query_result(self, unbuffered: bool = False) -> int | None:
         if unbuffered:

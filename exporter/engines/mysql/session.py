@@ -29,6 +29,7 @@ IDLE_SECONDS = 600  # after which the server gives up a session whose exporter i
 OUR_USER = "LEFT(USER(), CHAR_LENGTH(USER()) - LOCATE('@', REVERSE(USER())))"
 # Behind a proxy a connection's number may be somebody else's.
 _OURS = f"SELECT ID FROM information_schema.PROCESSLIST WHERE ID = {{}} AND USER = {OUR_USER}"
+UNLOGGED = "long_query_time=3600"
 # MySQL logs what uses no index however quick it was, if it is told to, but not what looked at fewer rows than this; to
 # set it an account needs SESSION_VARIABLES_ADMIN.
 UNINDEXED = "min_examined_row_limit=18446744073709551615"
@@ -211,7 +212,7 @@ def session_settings(flavor: str, version: tuple[int, ...], lock_seconds: float)
         # Names and sets are put together: MySQL cuts what is longer than this, 1,024 bytes by its own default.
         "group_concat_max_len=1048576",
     ]
-    courtesies = ["long_query_time=3600"]
+    courtesies = [UNLOGGED]
     if flavor == "mariadb":
         settings.append("transaction_read_only=1" if version >= (11, 1, 1) else "tx_read_only=1")
         courtesies.append("slow_query_log=0")
