@@ -10,7 +10,7 @@ from typing import Literal
 
 from exporter.facts import Facts
 from exporter.gates import ANY, Gate
-from exporter.hooks import Accumulator, Asking, Context, Hook, Rows
+from exporter.hooks import Accumulator, Asking, Context, Hook, Rows, Samples
 from exporter.measures import (
     NAME,
     DeclarationError,
@@ -41,6 +41,7 @@ __all__ = [
     "Parse",
     "Query",
     "Rows",
+    "Samples",
     "block",
     "counter",
     "gauge",
@@ -152,6 +153,8 @@ class Collector:
         rows: Rewrites the result before it is rendered; pure.
         state: Makes the Accumulator that each server keeps for this collector; an Asking one is not for
             collectors that go through databases.
+        sampled: Makes the Samples that each server keeps for this collector, whose query is then asked once a second on
+            a session of its own, while scrapes show what the samples add up to. One collector of each engine at most.
         every: Seconds between runs in the background; None runs it at every scrape.
         timeout: Seconds that one run may take at most.
         limit: Rows that `{limit}` allows.
@@ -177,6 +180,7 @@ class Collector:
     when: Gate = ANY
     rows: Hook | None = None
     state: Callable[[], Accumulator] | None = None
+    sampled: Callable[[], Samples] | None = None
     every: float | None = None
     timeout: float = 5.0
     limit: int | None = None
@@ -204,6 +208,8 @@ class Collector:
             )
         if self.elsewhere is not None and self.rounds:
             raise DeclarationError(f"collector {self.name}: each_database= goes everywhere already: no elsewhere=")
+        if self.sampled is not None and (self.state or self.every or self.elsewhere):
+            raise DeclarationError(f"collector {self.name}: sampled= says when it runs and what is kept of it")
         if any("{limit}" in query.sql for query in self.queries) and self.limit is None:
             raise DeclarationError(f"collector {self.name}: its SQL says {{limit}}, so give limit=")
 

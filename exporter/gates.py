@@ -185,6 +185,27 @@ def setting(name: str, value: str, *, fix: str) -> Gate:
     )
 
 
+# The limit that an account of ours needs: one session for scrapes, one for the background, one for samples.
+_SESSIONS = 3
+
+
+def _room(facts: Facts) -> bool:
+    limit = facts.settings.get("connections_of_account", "")
+    # 0 is how MySQL says that there is none, -1 how PostgreSQL does.
+    return not limit.isdecimal() or int(limit) == 0 or int(limit) >= _SESSIONS
+
+
+def _more_room(facts: Facts) -> str:
+    if facts.engine == "postgres":
+        return f"ALTER ROLE {facts.account} CONNECTION LIMIT {_SESSIONS};"
+    return f"ALTER USER {facts.account} WITH MAX_USER_CONNECTIONS {_SESSIONS};"
+
+
+SAMPLED: Gate = _Leaf(
+    f"an account that may have {_SESSIONS} connections", _room, Reason.TOO_MANY_CONNECTIONS, _more_room
+)
+
+
 def granted(privilege: str, *, fix: str) -> Gate:
     """A role membership or privilege that our account has; `fix` is the statement that gives it to {account}."""
     return _Leaf(

@@ -83,3 +83,23 @@ class Asking(Accumulator, Protocol):
         Returns:
             A statement in which `{schema:NAME}` stands for what it does in a Query.
         """
+
+
+class Samples(Protocol):
+    """What one server's samples of a collector add up to. Not for two threads at once.
+
+    Attributes:
+        last: Monotonic seconds of the last sample, None before the first.
+    """
+
+    last: float | None
+
+    def take(self, rows: Rows, now: float) -> float | None:
+        """Take in a sample that was read at `now`, in monotonic seconds.
+
+        Returns:
+            Seconds that the server says the query took it, None if it doesn't say.
+        """
+
+    def rows(self, now: float) -> Rows:
+        """The rows that are to be exported at `now`."""

@@ -26,6 +26,12 @@ HELP = {
     # What sessions do
     "db_transaction_longest_seconds": "Age of the oldest open transaction of a client, 0 if none is open.",
     "db_statement_longest_seconds": "Age of the longest running statement of a client, 0 if none runs.",
+    "db_active_session_seconds_total": "Time of active client sessions by what they wait for, from a sample each "
+    "second, of which each session in it adds the time since the sample before; its rate is the average number of "
+    "active sessions. On PostgreSQL the class is the type of the wait event, and cpu where there is none; on MySQL and "
+    "MariaDB cpu is also whatever the server names no wait for.",
+    "db_active_session_unobserved_seconds_total": "Time that no sample of active sessions stands for, since one stands "
+    "for 5 seconds at most: the server did not answer, or sampling was suspended.",
     "db_lock_waiting_sessions": "Client sessions that wait for a lock.",
     "db_lock_wait_longest_seconds": "How long the longest wait of a client for a lock has lasted, 0 if nobody waits; "
     "before PostgreSQL 14, and on MySQL for locks other than those on rows, the age of the waiting statement.",

@@ -80,6 +80,7 @@ def _check(server: ServerConfig, _: str, *, collectors: Sequence[Collector]) -> 
     text.append(tls or "not encrypted", "green" if tls else "yellow")
     text.append(", behind a transaction pooler\n" if facts.pooled else "\n")
     watched.background(watched.slow_tasks())
+    watched.sample()
     watched.close()
     outcomes = [(watched.tasks[name], snapshot) for name, snapshot in sorted(watched.latest.items())]
     status = OK

@@ -50,6 +50,8 @@ def reference() -> str:
 
 def _schedule(collector: Collector) -> str:
     every = collector.every
+    if collector.sampled is not None:
+        return "Sampled once a second."
     when = "Runs at every scrape" if every is None else f"Runs every {every:g} seconds in the background"
     second = collector.derived()
     if second is not None:

@@ -12,6 +12,7 @@ from exporter import memory
 from exporter.config import Config
 from exporter.engines.known import ENGINES
 from exporter.exposition.process import Process
+from exporter.polling.sampling import Sampling
 from exporter.polling.scrape import Scrapes
 from exporter.polling.slow import SlowTier
 from exporter.web.app import Web
@@ -54,14 +55,17 @@ def run(args: argparse.Namespace, config: Config) -> int:
     memory.settle()
     scrapes = Scrapes(config.servers, ENGINES, args.collectors)
     slow = SlowTier(scrapes.servers.values())
+    sampling = Sampling(watched.sampler for watched in scrapes.servers.values() if watched.sampler is not None)
     web = Web(config, scrapes, Process(), protection)
     tls = protection.tls if protection else None
     slow.start()
+    sampling.start()
     for bound in sockets:
         log.info("listening on %s%s", url(bound, tls=tls is not None), config.web.telemetry_path)
     serve(web, sockets, tls)
     log.info("ending")
     slow.stop()
+    sampling.stop()
     web.close()
     scrapes.close(CLOSING_SECONDS)
     logging.shutdown()

@@ -47,7 +47,7 @@ DEFAULT_THRESHOLDS: Mapping[Signal, Mapping[Severity, float]] = {
 RESERVED_LABELS = frozenset({
     "server", "engine", "instance", "job", "le", "quantile", "collector", "database", "schema", "state", "role",
     "reason", "channel", "standby", "stage", "kind", "source", "outcome", "signal", "severity", "project", "owner",
-    "version", "flavor", "db_cluster",
+    "version", "flavor", "db_cluster", "wait_class",
 })  # fmt: skip
 """Labels of the exporter's own series and of Prometheus: one name would mean two things."""
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")

@@ -68,6 +68,12 @@ COLLECTORS: tuple[Block, ...] = (
         gauge("database_exporter_collector_duration_seconds", "duration", help="How long its last run took."),
         gauge("database_exporter_collector_age_seconds", "age", help="Age of what is shown of it."),
         gauge("database_exporter_collector_series", "series", help="Series that it shows."),
+        gauge(
+            "database_exporter_sample_interval_seconds",
+            "interval",
+            help="From one sample to the next, where the collector is sampled: longer where a sample takes the server "
+            "more than 0.5 % of a processor, absent while sampling is suspended for that.",
+        ),
         labels=("collector",),
     ),
     block(
@@ -267,6 +273,7 @@ def _up(watched: Watched, flight: Flight) -> int | None:
 def _collector_row(watched: Watched, task: Task, outcome: Snapshot, now: float) -> dict[str, Any]:
     shown = outcome if task.every is None else watched.served(task)
     ran = outcome.state in (State.OK, State.FAILED)
+    sampler = watched.sampler
     return {
         "collector": task.name,
         "success": (1 if outcome.state is State.OK else 0) if ran else None,
@@ -276,4 +283,5 @@ def _collector_row(watched: Watched, task: Task, outcome: Snapshot, now: float) 
         "state": outcome.state,
         "one": 1,
         "reason": outcome.reason,
+        "interval": sampler.interval if sampler is not None and sampler.task is task and ran else None,
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exporter.config.model import CollectorSettings, DatabaseFilter, ServerConfig
-from exporter.declare import Accumulator, Asking, Collector, Context, Query, Rows
+from exporter.declare import Accumulator, Asking, Collector, Context, Query, Rows, Samples
 from exporter.engines.base import Session
 from exporter.engines.deadline import Deadline
 from exporter.exposition.render import render
@@ -68,12 +68,14 @@ class Reading:
         problem: What went wrong in a part of its databases, or with a part of the rows.
         started: Monotonic seconds at which it was asked.
         spent: Seconds that this took, where others were read by turns with it; None: all since it was asked.
+        suspended: Why it is not asked any more for a while, though it has been.
     """
 
     rows: Rows
     problem: Failure | None
     started: float
     spent: float | None = None
+    suspended: str = ""
 
 
 @dataclass(slots=True)
@@ -86,6 +88,7 @@ class Task:
         state: What the collector keeps between runs, if it keeps something.
         server: The server's configuration.
         databases: Which databases it may show, where it reads the connected one as one of many.
+        samples: What its samples add up to, if it is sampled.
         cost: What it has cost so far.
         dropped: Series left out so far, by reason.
         written: What its last run has written, if it runs at the scrape; in the background it is not worth its memory.
@@ -96,6 +99,7 @@ class Task:
     state: Accumulator | None
     server: ServerConfig
     databases: DatabaseFilter | None = None
+    samples: Samples | None = None
     cost: Cost = field(default_factory=Cost)
     dropped: dict[str, int] = field(default_factory=dict)
     written: Written = field(default_factory=Written, repr=False, compare=False)
@@ -107,7 +111,14 @@ class Task:
         if collector.elsewhere_of:
             settings = settings.over(config.collectors.get(collector.elsewhere_of, DEFAULT_SETTINGS))
         databases = config.databases if collector.elsewhere is not None else None
-        return Task(collector, settings, collector.state() if collector.state else None, config, databases)
+        return Task(
+            collector,
+            settings,
+            collector.state() if collector.state else None,
+            config,
+            databases,
+            collector.sampled() if collector.sampled else None,
+        )
 
     @property
     def name(self) -> str:
@@ -116,7 +127,9 @@ class Task:
 
     @property
     def every(self) -> float | None:
-        """Seconds between runs in the background, None if it runs at the scrape."""
+        """Seconds between runs in the background, None if it runs at the scrape or is sampled."""
+        if self.samples is not None:
+            return None
         return self.settings.every if self.settings.every is not None else self.collector.every
 
     @property
@@ -303,13 +316,13 @@ def finish(task: Task, reading: Reading, config: ServerConfig, facts: Facts, bud
     problem = reading.problem
     return Snapshot(
         task.name,
-        State.OK if problem is None else State.FAILED,
+        State.SUSPENDED if reading.suspended else State.OK if problem is None else State.FAILED,
         started,
         time.monotonic() - begun,
         families=rendered.families,
         series=rendered.series,
         dropped=rendered.dropped,
         reason=problem.reason if problem else None,
-        message=problem.message if problem else "",
+        message=problem.message if problem else reading.suspended,
         fix=problem.fix if problem else None,
     )

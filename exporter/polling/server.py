@@ -17,6 +17,7 @@ from exporter.polling.closed import Closed
 from exporter.polling.flight import Flight
 from exporter.polling.outcomes import Outcomes
 from exporter.polling.runs import Task, read
+from exporter.polling.sampler import Sampler
 from exporter.polling.sessions import Sessions
 from exporter.polling.snapshot import Snapshot, State
 from exporter.subjects.logs.choice import counting_slow
@@ -39,6 +40,7 @@ class Watched:
         sessions: Its sessions, and what they know of it.
         tasks: Its collectors, by name.
         outcomes: What they last said.
+        sampler: Takes the samples of the collector that is sampled; None if it is switched off, or all work is.
         scrapes: Flights so far.
         lock: Held by whoever has the main session: the flight that is under way, as a rule.
     """
@@ -51,6 +53,14 @@ class Watched:
         self.outcomes = Outcomes(config, self.tasks, self.sessions)
         self.scrapes = 0
         self.lock = threading.Lock()
+        self.sampler = next(
+            (
+                Sampler(task, task.samples, config, self.sessions)
+                for task in self.tasks.values()
+                if task.samples is not None and task.enabled and not config.paused
+            ),
+            None,
+        )
         self._background = Background(
             config, engine, self.tasks.values(), self.sessions, self.outcomes, self._main, self.lock
         )
@@ -113,6 +123,9 @@ class Watched:
             if not task.enabled:
                 outcomes.record(task, Snapshot(task.name, State.DISABLED, time.monotonic()), results)
                 continue
+            if self.sampler is not None and task is self.sampler.task:
+                outcomes.keep(task, self.sampler.reading(facts), self.sessions.generation, facts, results)
+                continue
             suspended = outcomes.suspended(task)
             if suspended is not None:
                 results[task.name] = suspended
@@ -143,6 +156,13 @@ class Watched:
         """Run slow tasks one after another on the second session; never raises."""
         self._background.run(tasks)
 
+    def sample(self) -> None:
+        """Take a sample and note what comes of it, where nobody else takes them."""
+        facts = self.sessions.facts
+        if self.sampler is not None and facts is not None:
+            self.sampler.sample()
+            self.outcomes.keep(self.sampler.task, self.sampler.reading(facts), self.sessions.generation, facts)
+
     def _main(self, deadline: Deadline) -> tuple[Session, Facts]:
         session, facts = self.sessions.main(deadline)
         if facts is not self._facts:
@@ -157,4 +177,6 @@ class Watched:
 
     def close(self) -> None:
         """Close its sessions."""
+        if self.sampler is not None:
+            self.sampler.close()
         self.sessions.close()

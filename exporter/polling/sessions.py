@@ -47,7 +47,7 @@ class TooSoon(Failure):
 
 
 class Side(NamedTuple):
-    """The second session, what is known of the server behind it, and of which generation that is."""
+    """The second or third session, what is known of the server behind it, and of which generation that is."""
 
     session: Session
     facts: Facts
@@ -55,7 +55,7 @@ class Side(NamedTuple):
 
 
 class Sessions:
-    """The main session, which scrapes keep, and the second one, which background work borrows for a while.
+    """The main session, which scrapes keep; the second one, which background work borrows for a while; and a third.
 
     Attributes:
         facts: What is known of the server; None before the first contact and after another one answered.
@@ -197,6 +197,17 @@ class Sessions:
                     self._second.end(session)
                 self.opener.disconnect(session)
 
+    def third(self, deadline: Deadline) -> Side:
+        """A session for samples, on the server that the scrapes know; `opener` disconnects it.
+
+        Raises:
+            Failure: It can't be had.
+        """
+        generation = self.generation
+        self._wait_for_scrapes()
+        session = self.opener.connect(deadline, self.facts)
+        return Side(session, self._vetted(session, deadline), generation)
+
     def _reach(self, deadline: Deadline) -> tuple[Session, Facts]:
         if self._main is not None and self._main.closed:
             self.close_main()
@@ -278,6 +289,10 @@ class Sessions:
             if self.up is None:
                 self.down(failure)
             raise
+        return session, self._vetted(session, deadline)
+
+    def _vetted(self, session: Session, deadline: Deadline) -> Facts:
+        """What is known of the server behind a new session, which is closed if it is not the one that is known."""
         try:
             identity = self.opener.identify(session, deadline)
             facts = self.facts
@@ -292,7 +307,7 @@ class Sessions:
         except Failure:
             self.opener.disconnect(session)
             raise
-        return session, facts
+        return facts
 
     def _meet(self, session: Session, identity: Identity, deadline: Deadline) -> Facts:
         """Compare who answers with whom we knew; learn the facts if they differ or are old."""

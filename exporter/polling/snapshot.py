@@ -19,6 +19,7 @@ class State(StrEnum):
     UNSUPPORTED = "unsupported"
     DISABLED = "disabled"
     PAUSED = "paused"
+    SUSPENDED = "suspended"
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,10 @@ class Watch:
             rows = collector.rows(rows, context)
         if state is not None:
             rows = state.feed(rows, context)
+        if collector.sampled is not None:
+            samples = collector.sampled()
+            samples.take(rows, context.now)
+            rows = samples.rows(context.now)
         rendered = render(collector, rows, context)
         assert not rendered.dropped, f"{name} dropped {rendered.dropped}"
         return Samples(page(rendered.families, Dialect.TEXT_0_0_4).decode())

@@ -67,6 +67,8 @@ VOCABULARY: dict[str, set[str]] = {
     "db_deadlocks_total": {"database"},
     "db_lock_waiting_sessions": {"database"},
     "db_lock_wait_longest_seconds": {"database"},
+    "db_active_session_seconds_total": {"database", "wait_class"},
+    "db_active_session_unobserved_seconds_total": set(),
     "db_transaction_longest_seconds": set(),
     "db_statement_longest_seconds": set(),
 }

@@ -70,6 +70,7 @@ def _list(names: tuple[str, ...]) -> str:
 _ALL_SETTINGS = f"""
 SELECT name, current_setting(name) FROM pg_settings WHERE name IN ({_list(_SETTINGS)})
 UNION ALL SELECT 'database', current_database()
+UNION ALL SELECT 'connections_of_account', rolconnlimit::text FROM pg_roles WHERE rolname = session_user
 """
 _ALL_GRANTS = f"""
 SELECT rolname FROM pg_roles WHERE rolname IN ({_list(_GRANTS)}) AND pg_has_role(oid, 'USAGE')
