@@ -7,10 +7,11 @@ from exporter.subjects.sessions import postgres
 from exporter.subjects.sessions.totals import BLOCKS
 
 # Workers of a parallel plan are no sessions: their leader stands for them. The second part is one row, also where
-# nobody is connected. The clock is read when the rest is done, so that it tells what the query took the server, without
-# the way to us.
+# nobody is connected. The clock is read when the rest is done, and the transaction has begun before the server parsed
+# this, so that they tell what it took the server, without the way to us; with it behind a pooler, where BEGIN is sent
+# before.
 _SQL = f"""
-    SELECT *, extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS took
+    SELECT *, extract(epoch FROM clock_timestamp() - now())::float8 AS took
     FROM (
         SELECT datname AS database, active, CASE WHEN active THEN wait_event_type END AS wait_event_type,
                count(*) AS sessions
