@@ -1,0 +1,328 @@
+"""Seconds of active sessions against sessions of ours, whose work and times we know, on real servers."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from exporter.config.model import ServerConfig
+from exporter.engines.deadline import Deadline
+from exporter.engines.known import ENGINES
+from exporter.polling import sampler as module
+from exporter.polling.flight import Flight
+from exporter.polling.sampler import Sampler
+from exporter.polling.server import Watched
+from exporter.polling.snapshot import Snapshot, State
+from exporter.registry import collectors_by_name
+from tests.exporters import Samples, Start, server_entry, starting, wait_for  # noqa: F401 - a fixture among them
+from tests.providers.base import DatabaseServer
+from tests.servers.collecting import config_of
+
+DATABASE = "sampled"
+
+
+class Clients:
+    """Sessions that do something until the end of the test."""
+
+    def __init__(self, server: DatabaseServer) -> None:
+        self.server = server
+        self._threads: list[threading.Thread] = []
+        self._ids: list[int] = []
+        self._open: list[Any] = []
+
+    @property
+    def is_postgres(self) -> bool:
+        return self.server.engine == "postgres"
+
+    def connect(self) -> tuple[Any, int]:
+        connection = self.server.connect(DATABASE)
+        self._open.append(connection)
+        number = int(connection.info.backend_pid if self.is_postgres else connection.thread_id())
+        self._ids.append(number)
+        return connection, number
+
+    def holds(self, *statements: str) -> None:
+        """A session that has run something and idles in its transaction."""
+        connection, _ = self.connect()
+        cursor = connection.cursor()
+        for statement in ("BEGIN", *statements):
+            cursor.execute(statement)
+
+    def run(self, sql: str, seen: str) -> None:
+        """Run a statement, and go on when the server shows, by what `seen` asks for, that it has come to its work."""
+        connection, number = self.connect()
+
+        def work() -> None:
+            with contextlib.suppress(Exception):
+                connection.cursor().execute(sql)
+
+        self._threads.append(threading.Thread(target=work, daemon=True))
+        self._threads[-1].start()
+        self.wait(number, seen)
+
+    def wait(self, number: int, seen: str) -> None:
+        if self.is_postgres:
+            sql = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {number} AND state = 'active' AND {seen}"
+        else:
+            sql = f"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = {number} AND {seen}"
+        wait_for(lambda: self.server.execute(sql)[0][0] == 1)
+
+    def end(self) -> None:
+        end = "SELECT pg_terminate_backend({})" if self.is_postgres else "KILL {}"
+        for number in self._ids:
+            # Some have ended by themselves.
+            with contextlib.suppress(Exception):
+                self.server.execute(end.format(number))
+        for thread in self._threads:
+            thread.join(30)
+        for connection in self._open:
+            with contextlib.suppress(Exception):
+                connection.close()
+
+
+@pytest.fixture(name="clients")
+def clients_of_a_database(server: DatabaseServer) -> Iterator[Clients]:
+    with contextlib.suppress(Exception):
+        server.execute(f"CREATE DATABASE {DATABASE}")
+    with server.connect(DATABASE) as connection, connection.cursor() as cursor:
+        for statement in (
+            "DROP TABLE IF EXISTS items",
+            "DROP TABLE IF EXISTS other",
+            "CREATE TABLE items (id int PRIMARY KEY, n int)",
+            "CREATE TABLE other (id int PRIMARY KEY, n int)",
+            "INSERT INTO items VALUES (1, 1), (2, 2)",
+        ):
+            cursor.execute(statement)
+    made = Clients(server)
+    yield made
+    made.end()
+    server.execute(f"DROP DATABASE {DATABASE}")
+
+
+def name_of(server: DatabaseServer) -> str:
+    return "pg_active_sessions" if server.engine == "postgres" else "mysql_active_sessions"
+
+
+@contextlib.contextmanager
+def watching(server: DatabaseServer, config: ServerConfig | None = None) -> Iterator[tuple[Watched, Sampler]]:
+    """Watch a server with this collector alone, and nobody but the test who takes samples."""
+    one = Watched(config or config_of(server), ENGINES[server.engine], [collectors_by_name()[name_of(server)]])
+    assert one.sampler is not None
+    try:
+        scrape(one)
+        yield one, one.sampler
+    finally:
+        one.close()
+
+
+def scrape(one: Watched) -> Snapshot:
+    flight = Flight(Deadline.after(30))
+    one.scrape(flight)
+    flight.land()
+    [outcome] = flight.results.values()
+    return outcome
+
+
+def shown(snapshot: Snapshot) -> Samples:
+    return Samples.of("".join(f"# TYPE {family.name} {family.kind}\n{family.text}" for family in snapshot.families))
+
+
+def seconds(one: Watched) -> dict[tuple[str, str], float]:
+    found = shown(scrape(one)).all("db_active_session_seconds_total")
+    return {(labels["database"], labels["wait_class"]): value for labels, value in found}
+
+
+def test_each_session_counts_where_it_is_and_for_as_long_as_it_is_there(
+    server: DatabaseServer, clients: Clients
+) -> None:
+    postgres = clients.is_postgres
+    in_state = "state = '{}'".format
+    locked = "wait_event_type = 'Lock'" if postgres else "{}"
+    clients.holds("UPDATE items SET n = 5 WHERE id = 1", "SELECT * FROM other")
+    for _ in range(3):
+        if postgres:
+            clients.run("SELECT pg_sleep(120)", "wait_event = 'PgSleep'")
+        else:
+            clients.run("SELECT SLEEP(120)", in_state("User sleep"))
+    trx = "ID IN (SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT')"
+    for _ in range(2):
+        clients.run("UPDATE items SET n = 6 WHERE id = 1", locked.format(trx))
+    clients.run("ALTER TABLE other ADD COLUMN m int", locked.format(in_state("Waiting for table metadata lock")))
+    if postgres:
+        clients.run(
+            "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b", "wait_event IS NULL"
+        )
+    else:
+        rows = ", ".join(f"information_schema.COLLATIONS c{number}" for number in range(5))
+        clients.run(f"SELECT COUNT(*) FROM {rows} WHERE c0.ID + c1.ID + c2.ID + c3.ID + c4.ID = 3", "TIME_MS > 300"
+                    if server.flavor == "mariadb" else "TIME >= 1")  # fmt: skip
+    expected = {"timeout": 3, "lock": 3 if postgres else 2, "cpu": 1} | ({} if postgres else {"metadata_lock": 1})
+    config = config_of(server)
+    ours = ENGINES[server.engine].connect(config, Deadline.after(10))
+    nap = threading.Thread(
+        target=lambda: ours.run("SELECT pg_sleep(4)" if postgres else "SELECT SLEEP(4)", Deadline.after(20))
+    )
+    nap.start()
+    with watching(server, config) as (one, sampler):
+        begun = time.monotonic()
+        sampler.sample()
+        first = time.monotonic()
+        before = seconds(one)
+        # Idle sessions have opened the series: nothing is lost to a rate that the first sample counts.
+        assert before[DATABASE, "cpu"] == 0
+        for _ in range(6):
+            time.sleep(0.4)
+            last = time.monotonic()
+            sampler.sample()
+        done = time.monotonic()
+        after = seconds(one)
+        assert nap.is_alive(), "what is ours ran all the while"
+    grown = {key: after[key] - before[key] for key in after if after[key] > before[key]}
+    # At work a session may be seen as it reads a page or waits for an internal lock, and only then.
+    work = sum(grown.pop((DATABASE, name), 0.0) for name in ("cpu", "io", "lwlock", "ipc"))
+    assert last - first <= work <= done - begun
+    for wait_class, sessions in expected.items():
+        if wait_class != "cpu":
+            assert sessions * (last - first) <= grown.pop((DATABASE, wait_class)) <= sessions * (done - begun), (
+                wait_class
+            )
+    assert {key: value for key, value in grown.items() if key[0] == DATABASE} == {}
+    assert "timeout" not in {wait_class for _, wait_class in grown}, "a session of ours is counted"
+    nap.join()
+    ours.close()
+
+
+def test_the_server_says_what_a_sample_takes_it(server: DatabaseServer) -> None:
+    with watching(server) as (one, sampler):
+        assert sampler.task.samples is not None
+        told: list[float | None] = []
+        take = sampler.task.samples.take
+        sampler.task.samples.take = lambda rows, now: told.append(take(rows, now)) or told[-1]  # type: ignore[method-assign, func-returns-value]
+        for _ in range(5):
+            sampler.sample()
+        assert len(told) == 5
+        waited = one.tasks[name_of(server)].cost.seconds
+        assert all(seconds is not None and seconds > 0 for seconds in told)
+        # The clock of a server may go otherwise than ours, but not that much.
+        assert sum(seconds or 0.0 for seconds in told) <= 1.2 * waited
+
+
+def sessions_of_ours(server: DatabaseServer) -> int:
+    view = (
+        "pg_stat_activity WHERE usename" if server.engine == "postgres" else "information_schema.PROCESSLIST WHERE USER"
+    )
+    return int(server.execute(f"SELECT COUNT(*) FROM {view} = 'exporter'")[0][0])
+
+
+def test_what_takes_too_much_of_a_server_is_suspended_and_tried_again(
+    server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_for(lambda: sessions_of_ours(server) == 0)
+    with watching(server) as (one, sampler):
+        sampler.sample()
+        assert scrape(one).state is State.OK
+        assert sessions_of_ours(server) == one.sessions.connections == 2
+        monkeypatch.setattr(module, "CORE_SHARE", 1e-9)
+        monkeypatch.setattr(module, "SUSPENDED_SECONDS", 2.0)
+        for _ in range(4):
+            sampler.sample()
+        suspended = scrape(one)
+        assert (suspended.state, sampler.interval) == (State.SUSPENDED, None)
+        assert shown(suspended).has("db_active_session_seconds_total"), "what was counted is still shown"
+        wait_for(lambda: sessions_of_ours(server) == 1)
+        monkeypatch.setattr(module, "CORE_SHARE", 1e9)
+        queries = one.tasks[name_of(server)].cost.queries
+        sampler.sample()
+        assert one.tasks[name_of(server)].cost.queries == queries, "it is left alone"
+        wait_for(lambda: sampler.sample() and one.tasks[name_of(server)].cost.queries > queries)
+        assert scrape(one).state is State.OK
+
+
+def test_time_that_nobody_looked_at_is_told(server: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with watching(server) as (one, sampler):
+        sampler.sample()
+        monkeypatch.setattr("exporter.subjects.sessions.totals.MOST_SECONDS", 0.5)
+        begun = time.monotonic()
+        time.sleep(1.5)
+        last = time.monotonic()
+        missing = shown(scrape(one)).value("db_active_session_unobserved_seconds_total")
+        assert 0.9 <= last - begun - 0.5 <= missing <= time.monotonic() - begun
+        sampler.sample()
+        assert shown(scrape(one)).value("db_active_session_unobserved_seconds_total") >= missing
+
+
+def test_an_account_without_room_for_it_is_told_so(server: DatabaseServer) -> None:
+    account = server.account(name="cramped", limit=2)
+    with watching(server, config_of(server, account)) as (one, sampler):
+        sampler.sample()
+        outcome = scrape(one)
+        assert outcome.state is State.UNSUPPORTED
+        assert outcome.fix is not None
+        assert "3" in outcome.fix
+        assert one.sessions.connections == 1
+        # What it says mends it.
+        server.execute(outcome.fix.rstrip(";"))
+        one.close()
+    with watching(server, config_of(server, account)) as (one, sampler):
+        sampler.sample()
+        assert scrape(one).state is State.OK
+
+
+def test_as_it_is_shipped_its_rate_is_the_number_of_active_sessions(
+    server: DatabaseServer, clients: Clients, exporter: Start
+) -> None:
+    running = exporter(server_entry(server, server.account()))
+    clients.holds("SELECT 1")
+    page = running.scrape_until(
+        lambda page: page.has("db_active_session_seconds_total", database=DATABASE), server.name
+    )
+    for _ in range(4):
+        if clients.is_postgres:
+            clients.run("SELECT pg_sleep(120)", "wait_event = 'PgSleep'")
+        else:
+            clients.run("SELECT SLEEP(120)", "STATE = 'User sleep'")
+
+    def sleeping(page: Samples) -> float:
+        return page.value("db_active_session_seconds_total", database=DATABASE, wait_class="timeout")
+
+    most = 0
+
+    def counted(page: Samples) -> bool:
+        nonlocal most
+        most = max(most, sessions_of_ours(server))
+        return sleeping(page) >= beyond
+
+    beyond = sleeping(page) + 4
+    first, at = running.scrape_until(counted, server.name), time.monotonic()
+    beyond = sleeping(first) + 24
+    last, elapsed = running.scrape_until(counted, server.name), time.monotonic() - at
+    # Each page is behind by up to the time between two samples.
+    assert sleeping(last) - sleeping(first) == pytest.approx(4 * elapsed, abs=4 * 2.5)
+    assert last.value("db_active_session_unobserved_seconds_total") == 0
+    assert last.has("database_exporter_collector_state", collector=name_of(server), state="ok")
+    assert last.value("database_exporter_sample_interval_seconds") >= 1
+    assert 2 <= most <= 3
+
+
+@pytest.mark.flavor("postgres")
+def test_behind_a_pooler_it_sees_the_server(
+    server: DatabaseServer, clients: Clients, pgbouncer: Callable[..., Any]
+) -> None:
+    account = server.account()
+    pool = pgbouncer(server, [account])
+    clients.run("SELECT pg_sleep(120)", "wait_event = 'PgSleep'")
+    config = config_of(server, account, host=pool.host, port=pool.port)
+    with watching(server, config) as (one, sampler):
+        for _ in range(3):
+            sampler.sample()
+            time.sleep(0.3)
+        assert one.sessions.facts is not None
+        assert one.sessions.facts.pooled
+        found = seconds(one)
+        assert found[DATABASE, "timeout"] > 0
+        assert sum(value for (database, _), value in found.items() if database != DATABASE) == 0, "ours is counted"
