@@ -124,6 +124,9 @@ class Sampler:
         if self._generation != self._sessions.generation:
             self._generation = self._sessions.generation
             self._backoff.succeeded()
+        if self._sessions.up is False:
+            # Where the server is full scrapes come first: they may have this one's place.
+            self._part()
         wait = max(self._backoff.remaining(), self._suspended_until - time.monotonic())
         if wait > 0:
             return min(wait, _LOOK_SECONDS)

@@ -367,3 +367,40 @@ def test_a_paused_server_is_left_alone(server: DatabaseServer, exporter: Start) 
     states = samples.all("database_exporter_collector_state", server=server.name)
     assert {labels["state"] for labels, _ in states} <= {"paused", "disabled"}
     assert any(labels["state"] == "paused" for labels, _ in states)
+
+
+def test_a_hung_server_holds_up_neither_the_samples_nor_the_scrapes_of_others(
+    postgres: DatabaseServer, mysql: DatabaseServer, exporter: Start
+) -> None:
+    running = exporter(server_entry(postgres, postgres.account()), server_entry(mysql, mysql.account()))
+    unobserved = "db_active_session_unobserved_seconds_total"
+    for server in (postgres, mysql):
+        running.scrape_until(lambda page: page.has(unobserved), server.name)
+
+    def samples(page: Samples, server: DatabaseServer) -> float:
+        [(_, count)] = [
+            found
+            for name in ("pg_active_sessions", "mysql_active_sessions")
+            for found in page.all("database_exporter_queries_total", server=server.name, collector=name)
+        ]
+        return count
+
+    mysql.pause()
+    try:
+        begun = time.monotonic()
+        before = bounded(running, postgres.name)
+        beyond = samples(before, postgres) + 8
+        after = running.scrape_until(lambda page: samples(page, postgres) >= beyond, postgres.name)
+        assert is_up(after, postgres.name)
+        assert after.value(unobserved) == before.value(unobserved)
+        hung = bounded(running, mysql.name)
+        assert not is_up(hung, mysql.name)
+        paused = time.monotonic() - begun
+    finally:
+        mysql.resume()
+    again = running.scrape_until(
+        lambda page: page.has(unobserved) and not page.failures(mysql.name).get("mysql_active_sessions"), mysql.name
+    )
+    # A sample before and one after stand for some of the time.
+    assert again.value(unobserved) >= paused - 7
+    assert again.value(unobserved) > 0

@@ -264,6 +264,19 @@ def test_a_server_that_is_down_is_left_to_the_scrapes(engine: FakeEngine, clock:
     assert len(engine.opened) == opened
 
 
+def test_on_a_full_server_it_makes_room_for_scrapes(engine: FakeEngine, clock: Clock) -> None:
+    server = watched(engine)
+    scrape(server)
+    pass_time(server, clock, 5)
+    [main, third] = engine.opened
+    main.close()
+    server.sessions.close_main()
+    server.sessions.down(Failure(Reason.TOO_MANY_CONNECTIONS, "full"))
+    pass_time(server, clock, 2)
+    assert third.closed
+    assert server.sessions.connections == 0
+
+
 def test_another_server_gets_another_session_and_the_counters_stay(engine: FakeEngine, clock: Clock) -> None:
     server = watched(engine)
     scrape(server)
