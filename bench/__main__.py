@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from bench import fresh, report
+from bench import fresh, report, samples
 from bench.measure import Figures, cpu_seconds, tree
 from bench.mysql import MySQL
 from bench.postgres import Postgres
@@ -48,6 +48,9 @@ def main() -> int:
     parser.add_argument("--statements", type=int, default=9500, help="distinct statements (default 9500)")
     parser.add_argument("--scrapes", type=int, default=20, help="fresh scrapes of each exporter (default 20)")
     parser.add_argument("--shipped", type=int, default=60, help="scrapes as shipped, 15 s apart (default 60, 0: none)")
+    parser.add_argument(
+        "--samples", type=float, default=60, help="seconds for samples of active sessions (default 60, 0: none)"
+    )
     parser.add_argument("--settings", default="defaults,more", help="of theirs (default %(default)s)")
     parser.add_argument(
         "--growth", default="100,1000,10000", help="numbers of tables that PostgreSQL grows over; empty for none"
@@ -76,6 +79,8 @@ def _measure(subject: Subject, fleet: Fleet, name: str, args: argparse.Namespace
             print(report.comparison("fresh", setting, *bench.fresh(setting, args.scrapes)), flush=True)
             if args.shipped:
                 print(report.comparison("shipped", setting, *bench.shipped(setting, args.shipped)), flush=True)
+        if args.samples:
+            print(report.table(samples.table(bench.samples(args.samples))), flush=True)
         grown |= {tables: bench.grown(tables, args.scrapes) for tables in sizes if tables >= size.tables}
         if grown:
             print(report.growth(grown), flush=True)
@@ -159,6 +164,15 @@ class Bench:
             for figures in both:
                 figures.end()
         return both
+
+    def samples(self, seconds: float) -> Mapping[str, Mapping[bool, samples.Cost]]:
+        """What samples of active sessions cost, by what the server does."""
+        found = {"idle": samples.measured(self.subject.engine, self._ours, seconds)}
+        with samples.at_work(self.servers[1]):
+            found[f"{samples.WORKERS} sessions at work, {samples.SLEEPERS} asleep"] = samples.measured(
+                self.subject.engine, self._ours, seconds
+            )
+        return found
 
     @contextmanager
     def _peer(self, setting: str) -> Iterator[Figures]:

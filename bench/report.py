@@ -29,7 +29,7 @@ def comparison(kind: str, title: str, peer: Figures, ours: Figures) -> str:
     notes = [f"{len(ours.seconds)} scrapes of each; series left out of our page: {ours.left_out():.0f}."]
     if lacking:
         notes.append(f"On their page and not on ours: {', '.join(lacking)}.")
-    return f"{_table(rows)}\n{' '.join(notes)}\n"
+    return f"{table(rows)}\n{' '.join(notes)}\n"
 
 
 def growth(measured: Mapping[int, tuple[Figures, Figures]]) -> str:
@@ -43,10 +43,11 @@ def growth(measured: Mapping[int, tuple[Figures, Figures]]) -> str:
         theirs, mine = peer.per_scrape(), ours.per_scrape()
         ratios = [f"**{_ratio(mine[column], theirs[column])}**" for column in columns[:-1]]
         rows.append([str(tables), *ratios, *[_number(mine[column]) for column in columns]])
-    return _table(rows)
+    return table(rows)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as a table of Markdown."""
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

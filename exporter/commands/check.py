@@ -79,6 +79,8 @@ def _check(server: ServerConfig, _: str, *, collectors: Sequence[Collector]) -> 
     text.append(f"  {FLAVOR_NAMES[facts.flavor]} {facts.version_text}, {facts.role}, ")
     text.append(tls or "not encrypted", "green" if tls else "yellow")
     text.append(", behind a transaction pooler\n" if facts.pooled else "\n")
+    # One session at a time: the account may have three, and the exporter that runs beside this has up to three itself.
+    watched.sessions.close_main()
     watched.background(watched.slow_tasks())
     watched.sample()
     watched.close()

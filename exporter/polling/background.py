@@ -56,9 +56,15 @@ class Background:
         self._main = main
         self._main_lock = main_lock
         self._unread: dict[_Kind, frozenset[str]] = {}
-        self._soon_again = engine.tells_open_sessions and any(
-            task.enabled and task.every is not None and task.every <= SOON_SECONDS and not task.collector.rounds
-            for task in tasks
+        running = [task for task in tasks if task.enabled]
+        # Where samples have a session all the time, a third one all the time would leave none of the account's for
+        # `check` beside us.
+        self._soon_again = (
+            engine.tells_open_sessions
+            and not any(task.samples is not None for task in running)
+            and any(
+                task.every is not None and task.every <= SOON_SECONDS and not task.collector.rounds for task in running
+            )
         )
 
     def run(self, tasks: Sequence[Task]) -> None:

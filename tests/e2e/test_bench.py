@@ -20,7 +20,7 @@ from tests.exporters import ROOT
     ],
 )
 def test_a_small_bench_prints_its_tables(kind: str, peer: str, there: str, growth: str) -> None:
-    size = ["--tables=7", "--databases=3", "--statements=40", "--scrapes=2", "--shipped=0", f"--growth={growth}"]
+    size = ["--tables=7", "--databases=3", "--statements=40", "--scrapes=2", "--shipped=0", "--samples=3", f"--growth={growth}"]
     done = subprocess.run(
         [sys.executable, "-m", "bench", f"--servers={kind}", *size],
         cwd=ROOT,
@@ -33,6 +33,8 @@ def test_a_small_bench_prints_its_tables(kind: str, peer: str, there: str, growt
     assert there in done.stdout
     for table in ("fresh: defaults", "fresh: more", *(["fresh: tables"] if growth else [])):
         assert f"| {table} |" in done.stdout
+    assert re.search(r"^\| idle( \| [*.\d-]+){6} \|$", done.stdout, re.MULTILINE)
+    assert re.search(r"^\| 4 sessions at work, 8 asleep( \| [*.\d-]+){6} \|$", done.stdout, re.MULTILINE)
     series = [
         float(line.split("|")[-2].replace(",", ""))
         for line in done.stdout.splitlines()
