@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,11 +167,15 @@ class Bench:
 
     def samples(self, seconds: float) -> Mapping[str, Mapping[bool, samples.Cost]]:
         """What samples of active sessions cost, by what the server does."""
-        found = {"idle": samples.measured(self.subject.engine, self._ours, seconds)}
+        collector = samples.COLLECTORS[self.subject.engine]
+
+        def ours(on: bool) -> AbstractContextManager[Figures]:
+            return self._ours(collectors={collector: on})
+
+        found = {"idle": samples.measured(ours, seconds)}
         with samples.at_work(self.servers[1]):
-            found[f"{samples.WORKERS} sessions at work, {samples.SLEEPERS} asleep"] = samples.measured(
-                self.subject.engine, self._ours, seconds
-            )
+            name = f"{samples.WORKERS} sessions at work, {samples.SLEEPERS} asleep"
+            found[name] = samples.measured(ours, seconds)
         return found
 
     @contextmanager

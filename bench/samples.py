@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
 
 from bench.measure import Figures, cpu_seconds, tree
 from tests.providers.base import DatabaseServer
@@ -25,23 +24,18 @@ _WORK = {
 _SLEEP = {"postgres": "SELECT pg_catalog.pg_sleep(1)", "mysql": "SELECT SLEEP(1)"}
 
 
-class Ours(Protocol):
-    """Starts our exporter, with more in the config of its server than its address."""
-
-    def __call__(self, **more: object) -> AbstractContextManager[Figures]:
-        """Give its figures."""
-
-
+# Starts our exporter with the collector on or off.
+Ours = Callable[[bool], AbstractContextManager[Figures]]
 # CPU milliseconds of the exporter and of the server in each second.
 Cost = tuple[float, float]
 
 
-def measured(engine: str, ours: Ours, seconds: float) -> Mapping[bool, Cost]:
+def measured(ours: Ours, seconds: float) -> Mapping[bool, Cost]:
     """What both take with sampling (True) and without, for so many seconds each."""
     spent = {on: [0.0, 0.0] for on in (False, True)}
     for _ in range(ROUNDS):
-        for on in spent:
-            with ours(collectors={COLLECTORS[engine]: on}) as figures:
+        for on, sums in spent.items():
+            with ours(on) as figures:
                 # What is learnt first, and the first runs of what is read in the background, are in neither.
                 for _ in range(3):
                     figures.scrape()
@@ -51,7 +45,7 @@ def measured(engine: str, ours: Ours, seconds: float) -> Mapping[bool, Cost]:
                 time.sleep(seconds / ROUNDS)
                 pids[1] = tree(figures.first_process)
                 for place, found in enumerate(pids):
-                    spent[on][place] += cpu_seconds(found) - before[place]
+                    sums[place] += cpu_seconds(found) - before[place]
     return {on: (both[0] / seconds * 1000, both[1] / seconds * 1000) for on, both in spent.items()}
 
 

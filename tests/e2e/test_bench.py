@@ -20,7 +20,8 @@ from tests.exporters import ROOT
     ],
 )
 def test_a_small_bench_prints_its_tables(kind: str, peer: str, there: str, growth: str) -> None:
-    size = ["--tables=7", "--databases=3", "--statements=40", "--scrapes=2", "--shipped=0", "--samples=3", f"--growth={growth}"]
+    size = ["--tables=7", "--databases=3", "--statements=40", "--scrapes=2", "--shipped=0", "--samples=3"]
+    size.append(f"--growth={growth}")
     done = subprocess.run(
         [sys.executable, "-m", "bench", f"--servers={kind}", *size],
         cwd=ROOT,
