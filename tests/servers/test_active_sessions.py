@@ -197,6 +197,22 @@ def test_each_session_counts_where_it_is_and_for_as_long_as_it_is_there(
     ours.close()
 
 
+@pytest.mark.engine("mysql")
+def test_schemas_that_differ_by_case_alone_are_told_apart(server: DatabaseServer, clients: Clients) -> None:
+    server.execute(f"CREATE DATABASE {DATABASE.upper()}")
+    try:
+        clients.run("SELECT SLEEP(120)", "STATE = 'User sleep'")
+        with server.connect(DATABASE.upper()), watching(server) as (one, sampler):
+            for _ in range(2):
+                sampler.sample()
+                time.sleep(0.2)
+            found = seconds(one)
+        assert found[DATABASE, "timeout"] > 0
+        assert found[DATABASE.upper(), "timeout"] == 0
+    finally:
+        server.execute(f"DROP DATABASE {DATABASE.upper()}")
+
+
 def test_the_server_says_what_a_sample_takes_it(server: DatabaseServer) -> None:
     with watching(server) as (one, sampler):
         assert sampler.task.samples is not None

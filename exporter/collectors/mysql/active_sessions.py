@@ -1,6 +1,6 @@
 """Active sessions by what they wait for, sampled once a second."""
 
-from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS
+from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS, SEES_SESSIONS
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Collector, Query
 from exporter.gates import SAMPLED, mariadb, mysql
@@ -8,7 +8,7 @@ from exporter.subjects.sessions import mysql as subject
 from exporter.subjects.sessions.totals import BLOCKS
 
 # InnoDB alone knows who waits for a row. SYSDATE() is read when the rest is done and NOW() was when it began, so that
-# the last part tells what the query took the server, without the way to us.
+# the last part tells what the query took the server, without the way to us. Names of schemas may differ by case alone.
 _SQL = """
     SELECT `database`, active, IF(active, state, NULL) AS state, IF(active, event, NULL) AS event,
            active AND waiter IS NOT NULL AS row_lock, COUNT(*) AS sessions, NULL AS took
@@ -21,7 +21,7 @@ _SQL = """
         ) x ON x.waiter = t.{id}
         WHERE {clients}
     ) sessions
-    GROUP BY 1, 2, 3, 4, 5
+    GROUP BY 1, 2, 3, 4, 5, CAST(`database` AS BINARY)
     UNION ALL
     SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULLIF(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6)), 0) / 1e6"""
 
@@ -56,7 +56,7 @@ active_sessions = Collector(
     name="mysql_active_sessions",
     about="Active sessions by what they wait for.",
     engine="mysql",
-    when=(mysql(8) | mariadb(10, 6)) & SAMPLED,
+    when=(mysql(8) | mariadb(10, 6)) & SEES_SESSIONS & SAMPLED,
     queries=(
         Query(mysql(8) & READABLE, _THREADS),
         Query(mysql(8) | mariadb(10, 6), _PROCESSES),
