@@ -13,6 +13,7 @@ import pytest
 from exporter.config.model import ServerConfig
 from exporter.engines.deadline import Deadline
 from exporter.engines.known import ENGINES
+from exporter.failure import Failure
 from exporter.polling import sampler as module
 from exporter.polling.flight import Flight
 from exporter.polling.sampler import Sampler
@@ -137,6 +138,28 @@ def seconds(one: Watched) -> dict[tuple[str, str], float]:
     return {(labels["database"], labels["wait_class"]): value for labels, value in found}
 
 
+@contextlib.contextmanager
+def asleep(server: DatabaseServer, config: ServerConfig) -> Iterator[None]:
+    """A session of ours that sleeps in a statement meanwhile."""
+    ours: Any = ENGINES[config.engine].connect(config, Deadline.after(30))
+
+    def sleep() -> None:
+        with contextlib.suppress(Failure):
+            ours.run("SELECT pg_sleep(60)" if config.engine == "postgres" else "SELECT SLEEP(60)", Deadline.after(150))
+
+    thread = threading.Thread(target=sleep)
+    thread.start()
+    try:
+        yield
+        assert thread.is_alive(), "what is ours ran all the while"
+    finally:
+        with contextlib.suppress(Exception):
+            end = f"SELECT pg_terminate_backend({ours.backend})" if config.engine == "postgres" else None
+            server.execute(end or f"KILL {ours.connection_id}")
+        thread.join()
+        ours.close()
+
+
 def test_each_session_counts_where_it_is_and_for_as_long_as_it_is_there(
     server: DatabaseServer, clients: Clients
 ) -> None:
@@ -163,12 +186,7 @@ def test_each_session_counts_where_it_is_and_for_as_long_as_it_is_there(
                     if server.flavor == "mariadb" else "TIME >= 1")  # fmt: skip
     expected = {"timeout": 3, "lock": 3 if postgres else 2, "cpu": 1} | ({} if postgres else {"metadata_lock": 1})
     config = config_of(server)
-    ours = ENGINES[server.engine].connect(config, Deadline.after(10))
-    nap = threading.Thread(
-        target=lambda: ours.run("SELECT pg_sleep(4)" if postgres else "SELECT SLEEP(4)", Deadline.after(20))
-    )
-    nap.start()
-    with watching(server, config) as (one, sampler):
+    with asleep(server, config), watching(server, config) as (one, sampler):
         begun = time.monotonic()
         sampler.sample()
         first = time.monotonic()
@@ -181,7 +199,6 @@ def test_each_session_counts_where_it_is_and_for_as_long_as_it_is_there(
             sampler.sample()
         done = time.monotonic()
         after = seconds(one)
-        assert nap.is_alive(), "what is ours ran all the while"
     grown = {key: after[key] - before[key] for key in after if after[key] > before[key]}
     # At work a session may be seen as it reads a page or waits for an internal lock, and only then.
     work = sum(grown.pop((DATABASE, name), 0.0) for name in ("cpu", "io", "lwlock", "ipc"))
@@ -193,8 +210,6 @@ def test_each_session_counts_where_it_is_and_for_as_long_as_it_is_there(
             )
     assert {key: value for key, value in grown.items() if key[0] == DATABASE} == {}
     assert "timeout" not in {wait_class for _, wait_class in grown}, "a session of ours is counted"
-    nap.join()
-    ours.close()
 
 
 @pytest.mark.engine("mysql")
@@ -244,9 +259,7 @@ def test_what_takes_too_much_of_a_server_is_suspended_and_tried_again(
         assert scrape(one).state is State.OK
         assert sessions_of_ours(server) == one.sessions.connections == 2
         monkeypatch.setattr(module, "CORE_SHARE", 1e-9)
-        monkeypatch.setattr(module, "SUSPENDED_SECONDS", 2.0)
-        for _ in range(4):
-            sampler.sample()
+        assert wait_for(lambda: sampler.sample() and sampler.interval is None)
         suspended = scrape(one)
         assert (suspended.state, sampler.interval) == (State.SUSPENDED, None)
         assert shown(suspended).has("db_active_session_seconds_total"), "what was counted is still shown"
@@ -255,6 +268,7 @@ def test_what_takes_too_much_of_a_server_is_suspended_and_tried_again(
         queries = one.tasks[name_of(server)].cost.queries
         sampler.sample()
         assert one.tasks[name_of(server)].cost.queries == queries, "it is left alone"
+        sampler._suspended_until = 0.0
         wait_for(lambda: sampler.sample() and one.tasks[name_of(server)].cost.queries > queries)
         assert scrape(one).state is State.OK
 
@@ -303,25 +317,34 @@ def test_as_it_is_shipped_its_rate_is_the_number_of_active_sessions(
         else:
             clients.run("SELECT SLEEP(120)", "STATE = 'User sleep'")
 
-    def sleeping(page: Samples) -> float:
-        return page.value("db_active_session_seconds_total", database=DATABASE, wait_class="timeout")
-
     most = 0
 
-    def counted(page: Samples) -> bool:
+    def look() -> tuple[float, float, Samples]:
+        """A page, and between which moments its last sample was taken."""
         nonlocal most
+        begun = time.monotonic()
+        page = running.scrape(server.name)
+        age = page.value("database_exporter_collector_age_seconds", collector=name_of(server))
         most = max(most, sessions_of_ours(server))
-        return sleeping(page) >= beyond
+        return begun - age, time.monotonic() - age, page
 
-    beyond = sleeping(page) + 4
-    first, at = running.scrape_until(counted, server.name), time.monotonic()
-    beyond = sleeping(first) + 24
-    last, elapsed = running.scrape_until(counted, server.name), time.monotonic() - at
-    # Each page is behind by up to the time between two samples.
-    assert sleeping(last) - sleeping(first) == pytest.approx(4 * elapsed, abs=4 * 2.5)
-    assert last.value("db_active_session_unobserved_seconds_total") == 0
-    assert last.has("database_exporter_collector_state", collector=name_of(server), state="ok")
-    assert last.value("database_exporter_sample_interval_seconds") >= 1
+    def grown(page: Samples, since: Samples) -> float:
+        one, other = (
+            each.value("db_active_session_seconds_total", database=DATABASE, wait_class="timeout")
+            + 4 * each.value("db_active_session_unobserved_seconds_total")
+            for each in (page, since)
+        )
+        return one - other
+
+    # The first sample that has them all stands for some time before they came.
+    first = wait_for(lambda: (found := look()) and grown(found[2], page) >= 8 and found)
+    last = wait_for(lambda: (found := look()) and grown(found[2], first[2]) >= 16 and found)
+    assert 4 * (last[0] - first[1]) <= grown(last[2], first[2])
+    last_page = last[2]
+    if last_page.value("db_active_session_unobserved_seconds_total") == 0:
+        assert grown(last_page, first[2]) <= 4 * (last[1] - first[0])
+    assert last_page.has("database_exporter_collector_state", collector=name_of(server), state="ok")
+    assert last_page.value("database_exporter_sample_interval_seconds") >= 1
     assert 2 <= most <= 3
 
 
