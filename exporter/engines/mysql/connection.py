@@ -10,7 +10,7 @@ from pymysql.connections import Connection
 from pymysql.constants import COMMAND, FIELD_TYPE
 
 from exporter.engines.mysql.result import Result
-from exporter.engines.mysql.session import MARK, UNLOGGED
+from exporter.engines.mysql.session import UNLOGGED
 
 
 def _text(data: bytes) -> str:
@@ -78,7 +78,7 @@ class ServerConnection(Connection):
     def set_character_set(self, charset: str, collation: str | None = None) -> None:
         """Tell the server the character set, and stay out of its slow log from this first statement on."""
         try:
-            self._execute_command(COMMAND.COM_QUERY, f"{MARK}SET NAMES {charset}, SESSION {UNLOGGED}")  # type: ignore[attr-defined]
+            self._execute_command(COMMAND.COM_QUERY, f"SET NAMES {charset}, SESSION {UNLOGGED}")  # type: ignore[attr-defined]
             self._read_packet()  # type: ignore[no-untyped-call]
         except pymysql.MySQLError:
             if not self.open:
