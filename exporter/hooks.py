@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from exporter.config.model import ServerConfig
     from exporter.facts import Facts
+    from exporter.failure import Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Asking(Accumulator, Protocol):
     def ask(self, sql: str, answers: Sequence[Rows], context: Context) -> str | None:
         """The next statement, None if the answers are enough for `feed`; the first is never None.
 
-        Nothing may change by it: a reading that fails halfway is never fed, and the next begins anew.
+        Nothing that is shown may change by it: a reading that fails halfway is never fed, and the next begins anew.
 
         Args:
             sql: The collector's query for this server.
@@ -83,6 +84,9 @@ class Asking(Accumulator, Protocol):
         Returns:
             A statement in which `{schema:NAME}` stands for what it does in a Query.
         """
+
+    def spares(self, answers: Sequence[Rows], failure: Failure) -> bool:
+        """Whether these answers are enough for `feed`, though the next statement failed; never if there are none."""
 
 
 class Samples(Protocol):

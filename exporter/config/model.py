@@ -211,6 +211,10 @@ class Statements(Model):
     """How many statements have series; the `limit` of their collector wins."""
     seen_within: Seconds | None = None
     """MySQL: leave those out that have not run for so long; without it nobody is left out for that."""
+    exclude_databases: tuple[Text, ...] = ()
+    """PostgreSQL: names of databases whose statements have no series."""
+    exclude_users: tuple[Text, ...] = ()
+    """PostgreSQL: names of roles whose statements have no series."""
 
 
 class Timeouts(Model):

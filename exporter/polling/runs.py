@@ -253,11 +253,16 @@ def asked(state: Asking, sql: str, session: Session, context: Context, deadline:
     """The answers to all that a collector's state asks, `sql` being its query.
 
     Raises:
-        Failure: One of the statements did not work.
+        Failure: One of the statements did not work that is needed.
     """
     answers: list[Rows] = []
     while (further := state.ask(sql, answers, context)) is not None:
-        answers.append(session.run(with_schemas(further, context.facts), deadline))
+        try:
+            answers.append(session.run(with_schemas(further, context.facts), deadline))
+        except Failure as failure:
+            if failure.broken or not answers or not state.spares(answers, failure):
+                raise
+            break
     return replace(answers[0], further=tuple(answers[1:]))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from exporter.config import Config, Known, ServerConfig
-from exporter.config.model import CollectorSettings, FlagSettings, LabelName
+from exporter.config.model import CollectorSettings, FlagSettings, LabelName, Statements
 from exporter.config.units import parse_seconds
 from exporter.declare import NAME, Collector
 from exporter.queries.peer_file import read_queries_file
@@ -20,11 +20,6 @@ from exporter.switching.mysqld_apply import apply_mysqld
 from exporter.tailor import tailored
 
 _LABEL: TypeAdapter[str] = TypeAdapter(LabelName)
-_NOT_THERE = {
-    "collector.stat_statements.query_length": "texts of statements have a fixed length here",
-    "collector.stat_statements.exclude_databases": "leave series out with metric_relabel_configs in Prometheus",
-    "collector.stat_statements.exclude_users": "leave series out with metric_relabel_configs in Prometheus",
-}
 _LEAST_SECONDS = 0.001
 
 
@@ -49,9 +44,9 @@ def apply(config: Config, given: Given, collectors: Iterable[Collector], known: 
         _labels(given, warnings),
         _timeout(given, warnings),
         _switched_on(made, given, warnings),
+        _statements(given, warnings),
         _queries(given, known, warnings),
     ]
-    warnings += [f"{given.flags[flag]}: {text}" for flag, text in _NOT_THERE.items() if flag in given.values]
     servers = []
     for server in config.servers:
         for change in changes if server.engine == "postgres" else ():
@@ -148,7 +143,6 @@ def _timeout(given: Given, warnings: list[str]) -> Change:
 
 def _switched_on(collectors: Iterable[Collector], given: Given, warnings: list[str]) -> Change:
     wanted: dict[str, CollectorSettings] = {}
-    limit = given.values.get("collector.stat_statements.limit", "")
     for name, pattern in COLLECTORS.items():
         if not given.on(f"collector.{name}"):
             continue
@@ -156,13 +150,39 @@ def _switched_on(collectors: Iterable[Collector], given: Given, warnings: list[s
         if not found:
             warnings.append(f"{given.flags[f'collector.{name}']}: there are no such metrics here yet")
         wanted |= {item.name: FlagSettings(enabled=True) for item in found if not item.default}
-    statements = matcher([COLLECTORS["stat_statements"]])
-    if limit.isascii() and limit.isdecimal() and int(limit) > 0:
-        for item in collectors:
-            if item.limit is not None and any(statements.fullmatch(m.name) for m in item.measures()):
-                old = wanted.get(item.name, FlagSettings())
-                wanted[item.name] = old.model_copy(update={"limit": int(limit)})
     return lambda server: {"collectors": {**wanted, **server.collectors}}
+
+
+def _statements(given: Given, warnings: list[str]) -> Change:
+    """What the flags of stat_statements say, as far as the config says nothing of it."""
+    said: dict[str, Any] = {}
+    if "collector.stat_statements.include_query" in given.switches:
+        said["text"] = "info" if given.on("collector.stat_statements.include_query") else "none"
+    for name, key in (("limit", "limit"), ("query_length", "text_bytes")):
+        flag = f"collector.stat_statements.{name}"
+        if flag in given.values:
+            said[key] = given.values[flag]
+    for name in ("exclude_databases", "exclude_users"):
+        flag = f"collector.stat_statements.{name}"
+        if flag in given.values:
+            said[name] = given.listed(flag)
+    try:
+        told = Statements.model_validate(said, strict=False)
+    except ValidationError as error:
+        wrong = {str(item["loc"][0]) for item in error.errors()}
+        warnings += [
+            f"{given.flags[f'collector.stat_statements.{name}']}: must be a number above 0; the default holds"
+            for name, key in (("limit", "limit"), ("query_length", "text_bytes"))
+            if key in wrong
+        ]
+        told = Statements.model_validate({key: value for key, value in said.items() if key not in wrong})
+
+    def change(server: ServerConfig) -> Mapping[str, Any]:
+        own = server.statements.model_fields_set
+        update = {key: getattr(told, key) for key in told.model_fields_set - own}
+        return {"statements": server.statements.model_copy(update=update)}
+
+    return change
 
 
 def _queries(given: Given, known: Known, warnings: list[str]) -> Change:

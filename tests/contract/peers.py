@@ -24,6 +24,9 @@ ROUNDS = 3
 # A page younger than this is the last one once more.
 PAUSE_SECONDS = 1.1
 BACKGROUND = "2s"
+# All of them in theirs, as far as it goes, with texts of the length that ours have; without ours, as ours does it.
+_STATEMENTS = ("include_query", "query_length=200", "limit=5000", "exclude_users=exporter")
+STATEMENTS = tuple(f"--collector.stat_statements.{flag}" for flag in _STATEMENTS)
 
 
 @contextlib.contextmanager
@@ -86,6 +89,7 @@ def config_of(name: str, server: DatabaseServer, account: Account, database: str
     return {
         "name": name,
         "url": server.url(account, database),
+        "statements": {"limit": 5000},
         "collectors": {
             item.name: ({} if item.default else {"enabled": True})
             | ({"every": BACKGROUND} if item.every is not None else {})
@@ -154,7 +158,7 @@ def scene_exporters(
 ) -> tuple[Exporter, dict[str, str]]:
     """Ours over both servers of a scene, and theirs by role."""
     peers = {
-        role: stack.enter_context(postgres_exporter(fleet, made.server(role), made.peer))
+        role: stack.enter_context(postgres_exporter(fleet, made.server(role), made.peer, *STATEMENTS))
         for role in ("primary", "standby")
     }
     servers = {role: (made.server(role), made.account) for role in peers}

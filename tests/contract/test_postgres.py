@@ -18,7 +18,7 @@ from tests.contract.mutations import Mutation, unnoticed
 from tests.contract.peers import page_of, readings, scene_exporters, unexplained
 from tests.contract.scene import DATABASE, Scene, scene
 from tests.exporters import Exporter
-from tests.providers.base import DatabaseServer
+from tests.providers.base import DatabaseServer, wait_for
 from tests.providers.fleet import Fleet
 from tests.servers.collecting import watching
 
@@ -51,7 +51,16 @@ def pair(server: DatabaseServer, fleet: Fleet, tmp_path_factory: pytest.TempPath
     with contextlib.ExitStack() as stack:
         made = stack.enter_context(scene(fleet, server.name))
         exporter, peers = scene_exporters(fleet, made, tmp_path_factory.mktemp("contract"), stack)
-        yield Pair(made, exporter, peers)
+        found = Pair(made, exporter, peers)
+        # Texts of statements are not read each time that there is a new one.
+        assert wait_for(lambda: all(_texts_are_there(found.ours(role)) for role in ROLES), 120, pause=1)
+        yield found
+
+
+def _texts_are_there(page: Page) -> bool:
+    shown = (page.metrics.get(f"pg_stat_statements_{name}", {}) for name in ("calls_total", "query_id"))
+    calls, texts = ({dict(labels)["queryid"] for labels in series} for series in shown)
+    return bool(calls) and calls == texts
 
 
 def _applying(facts: Facts) -> list[Deviation]:
@@ -170,7 +179,8 @@ def test_moments_and_positions_are_gauges(pair: Pair) -> None:
     pages = [pair.ours(role) for role in ROLES]
     names = ("pg_stat_wal_receiver_flushed_lsn", "pg_stat_wal_receiver_receive_start_lsn", "pg_static",
              "pg_stat_wal_receiver_latest_end_lsn", "pg_stat_wal_receiver_latest_end_time",
-             "pg_stat_replication_reply_time", "pg_stat_database_stats_reset")  # fmt: skip
+             "pg_stat_replication_reply_time", "pg_stat_statements_query_id",
+             "pg_stat_database_stats_reset")  # fmt: skip
     shown = {name: {page.kind(name) for page in pages if name in page.metrics} for name in names}
     assert {name: kinds for name, kinds in shown.items() if kinds - {"gauge"}} == {}
     assert all(shown[name] for name in names[:-1])

@@ -9,6 +9,7 @@ import pytest
 
 from exporter.commands.configuration import known
 from exporter.config import Config, from_environment
+from exporter.config.model import Statements
 from exporter.registry import collectors_by_name
 from exporter.switching.accounts_file import read_accounts
 from exporter.switching.apply import Switched, apply
@@ -122,13 +123,27 @@ def test_databases_labels_and_timeout() -> None:
         assert "timeouts stay as they are" in warning
 
 
-def test_what_there_is_none_of_is_said() -> None:
-    flags = ("query_length=200", "exclude_users=a", "exclude_databases=b")
-    warnings = switched(*(f"--collector.stat_statements.{flag}" for flag in flags)).config.warnings
+def statements(*flags: str) -> tuple[Statements, tuple[str, ...]]:
+    """What the flags make of the first server's statements, and what they warn of."""
+    config = switched(*(f"--collector.stat_statements.{flag}" for flag in flags)).config
+    assert all(server.statements == Statements() for server in config.servers if server.engine != "postgres")
+    return config.servers[0].statements, config.warnings
+
+
+def test_flags_of_statements_say_which_and_with_what_texts() -> None:
+    told, warnings = statements("limit=20", "query_length=300", "exclude_users=a, b", "exclude_databases=c",
+                                "include_query")  # fmt: skip
+    assert told == Statements(limit=20, text_bytes=300, exclude_users=("a", "b"), exclude_databases=("c",), text="info")
+    assert warnings == ()
+    assert statements() == (Statements(), ())
+
+
+def test_a_flag_of_statements_that_is_no_number_is_a_warning() -> None:
+    told, warnings = statements("limit=many", "query_length=0", "exclude_users=a")
+    assert told == Statements(exclude_users=("a",))
     assert [line.partition(":")[0] for line in warnings] == [
+        "--collector.stat_statements.limit",
         "--collector.stat_statements.query_length",
-        "--collector.stat_statements.exclude_databases",
-        "--collector.stat_statements.exclude_users",
     ]
 
 

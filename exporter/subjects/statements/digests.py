@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 
 from exporter.accounts import OWN_SCHEMA
 from exporter.collectors.recent import Key
 from exporter.declare import Context, Rows
-from exporter.gates import ANY, Gate, mysql
-from exporter.subjects.statements.tracked import Tracked
+from exporter.gates import mysql
+from exporter.subjects.statements.tracked import Number, Tracked
 
 TABLE = "performance_schema.events_statements_summary_by_digest"
 
@@ -18,15 +17,6 @@ TABLE = "performance_schema.events_statements_summary_by_digest"
 _CPU = """
     CASE WHEN (SELECT ENABLED FROM performance_schema.setup_consumers WHERE NAME = 'events_statements_cpu') = 'YES'
          THEN SUM_CPU_TIME / 1e12 END"""
-
-
-@dataclass(frozen=True)
-class Number:
-    """What the table has of each statement: SQL, a sentence, and the servers that have it."""
-
-    sql: str
-    help: str
-    when: Gate = ANY
 
 
 # By the ends of the names that mysqld_exporter has for them. Times are in picoseconds in the table.

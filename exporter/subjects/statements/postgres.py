@@ -48,7 +48,7 @@ class PostgresStatements:
             # As a rule no statement is new and few have run: looking at each one took five times as long.
             totals = self._totals.move(list(self._moved(rows, threshold * 1000)))
         else:
-            readings = _readings(rows, threshold * 1000, context.server.user or "postgres")
+            readings = _readings(rows, threshold * 1000, context)
             totals = self._totals.take(readings, [str(row[0]) for row in rows.rows])
             self._known, self._numbers = known, [list(row[5:]) for row in rows.rows]
         return Rows(
@@ -76,16 +76,21 @@ class PostgresStatements:
                 yield key, str(database), calls, time, longest, since, slow_at
 
 
-def _readings(rows: Rows, slow_at: float, user: str) -> Iterator[Plain]:
+def hidden(context: Context) -> Failure:
+    """What is wrong where statements have no queryid."""
+    return Failure(
+        Reason.PERMISSION,
+        "pg_stat_statements hides other roles' statements from this account",
+        fix=f"GRANT pg_monitor TO {identifier(context.server.user or 'postgres')};",
+    )
+
+
+def _readings(rows: Rows, slow_at: float, context: Context) -> Iterator[Plain]:
     for database, dbid, _, userids, queryids, calls, times, longest, since in rows.rows:
         if calls is None:
             continue
         if None in queryids:
-            raise Failure(
-                Reason.PERMISSION,
-                "pg_stat_statements hides other roles' statements from this account",
-                fix=f"GRANT pg_monitor TO {identifier(user)};",
-            )
+            raise hidden(context)
         keys = zip(userids, repeat(dbid), queryids, strict=False)
         yield from zip(keys, repeat(str(database)), calls, times, longest, since, repeat(slow_at), strict=False)
 

@@ -64,7 +64,10 @@ class Selection:
             for criterion, shown in zip(_CRITERIA, self._quarters, strict=True)
         )
         members: frozenset[Key] = frozenset().union(*self._quarters)
-        left = [key for key in others if key not in members]
+        # Who did nothing lately has a right only to room that nobody else wants.
+        left = [key for key in moved if key not in members]
+        if len(left) < room - len(members):
+            left = [key for key in others if key not in members]
         self._rest = frozenset(self._foremost(left, _CRITERIA[0], self._rest, room - len(members)))
         self.chosen = (*fixed, *sorted(members | self._rest, key=self._time, reverse=True))
 

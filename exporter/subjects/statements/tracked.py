@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import add
 from typing import Any, ClassVar
 
 from exporter.collectors.recent import Key, Numbers
 from exporter.declare import Context, Rows
+from exporter.failure import Failure
+from exporter.gates import ANY, Gate
 from exporter.subjects.statements.selection import Selection
 from exporter.subjects.statements.texts import Texts, shown
+
+log = logging.getLogger(__name__)
 
 # So many statements are looked through in every run; of more, every fourth run chooses anew.
 QUICK_STATEMENTS = 1000
 EVERY_RUN = 4
+# So much longer than texts took to read they are left alone.
+TEXTS_PAUSE = 1000
+
+
+@dataclass(frozen=True)
+class Number:
+    """What a server has of each statement: SQL, a sentence, and the servers that have it."""
+
+    sql: str
+    help: str
+    when: Gate = ANY
 
 
 class Tracked(ABC):
@@ -25,6 +43,9 @@ class Tracked(ABC):
     asked for, of which `shaped` makes what is shown, and
     `digest_text`, only with `text: label`;
     `text` and `known`, which are the text and 1 with `text: info`, else NULL.
+
+    Attributes:
+        left_out: How many statements were not chosen.
     """
 
     name: ClassVar[str]
@@ -33,11 +54,17 @@ class Tracked(ABC):
     """The columns that tell statements apart; the last one also says which text a statement has."""
     largest: ClassVar[frozenset[str]] = frozenset()
     """Columns of which the largest counts where a statement has several rows; the others are summed."""
+    texts_every: ClassVar[float] = 0.0
+    """Seconds between two readings of texts at most, where these cost more than those of a few statements; less, as far
+    as they take no more than a thousandth of the time."""
 
     def __init__(self) -> None:
         self._selection = Selection()
         self._texts = Texts()
         self._runs_left = 0
+        self.left_out = 0
+        self._texts_at = 0.0
+        self._texts_wait = 0.0
 
     @abstractmethod
     def numbers(self, statements: Sequence[Key], context: Context) -> str:
@@ -50,6 +77,20 @@ class Tracked(ABC):
     def look(self, sql: str, context: Context) -> str:  # noqa: ARG002 - for engines that know more
         """SQL for the quick look, of the collector's query."""
         return sql
+
+    def totals(self, looked: Rows, context: Context) -> dict[Key, Numbers]:  # noqa: ARG002
+        """Calls, time and I/O of the statements that may have series, of the quick look."""
+        width = len(self.key)
+        totals: dict[Key, Numbers] = {}
+        for row in looked.rows:
+            key, numbers = row[:width], tuple(float(value or 0) for value in row[width:])
+            # The same statement may have several rows, as MySQL's digests do at times.
+            totals[key] = tuple(map(add, totals[key], numbers)) if key in totals else numbers
+        return totals
+
+    def readable(self, text: str) -> str:
+        """A text as it may be shown, before it is cut."""
+        return text
 
     def shaped(self, rows: Rows) -> Rows:
         """What is shown of the rows that `numbers` brought, a row for each statement."""
@@ -66,8 +107,18 @@ class Tracked(ABC):
             return self.numbers(chosen, context) if chosen else None
         if len(rest) == 1 and context.server.statements.text != "none":
             unknown = self._texts.unknown(_ids(self._of(chosen, rest[0])))
-            return self.texts(unknown, context) if unknown else None
+            if unknown and time.monotonic() - self._texts_at >= self._texts_wait:
+                # Until it has worked: what fails is not asked for at once again.
+                self._texts_at, self._texts_wait = time.monotonic(), self.texts_every
+                return self.texts(unknown, context)
         return None
+
+    def spares(self, answers: Sequence[Rows], failure: Failure) -> bool:
+        """See exporter.declare.Asking: numbers are shown without texts."""
+        if len(answers) < (2 if self._looks() else 1):
+            return False
+        log.warning("%s: texts of statements can't be read: %s", self.name, failure.message)
+        return True
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Take a reading in; give the rows of the statements that it asked for."""
@@ -75,9 +126,11 @@ class Tracked(ABC):
         chosen = self._selection.chosen
         if self._looks():
             looked = answers.pop(0)
-            self._selection.take(self._totals(looked), self._room(context), context.now)
+            totals = self.totals(looked, context)
+            self._selection.take(totals, self._room(context), context.now)
+            self.left_out = len(totals) - len(self._selection.chosen)
             chosen = chosen or self._selection.chosen
-            few = len(looked.rows) <= QUICK_STATEMENTS or self._selection.fresh
+            few = len(totals) <= QUICK_STATEMENTS or self._selection.fresh
             self._runs_left = 0 if few else EVERY_RUN - 1
         else:
             self._runs_left -= 1
@@ -85,9 +138,11 @@ class Tracked(ABC):
             return Rows((*self.key, "text", "known"), [])
         numbers, *texts = answers
         found = self._of(chosen, numbers)
+        if texts:
+            self._texts_wait = min(self.texts_every, (time.monotonic() - self._texts_at) * TEXTS_PAUSE)
         for told in texts:
             most = context.server.statements.text_bytes
-            known = {one: None if text is None else shown(str(text), most) for one, text in told.rows}
+            known = {one: None if text is None else shown(self.readable(str(text)), most) for one, text in told.rows}
             self._texts.keep(self._texts.unknown(_ids(found)), known)
         return self._with_texts(self.shaped(Rows(numbers.columns, list(found.values()))), context)
 
@@ -96,6 +151,7 @@ class Tracked(ABC):
         self._selection = Selection()
         self._texts = Texts()
         self._runs_left = 0
+        self._texts_wait = 0.0
 
     def _looks(self) -> bool:
         return not self._selection.chosen or self._runs_left == 0
@@ -107,17 +163,8 @@ class Tracked(ABC):
     def _first(self, looked: Rows, context: Context) -> tuple[Key, ...]:
         """Those that `feed` will choose if this is the first look."""
         selection = Selection()
-        selection.take(self._totals(looked), self._room(context), context.now)
+        selection.take(self.totals(looked, context), self._room(context), context.now)
         return selection.chosen
-
-    def _totals(self, looked: Rows) -> dict[Key, Numbers]:
-        width = len(self.key)
-        totals: dict[Key, Numbers] = {}
-        for row in looked.rows:
-            key, numbers = row[:width], tuple(float(value or 0) for value in row[width:])
-            # The same statement may have several rows, as MySQL's digests do at times.
-            totals[key] = tuple(map(add, totals[key], numbers)) if key in totals else numbers
-        return totals
 
     def _of(self, chosen: Sequence[Key], numbers: Rows) -> dict[Key, tuple[Any, ...]]:
         """One row for each statement that was asked for and is there."""
