@@ -119,6 +119,10 @@ _COVERED = {
     ("mysql_perf_schema_memory_events_used_bytes", "value changed"): "test_memory_is_that_of_the_server",
     ("mysql_sys_current_memory_bytes", "value changed"): "test_memory_is_that_of_the_server",
     ("mysql_global_status_memory_used", "value changed"): "test_memory_is_that_of_the_server",
+    ("mysql_perf_schema_events_statements_latency", "metric gone"): "test_what_theirs_misreads_of_statements_is_right",
+    ("mysql_perf_schema_events_statements_lock_time_seconds_total", "value changed"): (
+        "test_what_theirs_misreads_of_statements_is_right"
+    ),
 }
 
 
@@ -358,9 +362,9 @@ def test_memory_is_that_of_the_server(beside: Beside) -> None:
 
         def agrees(metric: str = metric, label: str = label, sql: str = sql, seen: set[str] = seen) -> bool:
             """Whether nearly each of them has been the server's at least once."""
-            before = dict(source.execute(sql))
+            before = {name: float(used) for name, used in source.execute(sql)}
             shown = {dict(labels)[label]: value for labels, value in beside.ours("source").metrics[metric].items()}
-            after = dict(source.execute(sql))
+            after = {name: float(used) for name, used in source.execute(sql)}
             assert before.keys() & after.keys() <= shown.keys()
             seen |= {name for name in before if min(before[name], after.get(name, 0)) <= shown[name]
                      <= max(before[name], after.get(name, 0))}  # fmt: skip
@@ -540,6 +544,38 @@ def _lies_between(shown: float | None, before: object, after: object, by: int = 
 def channel(beside: Beside) -> Channel:
     """One that works; MySQL's replica has another one besides."""
     return Channel(beside, *(("both", "one") if beside.flavor == "mysql" else ("named", "from_source")))
+
+
+def test_what_theirs_misreads_of_statements_is_right(beside: Beside) -> None:
+    """Quantiles under keys that are shares, and time in waits for locks on MariaDB too."""
+    source, prefix = beside.scene.servers["source"], "mysql_perf_schema_events_statements_"
+    shares = {0.95: "QUANTILE_95", 0.99: "QUANTILE_99", 0.999: "QUANTILE_999"} if beside.flavor == "mysql" else {}
+    columns = ", ".join(f"{column} / 1e12" for column in ("SUM_LOCK_TIME", *shares.values()))
+    sql = (
+        f"SELECT DIGEST, COUNT_STAR, {columns} FROM performance_schema.events_statements_summary_by_digest"
+        " WHERE SCHEMA_NAME = 'shop'"
+    )
+
+    def agrees() -> bool:
+        before = {digest: tuple(map(float, numbers)) for digest, *numbers in source.execute(sql)}
+        page = beside.ours("source").metrics
+        after = {digest: tuple(map(float, numbers)) for digest, *numbers in source.execute(sql)}
+        shown: dict[str, dict[float | None, float]] = {}
+        for name in ("lock_time_seconds_total", "latency"):
+            for labels, value in page.get(prefix + name, {}).items():
+                own = dict(labels)
+                if own["schema"] == "shop":
+                    share = float(own["quantile"]) if "quantile" in own else None
+                    shown.setdefault(own["digest"], {})[share] = value
+        still = {digest for digest, numbers in before.items() if after.get(digest) == numbers} & shown.keys()
+        right = {
+            digest
+            for digest in still
+            if shown[digest] == pytest.approx(dict(zip((None, *shares), before[digest][1:], strict=True)))
+        }
+        return len(right) > 3 and right == still and any(before[digest][1] > 0 for digest in right)
+
+    assert wait_for(agrees, 60, pause=2)
 
 
 def test_replication_broken_in_each_way(beside: Beside, channel: Channel) -> None:
