@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from pymysql.cursors import DictCursor
 
 from tests.providers.base import DatabaseServer, wait_for
 from tests.servers.collecting import Watch, watching
@@ -77,6 +78,33 @@ def test_what_is_received_and_not_applied_is_counted(standby: DatabaseServer, wa
     standby.execute(say(standby, "START REPLICA"))
     standby.wait_until_caught_up()
     assert wait_for(lambda: watch.run(collector).values("mysql_replica_pending_transactions") == [0], 10)
+
+
+@pytest.mark.flavor("mariadb")
+def test_what_a_replica_wrote_itself_is_not_taken_for_applied(standby: DatabaseServer, watch: Watch) -> None:
+    """Its position in SHOW is the newer one of what it applied and of what it wrote."""
+    assert standby.primary is not None
+
+    def position(name: str) -> str:
+        with standby.connect(cursorclass=DictCursor) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW ALL SLAVES STATUS")
+            [row] = cursor.fetchall()
+        return str(row[name])
+
+    def pending() -> list[float]:
+        return watch.run("mysql_replica_status").values("mysql_replica_pending_transactions")
+
+    standby.wait_until_caught_up()
+    standby.execute("REPLACE INTO threads.t VALUES (808)")
+    standby.execute("STOP SLAVE SQL_THREAD")
+    before = position("Gtid_IO_Pos")
+    standby.primary.execute("REPLACE INTO threads.t VALUES (809)")
+    assert wait_for(lambda: position("Gtid_IO_Pos") != before, 10)
+    assert position("Gtid_Slave_Pos").split("-")[2] == position("Gtid_IO_Pos").split("-")[2]
+    assert pending() == []
+    standby.execute("START SLAVE SQL_THREAD")
+    standby.wait_until_caught_up()
+    assert wait_for(lambda: pending() == [0], 10)
 
 
 def transactions(sets: str) -> int:
@@ -263,6 +291,20 @@ def test_who_waits_for_the_definition_of_a_table(server: DatabaseServer) -> None
                 assert found.one("mysql_lock_blocking_sessions", kind="metadata", state="idle") == 1
         finally:
             holder.rollback()
+            waiter.join(10)
+
+
+def test_who_waits_for_a_lock_of_the_users_own_waits_for_no_definition(server: DatabaseServer) -> None:
+    with server.connect() as holder, watching(server) as watch:
+        holder.cursor().execute("SELECT GET_LOCK('held.here', 0)")
+        waiter = threading.Thread(target=server.execute, args=("SELECT GET_LOCK('held.here', 30)",))
+        waiter.start()
+        try:
+            waits = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE = 'User lock'"
+            assert wait_for(lambda: server.execute(waits)[0][0] == 1, 10)
+            assert watch.run("mysql_lock_waits").one("mysql_lock_waiting_sessions", kind="metadata") == 0
+        finally:
+            holder.cursor().execute("SELECT RELEASE_ALL_LOCKS()")
             waiter.join(10)
 
 

@@ -59,9 +59,15 @@ def positions(text: str) -> Iterator[tuple[str, str, int]]:
             yield parts[0], parts[1], int(parts[2])
 
 
-def behind(received: str, applied: str) -> int:
-    """Sequence numbers by which a position of MariaDB is behind another, in all domains together."""
+def behind(received: str, applied: str, me: str | None = None) -> int | None:
+    """Sequence numbers by which a position of MariaDB is behind another, in all domains together.
+
+    What a server wrote itself, by its server_id, takes the place of what it applied: how far that is nobody knows then.
+    """
     done = {domain: number for domain, _, number in positions(applied)}
+    hidden = {domain for domain, by, _ in positions(applied) if by == me}
+    if any(domain in hidden for domain, _, _ in positions(received)):
+        return None
     return sum(max(number - done.get(domain, 0), 0) for domain, _, number in positions(received))
 
 
@@ -132,7 +138,10 @@ _ERRANT = (
     "the source has them from when this server was the source. On MariaDB those beyond what was received, until the "
     "source overtakes."
 )
-PENDING = "Transactions that were received and are not applied; on MariaDB by sequence numbers, over all domains."
+PENDING = (
+    "Transactions that were received and are not applied; on MariaDB by sequence numbers, over all domains, and absent "
+    "while the replica's own writes hide what it has applied."
+)
 
 gtid_sets = Collector(
     name="mysql_gtid_sets",

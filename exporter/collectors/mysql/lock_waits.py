@@ -29,7 +29,9 @@ _THREADS = f"""
            COALESCE(s.TIMER_WAIT / 1e12, t.PROCESSLIST_TIME)
     FROM (
         SELECT OWNER_THREAD_ID AS waiter, OBJECT_TYPE, OBJECT_SCHEMA, OBJECT_NAME
-        FROM performance_schema.metadata_locks WHERE LOCK_STATUS = 'PENDING' LIMIT {{limit}}
+        FROM performance_schema.metadata_locks
+        WHERE LOCK_STATUS = 'PENDING' AND OBJECT_TYPE NOT IN ('USER LEVEL LOCK', 'LOCKING SERVICE')
+        LIMIT {{limit}}
     ) p
     LEFT JOIN performance_schema.metadata_locks g
         ON g.OBJECT_TYPE = p.OBJECT_TYPE AND g.OBJECT_SCHEMA <=> p.OBJECT_SCHEMA AND g.OBJECT_NAME <=> p.OBJECT_NAME

@@ -22,6 +22,7 @@ SETTINGS = (
     "log_output",
     "log_bin",
     "gtid_mode",
+    "server_id",
     "read_only",
     "relay_log_purge",
     "userstat",
