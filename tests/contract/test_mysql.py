@@ -17,12 +17,13 @@ from exporter.compare.deviations import Deviation, applying
 from exporter.compare.deviations.mysql import DEVIATIONS
 from exporter.compare.pages import Page, fetch
 from exporter.compare.series import Comparison, Reading, compare
+from exporter.facts import Facts
 from exporter.registry import collectors_of
 from tests.contract.mutations import Mutation, unnoticed
 from tests.contract.mysql_scene import DATABASE, Scene, scene
 from tests.contract.peers import mysqld_exporter, ours, page_of, readings, unexplained
 from tests.exporters import Exporter
-from tests.providers.base import DatabaseServer, wait_for
+from tests.providers.base import Account, DatabaseServer, wait_for
 from tests.providers.fleet import Fleet
 from tests.providers.processes import free_port
 from tests.servers.collecting import watching
@@ -38,6 +39,7 @@ class Beside:
     scene: Scene
     exporter: Exporter
     peers: dict[str, str]
+    facts: dict[str, Facts]
     _read: dict[str, list[Reading]] = field(default_factory=dict)
 
     def read(self, role: str) -> list[Reading]:
@@ -48,9 +50,7 @@ class Beside:
 
     def applying(self, role: str) -> list[Deviation]:
         """What may differ on a server."""
-        with watching(self.scene.servers[role], self.scene.account) as watch:
-            facts = watch.facts()
-        return [item for item in DEVIATIONS if item.when.passes(facts)]
+        return [item for item in DEVIATIONS if item.when.passes(self.facts[role])]
 
     def ours(self, role: str) -> Page:
         """Our page of a server."""
@@ -79,8 +79,16 @@ def beside(server: DatabaseServer, fleet: Fleet, tmp_path_factory: pytest.TempPa
         peers = {
             role: stack.enter_context(mysqld_exporter(fleet, each, made.peer)) for role, each in made.servers.items()
         }
+        # Before the exporter has all connections that the account may have.
+        facts = {role: _facts(each, made.account) for role, each in made.servers.items()}
         servers = {role: (each, made.account) for role, each in made.servers.items()}
-        yield Beside(made, stack.enter_context(ours(tmp_path_factory.mktemp("contract"), servers, None)), peers)
+        exporter = stack.enter_context(ours(tmp_path_factory.mktemp("contract"), servers, None))
+        yield Beside(made, exporter, peers, facts)
+
+
+def _facts(server: DatabaseServer, account: Account) -> Facts:
+    with watching(server, account) as watch:
+        return watch.facts()
 
 
 def test_everything_of_theirs_is_here_with_the_same_value(beside: Beside) -> None:
@@ -564,7 +572,7 @@ def test_what_theirs_misreads_of_statements_is_right(beside: Beside) -> None:
         for name in ("lock_time_seconds_total", "latency"):
             for labels, value in page.get(prefix + name, {}).items():
                 own = dict(labels)
-                if own["schema"] == "shop":
+                if own.get("schema") == "shop":
                     share = float(own["quantile"]) if "quantile" in own else None
                     shown.setdefault(own["digest"], {})[share] = value
         still = {digest for digest, numbers in before.items() if after.get(digest) == numbers} & shown.keys()

@@ -34,11 +34,7 @@ class Pair:
     scene: Scene
     exporter: Exporter
     peers: dict[str, str]
-
-    def facts(self, role: str) -> Facts:
-        """What is true of a server."""
-        with watching(self.scene.server(role), self.scene.account) as watch:
-            return watch.facts()
+    facts: dict[str, Facts]
 
     def ours(self, role: str) -> Page:
         """Our page of a server."""
@@ -50,11 +46,18 @@ def pair(server: DatabaseServer, fleet: Fleet, tmp_path_factory: pytest.TempPath
     """Start it all, on servers of our own."""
     with contextlib.ExitStack() as stack:
         made = stack.enter_context(scene(fleet, server.name))
+        # Before the exporter has all connections that the account may have.
+        facts = {role: _facts(made, role) for role in ROLES}
         exporter, peers = scene_exporters(fleet, made, tmp_path_factory.mktemp("contract"), stack)
-        found = Pair(made, exporter, peers)
+        found = Pair(made, exporter, peers, facts)
         # Texts of statements are not read each time that there is a new one.
         assert wait_for(lambda: all(_texts_are_there(found.ours(role)) for role in ROLES), 120, pause=1)
         yield found
+
+
+def _facts(made: Scene, role: str) -> Facts:
+    with watching(made.server(role), made.account) as watch:
+        return watch.facts()
 
 
 def _texts_are_there(page: Page) -> bool:
@@ -69,7 +72,7 @@ def _applying(facts: Facts) -> list[Deviation]:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_everything_of_theirs_is_here_with_the_same_value(pair: Pair, role: str) -> None:
-    facts = pair.facts(role)
+    facts = pair.facts[role]
     here = _applying(facts)
     # The command learns from our page what server it is.
     assert applying(DEVIATIONS, pair.ours(role)) == here
@@ -83,7 +86,7 @@ def test_everything_of_theirs_is_here_with_the_same_value(pair: Pair, role: str)
 @pytest.mark.parametrize("role", ROLES)
 def test_what_would_be_wrong_is_noticed(pair: Pair, role: str) -> None:
     """No deviation excuses more than it says: a metric or series that is gone, or a value that is another."""
-    found = unnoticed(readings(pair.exporter, role, pair.peers[role]), _applying(pair.facts(role)))
+    found = unnoticed(readings(pair.exporter, role, pair.peers[role]), _applying(pair.facts[role]))
     assert [item for item in found if not _is_meant(item)] == []
     assert {item.metric for item in found} >= {"pg_exporter_scrapes_total"}
 
