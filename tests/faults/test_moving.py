@@ -180,7 +180,7 @@ def test_a_value_nobody_can_read_leaves_the_other_collectors_alone(
     watched = watch(server)
     scrape(watched)
     session, _ = watched.sessions.main(Deadline.after(5))
-    victim = next(task for task in watched.tasks.values() if task.every is None and task.enabled)
+    victim = next(task for task in watched.tasks.values() if task.every is None and task.samples is None)
     run = type(session).run
     wanted = victim.collector.queries[0].sql[:40]
 
