@@ -85,8 +85,9 @@ class Asking(Accumulator, Protocol):
             A statement in which `{schema:NAME}` stands for what it does in a Query.
         """
 
-    def spares(self, answers: Sequence[Rows], failure: Failure) -> bool:
+    def spares(self, answers: Sequence[Rows], failure: Failure) -> bool:  # noqa: ARG002 - for those who can
         """Whether these answers are enough for `feed`, though the next statement failed; never if there are none."""
+        return False
 
 
 class Samples(Protocol):

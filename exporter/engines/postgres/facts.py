@@ -66,11 +66,13 @@ def _list(names: tuple[str, ...]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-# A pooler may know the database under another name, so its own is asked for.
+# A pooler may know the database under another name, so its own is asked for; and the account may be gone meanwhile,
+# whose name can't be told then.
 _ALL_SETTINGS = f"""
 SELECT name, current_setting(name) FROM pg_settings WHERE name IN ({_list(_SETTINGS)})
 UNION ALL SELECT 'database', current_database()
-UNION ALL SELECT 'connections_of_account', rolconnlimit::text FROM pg_roles WHERE rolname = session_user
+UNION ALL SELECT 'connections_of_account', rolconnlimit::text FROM pg_roles
+    WHERE oid = (SELECT usesysid FROM pg_stat_get_activity(pg_backend_pid()))
 """
 _ALL_GRANTS = f"""
 SELECT rolname FROM pg_roles WHERE rolname IN ({_list(_GRANTS)}) AND pg_has_role(oid, 'USAGE')

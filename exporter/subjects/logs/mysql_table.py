@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from exporter.declare import Context, Rows
+from exporter.declare import Asking, Context, Rows
 from exporter.failure import Failure, Reason
 from exporter.statement import filled
 from exporter.subjects.logs.events import Statement
@@ -22,7 +22,7 @@ _BEYOND = 10**15
 _APPLIER = re.compile(r"^system user\[|\[SQL_(?:SLAVE|REPLICA)\]|^SQL_(?:SLAVE|REPLICA)\[")
 
 
-class SlowLogTable(Counting):
+class SlowLogTable(Counting, Asking):
     """Reads the rows that were added to the table since the last run; the first run begins at its end.
 
     Takes rows of kind, name, value, database, seconds, locked, sent, examined and user: `setting`; `count` (rows of

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.declare import Context, Rows
+from exporter.declare import Asking, Context, Rows
 from exporter.failure import Failure, Reason
 from exporter.statement import filled
 from exporter.subjects.logs.lines import LogParser
@@ -25,7 +25,7 @@ class _File:
     written: float
 
 
-class LogOverSQL(Counting):
+class LogOverSQL(Counting, Asking):
     """Reads a part of the log with each run: what to ask for next is known when a run ends.
 
     Takes rows of kind, name, value, number and written: `setting` and `database`, `file` (size, Unix seconds), and
