@@ -384,6 +384,18 @@ DEVIATIONS: tuple[Deviation, ...] = (
         provoked=False,
     ),
     Deviation(
+        metrics=("pg_buffercache_summary_usagecount_avg",),
+        aspects=("value",),
+        theirs="before or after what the other has read",
+        ours="the same, a moment earlier and later",
+        why="each use of a page raises it, and each search for a free one lowers it",
+        source="collector/pg_buffercache_summary.go",
+        test="tests/servers/test_postgres_background.py::test_what_the_buffer_cache_holds",
+        when=pg(16),
+        holds=within(0.1),
+        provoked=False,
+    ),
+    Deviation(
         metrics=("pg_stat_statements_*",),
         aspects=("missing",),
         theirs="the 100 statements with the most time ever",
