@@ -24,6 +24,7 @@ SETTINGS = {
     "postgres": set[str](),
     "mysql": set[str](),
     "mariadb": {
+        "mysql_statement_digests",
         "mysql_statements",
         "mysql_slow_statements_status",
         *("mysql_connections_tls", "mysql_index_io", "mysql_innodb_io", "mysql_performance_schema", "mysql_table_io"),
