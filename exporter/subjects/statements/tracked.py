@@ -52,6 +52,8 @@ class Tracked(ABC):
     """The collector's."""
     key: ClassVar[tuple[str, ...]]
     """The columns that tell statements apart; the last one also says which text a statement has."""
+    shown_as: ClassVar[tuple[str, ...]] = ()
+    """Further columns of what is shown that become labels, which are there where no statement is."""
     largest: ClassVar[frozenset[str]] = frozenset()
     """Columns of which the largest counts where a statement has several rows; the others are summed."""
     texts_every: ClassVar[float] = 0.0
@@ -135,7 +137,7 @@ class Tracked(ABC):
         else:
             self._runs_left -= 1
         if not answers:
-            return Rows((*self.key, "text", "known"), [])
+            return Rows((*self.key, *self.shown_as, "text", "known"), [])
         numbers, *texts = answers
         found = self._of(chosen, numbers)
         if texts:

@@ -123,6 +123,7 @@ class TrackedStatements(Tracked):
     """
 
     name = "pg_single_statements"
+    shown_as = ("user", "datname")
     key = ("userid", "dbid", "queryid")
     largest = frozenset({"user", "datname", "longest"})
     texts_every = 300.0
