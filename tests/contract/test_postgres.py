@@ -77,7 +77,8 @@ def test_everything_of_theirs_is_here_with_the_same_value(pair: Pair, role: str)
     # The command learns from our page what server it is.
     assert applying(DEVIATIONS, pair.ours(role)) == here
     result = compare(readings(pair.exporter, role, pair.peers[role]), here)
-    assert result.series > 900
+    # A standby has no statements of its own to speak of.
+    assert result.series > (1000 if role == "primary" else 900)
     assert unexplained(result) == []
     used = {item.deviation for item in result.deliberate()}
     assert [item.theirs for item in here if item.provoked and item.shown.passes(facts) and item not in used] == []
