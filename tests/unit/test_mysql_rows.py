@@ -223,22 +223,42 @@ def test_transactions_that_others_lack(text: str, known: list[str], only: str | 
         assert size(text, only) == count
 
 
-def test_what_is_errant_is_told_by_the_source_where_it_is_watched_too() -> None:
-    def feed(name: str, *rows: dict[str, Any]) -> list[dict[str, Any]]:
-        facts = Facts("mysql", "mysql", (9, 7), "9.7", Identity(name, 0, Role.REPLICA))
-        given = Rows.of(("channel", "set", "alone", "source"), rows)
-        return Errant().feed(given, Context(context().server, facts, 0.0)).dicts()
+def _feed_sets(errant: Errant, name: str, now: float, *rows: dict[str, Any]) -> list[dict[str, Any]]:
+    facts = Facts("mysql", "mysql", (9, 7), "9.7", Identity(name, 0, Role.REPLICA))
+    given = Rows.of(("channel", "set", "alone", "source"), rows)
+    return errant.feed(given, Context(context().server, facts, now)).dicts()
 
+
+def test_what_is_errant_is_told_by_the_source_where_it_is_watched_too() -> None:
+    ours, theirs = Errant(), Errant()
     channel = {"channel": "", "source": "u-source"}
     replica = {"set": "u-source:1-9,u-me:1-2,u-third:1-4", "alone": "u-me:1-2,u-third:1-4"}
-    first, second = feed("u-me", channel, replica)
+    first, second = _feed_sets(ours, "u-me", 0, channel, replica)
     assert (first["compared"], second["errant"]) == (0, 2), "of what others began it can't tell"
-    feed("u-source", {"set": "u-source:1-9,u-me:1,u-third:1-3"})
-    first, second = feed("u-me", channel, replica)
+    _feed_sets(theirs, "u-source", 5, {"set": "u-source:1-9,u-me:1,u-third:1-3"})
+    first, second = _feed_sets(ours, "u-me", 15, channel, replica)
     assert (first["compared"], second["errant"]) == (1, 2)
     # Not of every source is known what it has.
-    *_, second = feed("u-me", channel, {"channel": "other", "source": "u-unknown"}, replica)
+    *_, second = _feed_sets(ours, "u-me", 45, channel, {"channel": "other", "source": "u-unknown"}, replica)
     assert second["errant"] == 1
+    # The source is watched no more.
+    first, second = _feed_sets(ours, "u-me", 5000, channel, replica)
+    assert (first["compared"], second["errant"]) == (0, 2)
+
+
+def test_what_a_source_wrote_since_it_was_read_is_not_errant() -> None:
+    """After a change of source a replica has not received what it has: only the source's set tells."""
+    ours, theirs = Errant(), Errant()
+    channel = {"channel": "", "source": "v-source"}
+    # Twice as often as the source; which is first changes.
+    read = {0: 4, 10: 8, 20: 12, 30: 16, 40: 20}
+    for now in range(0, 60, 5):
+        if now in read:
+            _feed_sets(theirs, "v-source", now - 0.1 if now % 20 else now + 0.1, {"set": f"v-source:1-{read[now]}"})
+        applied = f"v-source:1-{4 + now // 5 * 2 - 1}"
+        *_, second = _feed_sets(ours, "v-me", now, channel, {"set": applied, "alone": applied})
+        assert second["errant"] in {None, 0}, now
+    assert second["errant"] == 0
 
 
 def test_a_counter_of_innodb_below_zero_keeps_its_name() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, ClassVar
 
 from exporter.collectors.mysql.performance_schema import GRANTED
@@ -102,39 +103,69 @@ def counted(rows: Rows, context: Context) -> Rows:
     return Rows.of(("channel", "received", "pending", "executed", "purged", "set", "alone", "source"), found)
 
 
+# A source that was not read for so long is not watched any more.
+_WATCHED_SECONDS = 600
+# Readings are of some moment before their time, which is when the answer was there.
+_APART_SECONDS = 1.0
+# Of a replica that is read more often than its sources, the last readings are near enough.
+_WAITING = 8
+
+
 class Errant:
     """Tells what a replica has that its sources lack.
 
     Where a source is watched by this exporter too, its own set decides. Else the replica alone can't tell: what it did
     not receive it may have from its source all the same, from before, as from a backup. Only what it began itself is
     counted then.
+
+    A source's set tells only of what the replica had before it was read: what came since, the source has too. So a
+    reading of the replica waits for a later one of every source.
     """
 
-    # What each server has executed, by its uuid, as it was when its collector last ran. Servers are few.
-    _executed: ClassVar[dict[str, str]] = {}
+    # When each server's collector last ran, in monotonic seconds, and what the server had executed, by its uuid.
+    _executed: ClassVar[dict[str, tuple[float, str]]] = {}
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[float, str]] = deque(maxlen=_WAITING)
+        self._errant: int | None = None
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Complete the rows of `counted`."""
         me, found = context.facts.identity.system, rows.dicts()
         sources = {row["source"] for row in found if row["source"]}
-        known = [self._executed[source] for source in sources if source in self._executed]
+        read = {source: self._executed[source] for source in sources if source in self._executed}
+        known = {source: (at, has) for source, (at, has) in read.items() if context.now - at <= _WATCHED_SECONDS}
         for row in found:
             if row["source"]:
-                row["compared"] = int(row["source"] in self._executed)
+                row["compared"] = int(row["source"] in known)
             if row["set"] is not None:
-                self._executed[me] = row["set"]
+                self._executed[me] = context.now, row["set"]
             if row["alone"] is not None:
-                only = None if sources and len(known) == len(sources) else me
-                row["errant"] = missing(row["alone"], known, only)
+                if sources and len(known) == len(sources):
+                    row["errant"] = self._compared(known.values())
+                else:
+                    row["errant"] = missing(row["alone"], [has for _, has in known.values()], me)
+                self._waiting.append((context.now, row["alone"]))
         return Rows.of((*rows.columns, "errant", "compared"), found)
+
+    def _compared(self, sources: Collection[tuple[float, str]]) -> int | None:
+        """What all sources lack, of the last reading that is older than theirs; None before there was one."""
+        oldest = min(at for at, _ in sources)
+        while self._waiting and self._waiting[0][0] + _APART_SECONDS <= oldest:
+            _, before = self._waiting.popleft()
+            self._errant = missing(before, [has for _, has in sources])
+        return self._errant
 
     def rebase(self) -> None:
         """Another server answers; what the others have is as it was."""
+        self._waiting.clear()
+        self._errant = None
 
 
 _ERRANT = (
     "Transactions that this replica has and its source has not: all of them where the exporter watches the source too "
-    "(mysql_replica_source_compared), else those that began on this replica and that it did not receive; errant unless "
+    "(mysql_replica_source_compared), as of the scrape before, else those that began on this replica and that it did "
+    "not receive; errant unless "
     "the source has them from when this server was the source. On MariaDB those beyond what was received, until the "
     "source overtakes."
 )
