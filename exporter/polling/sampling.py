@@ -8,7 +8,6 @@ import random
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 from exporter.polling.sampler import Sampler
 
@@ -21,7 +20,11 @@ _PAUSE_SECONDS = 5.0
 
 
 class Sampling:
-    """Takes samples when they are due, those of one server one after another."""
+    """Takes samples when they are due, those of one server one after another.
+
+    The thread that waits for the next to be due takes it itself, and leaves the waiting to another: to wake a thread
+    costs as much as a sample.
+    """
 
     def __init__(self, samplers: Iterable[Sampler]) -> None:
         self._samplers = list(samplers)
@@ -29,57 +32,62 @@ class Sampling:
         # When each sampler that nobody is busy with is due, by its place in the list.
         self._due = [(now + random.random(), place) for place in range(len(self._samplers))]  # noqa: S311
         heapq.heapify(self._due)
-        # Which turn of each sampler is under way.
-        self._turns = [0] * len(self._samplers)
+        # Held by the thread that waits for what is due; the others that are free wait for it.
+        self._clock = threading.Lock()
         self._wake = threading.Condition()
+        self._threads = 0
+        self._free = 0
         self._over = False
-        self._pool = ThreadPoolExecutor(min(MAX_THREADS, max(1, len(self._samplers))), "sample")
-        self._thread = threading.Thread(target=self._loop, name="sampling", daemon=True)
 
     def start(self) -> None:
         """Start the clock."""
         if self._samplers:
-            self._thread.start()
+            with self._wake:
+                self._more()
 
     def stop(self) -> None:
         """Start nothing more."""
         with self._wake:
             self._over = True
             self._wake.notify()
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _loop(self) -> None:
+    def _more(self) -> None:
+        """Start a thread; under the lock."""
+        threading.Thread(target=self._work, name=f"sample_{self._threads}", daemon=True).start()
+        self._threads += 1
+        self._free += 1
+
+    def _work(self) -> None:
         while True:
-            with self._wake:
-                wait = self._due[0][0] - time.monotonic() if self._due else None
-                if not self._over and (wait is None or wait > 0):
-                    self._wake.wait(wait)
-                if self._over:
-                    return
-                if not self._due or self._due[0][0] > time.monotonic():
-                    continue
-                due, place = heapq.heappop(self._due)
+            with self._clock:
+                turn = self._next()
+            if turn is None:
+                return
+            due, place = turn
+            wait = _PAUSE_SECONDS
             try:
-                self._pool.submit(self._run, due, place, self._turns[place])
-            except RuntimeError:
-                # The end has come, or no thread can be had just now. This turn may be in the queue all the same.
-                self._turns[place] += 1
-                self._again(time.monotonic() + _PAUSE_SECONDS, place)
-
-    def _run(self, due: float, place: int, turn: int) -> None:
-        if turn != self._turns[place]:
-            return
-        wait = _PAUSE_SECONDS
-        try:
-            wait = self._samplers[place].sample()
-        except Exception:
-            log.exception("a sample")
-        finally:
-            # From when it was due and not from now, so that the interval is what it is said to be.
-            self._again(max(due + wait, time.monotonic()), place)
-
-    def _again(self, due: float, place: int) -> None:
-        with self._wake:
-            heapq.heappush(self._due, (due, place))
-            if self._due[0] == (due, place):
+                wait = self._samplers[place].sample()
+            except Exception:
+                log.exception("a sample")
+            with self._wake:
+                # From when it was due and not from now, so that the interval is what it is said to be.
+                heapq.heappush(self._due, (max(due + wait, time.monotonic()), place))
+                self._free += 1
                 self._wake.notify()
+
+    def _next(self) -> tuple[float, int] | None:
+        """When the next sample was due, and whose it is, once it is; None at the end."""
+        with self._wake:
+            while not self._over:
+                wait = self._due[0][0] - time.monotonic() if self._due else None
+                if wait is not None and wait <= 0:
+                    self._free -= 1
+                    if self._free == 0 and self._threads < min(MAX_THREADS, len(self._samplers)):
+                        try:
+                            self._more()
+                        except RuntimeError:
+                            # No thread can be had just now: the others wait for this sample.
+                            log.debug("no further thread for samples")
+                    return heapq.heappop(self._due)
+                self._wake.wait(wait)
+            return None

@@ -33,8 +33,11 @@ class SlowTier:
 
     def __init__(self, servers: Iterable[Watched]) -> None:
         self._servers = list(servers)
-        # When each task is due next on its grid, which what runs out of turn leaves alone.
+        # When each task is due next on its grid, which what runs out of turn leaves alone; and the first of a lane,
+        # so that most ticks need not look at the tasks of most servers.
         self._due: dict[tuple[str, str], float] = {}
+        self._lanes: dict[_Lane, tuple[Watched, list[Task]]] = {}
+        self._next: dict[_Lane, float] = {}
         # The run that each lane is busy with, and the lanes whose server asks for what is missing.
         self._busy: dict[_Lane, object] = {}
         self._asked: set[_Lane] = set()
@@ -51,6 +54,9 @@ class SlowTier:
             first = now + span * _spread(watched.name)
             for task in watched.slow_tasks():
                 self._due[watched.name, task.name] = first
+                lane = (watched.name, task.collector.rounds)
+                self._lanes.setdefault(lane, (watched, []))[1].append(task)
+                self._next[lane] = first
 
     def start(self) -> None:
         """Start the clock."""
@@ -73,28 +79,26 @@ class SlowTier:
 
     def _tick(self, now: float) -> None:
         for watched in self._servers:
-            lanes = [(watched.name, False), (watched.name, True)]
             if watched.sessions.changed.is_set():
                 # Another server answers, or it is back: don't let what is missing wait for its interval.
                 watched.sessions.changed.clear()
-                self._asked.update(lanes)
-            for lane in lanes:
-                with self._lock:
-                    # What a busy lane has in hand may be the old server's; it is asked again when that is over.
-                    if lane in self._busy:
-                        continue
-                due = [
-                    task
-                    for task in watched.slow_tasks()
-                    if task.collector.rounds is lane[1]
-                    and (
-                        self._due[watched.name, task.name] <= now
-                        or (lane in self._asked and not watched.has_good(task))
-                    )
-                ]
-                if due:
-                    self._start(watched, lane, due)
-                self._asked.discard(lane)
+                self._asked.update(((watched.name, False), (watched.name, True)))
+        for lane, (watched, tasks) in self._lanes.items():
+            asked = lane in self._asked
+            if not asked and now < self._next[lane]:
+                continue
+            with self._lock:
+                # What a busy lane has in hand may be the old server's; it is asked again when that is over.
+                if lane in self._busy:
+                    continue
+            due = [
+                task
+                for task in tasks
+                if self._due[watched.name, task.name] <= now or (asked and not watched.has_good(task))
+            ]
+            if due:
+                self._start(watched, lane, due)
+            self._asked.discard(lane)
 
     def _start(self, watched: Watched, lane: _Lane, due: list[Task]) -> None:
         token = object()
@@ -124,6 +128,7 @@ class SlowTier:
                 behind = now - self._due[key]
                 if behind >= 0:
                     self._due[key] += every * (1 + behind // every)
+            self._next[lane] = min(self._due[watched.name, task.name] for task in self._lanes[lane][1])
             with self._lock:
                 del self._busy[lane]
 

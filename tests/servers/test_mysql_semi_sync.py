@@ -73,7 +73,8 @@ def test_commits_that_wait_and_commits_that_wait_in_vain(pair: tuple[DatabaseSer
         for _ in range(3):
             source.execute(insert)
         assert told("transactions_total", acknowledged="yes") == acknowledged + 3
-        assert told("waits_total") == waits + 3
+        # Where the replica is quicker than the commit, that does not wait.
+        assert waits <= told("waits_total") == int(said(source, "source")["tx_waits"]) <= waits + 3
         lost = told("transactions_total", acknowledged="no")
         fallbacks, waited = told("fallbacks_total"), told("wait_seconds_total")
         assert waited == pytest.approx(int(said(source, "source")["tx_wait_time"]) / 1e6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exporter.engines.deadline import Deadline
+from exporter.engines.postgres.session import PostgresSession
 from exporter.facts import Role
 from exporter.failure import Reason
 from tests.postgres_sessions import (  # noqa: F401 - fixtures among them
@@ -195,3 +196,45 @@ def test_it_connects_through_the_socket(server: DatabaseServer, connect: Connect
         return
     session = connect(config(server, host="localhost", socket=str(server.socket)))
     assert value(session, "inet_client_addr() IS NULL") is True
+
+
+def _prepared(session: PostgresSession) -> list[str]:
+    return [row[0] for row in session.run("SELECT statement FROM pg_prepared_statements", deadline()).rows]
+
+
+def test_what_comes_again_is_planned_once(server: DatabaseServer, account: Account, connect: Connect) -> None:
+    session = connect(config(server, account))
+    again = "SELECT count(*) FROM pg_class WHERE relkind = 'r'"
+    for _ in range(4):
+        session.run(again, deadline())
+    session.run("SELECT 'once'", deadline())
+    for _ in range(3):
+        session.run_user_defined("SELECT 'of a user'", deadline(), frozenset())
+    assert _prepared(session) == [again]
+
+
+def test_a_view_may_change_its_columns_meanwhile(server: DatabaseServer, account: Account, connect: Connect) -> None:
+    """As after ALTER EXTENSION ... UPDATE: the server refuses a plan whose result would have other columns."""
+    session = connect(config(server, account))
+    sql = "SELECT * FROM public.changing"
+    try:
+        server.execute("CREATE VIEW changing AS SELECT 1 AS a; GRANT SELECT ON changing TO PUBLIC")
+        for _ in range(3):
+            assert session.run(sql, deadline()).dicts() == [{"a": 1}]
+        assert sql in _prepared(session)
+        server.execute("DROP VIEW changing; CREATE VIEW changing AS SELECT 'x'::text AS b, 2 AS a")
+        server.execute("GRANT SELECT ON changing TO PUBLIC")
+        for _ in range(3):
+            assert session.run(sql, deadline()).dicts() == [{"b": "x", "a": 2}]
+    finally:
+        server.execute("DROP VIEW IF EXISTS changing")
+
+
+def test_the_server_may_forget_what_was_planned(server: DatabaseServer, account: Account, connect: Connect) -> None:
+    session = connect(config(server, account))
+    for _ in range(3):
+        assert value(session, "40 + 2") == 42
+    # Behind psycopg's back, which knows the command by itself.
+    session.run("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$", deadline())
+    for _ in range(3):
+        assert value(session, "40 + 2") == 42

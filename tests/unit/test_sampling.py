@@ -338,13 +338,36 @@ def test_servers_that_hang_do_not_hold_up_the_others(over: threading.Event) -> N
     assert len(bug.times) >= 1
 
 
-def test_it_ends(over: threading.Event) -> None:
-    quick = Noted()
-    sampling = Sampling(cast("list[Sampler]", [quick]))
+def test_where_no_further_thread_can_be_had_one_takes_all_samples(
+    over: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = [Noted() for _ in range(5)]
+    sampling = Sampling(cast("list[Sampler]", some))
+    begin, begun = threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        if begun:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
     sampling.start()
-    wait_for(lambda: quick.times)
+    try:
+        assert wait_for(lambda: all(len(one.times) >= 5 for one in some), 30)
+    finally:
+        sampling.stop()
+
+
+def test_it_ends(over: threading.Event) -> None:
+    before = set(threading.enumerate())
+    quick = [Noted(), Noted(), Noted(over)]
+    sampling = Sampling(cast("list[Sampler]", quick))
+    sampling.start()
+    assert wait_for(lambda: all(one.times for one in quick))
     sampling.stop()
-    wait_for(lambda: not sampling._thread.is_alive())
-    sampled = len(quick.times)
-    over.wait(0.3)
-    assert len(quick.times) <= sampled + 1
+    over.set()
+    assert wait_for(lambda: set(threading.enumerate()) <= before)
+    sampled = len(quick[0].times)
+    threading.Event().wait(0.3)
+    assert len(quick[0].times) == sampled

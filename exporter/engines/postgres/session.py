@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import psycopg
 from psycopg import pq
@@ -138,6 +138,9 @@ class PostgresSession:
         if done is not None:
             self.pooled = False
             self._limit = int(self._settings["statement_timeout"])
+            # To read and to plan a query on the statistics views costs the server more than to run it. What comes
+            # again it shall know already.
+            self._connection.prepare_threshold = 1
 
     def close(self) -> None:
         """Close the connection without waiting for the server."""
@@ -170,21 +173,40 @@ class PostgresSession:
         self, sql: str, local: Mapping[str, str], end: str, labels: frozenset[str] = frozenset()
     ) -> Rows:
         begin = ["BEGIN READ ONLY", *(f"SET LOCAL {name} = {value}" for name, value in local.items())]
-        try:
-            self._execute("; ".join(begin))
-            rows = self._fetch(sql, labels)
-        except psycopg.Error:
-            # Of a transaction that failed nothing is committed; a lost connection has taken its own along.
-            with contextlib.suppress(psycopg.Error):
-                self._execute(end)
-            raise
-        self._execute(end)
+        with self._nothing_prepared():
+            try:
+                self._execute("; ".join(begin))
+                rows = self._fetch(sql, labels)
+            except psycopg.Error:
+                # Of a transaction that failed nothing is committed; a lost connection has taken its own along.
+                with contextlib.suppress(psycopg.Error):
+                    self._execute(end)
+                raise
+            self._execute(end)
         return rows
+
+    @contextlib.contextmanager
+    def _nothing_prepared(self) -> Iterator[None]:
+        """Prepare nothing, and keep what is, which psycopg would drop for a ROLLBACK."""
+        threshold, self._connection.prepare_threshold = self._connection.prepare_threshold, None
+        try:
+            yield
+        finally:
+            self._connection.prepare_threshold = threshold
 
     def _fetch(self, sql: str, labels: frozenset[str] = frozenset()) -> Rows:
         self._statements += 1
         columns, statement = self._rewritten.get((sql, labels), (None, sql))
-        cursor = self._connection.execute(statement.encode(self._codec, "replace"), binary=True)
+        text = statement.encode(self._codec, "replace")
+        try:
+            cursor = self._connection.execute(text, binary=True)
+        except (psycopg.errors.FeatureNotSupported, psycopg.errors.InvalidSqlStatementName):
+            # A view has other columns than it had, as after ALTER EXTENSION ... UPDATE, or somebody discarded what
+            # the server knew.
+            if self._connection.prepare_threshold is None:
+                raise
+            self._connection.prepare_threshold = None
+            cursor = self._connection.execute(text, binary=True)
         result = cursor.pgresult
         if result is None or not result.nfields:
             return Rows((), [])
@@ -206,7 +228,7 @@ class PostgresSession:
 
     def _execute(self, sql: str) -> None:
         self._statements += 1
-        self._connection.execute(sql.encode())
+        self._connection.execute(sql.encode(), prepare=False)
 
     def _failure(self, error: psycopg.Error, *, fired: bool) -> Failure:
         if fired:
