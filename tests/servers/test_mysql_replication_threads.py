@@ -302,6 +302,54 @@ def test_who_waits_for_the_definition_of_a_table(server: DatabaseServer) -> None
             waiter.join(10)
 
 
+@pytest.mark.flavor("mysql")
+def test_who_holds_a_table_of_another_case_or_accent_holds_up_nobody(server: DatabaseServer) -> None:
+    for schema, table in (("held", "n"), ("held", "N"), ("HELD", "n"), ("held", "\N{LATIN SMALL LETTER N WITH TILDE}")):
+        server.execute(f"CREATE DATABASE IF NOT EXISTS {schema}")
+        server.execute(f"CREATE TABLE IF NOT EXISTS {schema}.{table} (a int PRIMARY KEY)")
+    with server.connect() as holder, server.connect() as others, watching(server) as watch:
+        holder.begin()
+        holder.cursor().execute("SELECT * FROM held.n")
+        others.begin()
+        others.cursor().execute("SELECT * FROM held.N, HELD.n, held.\N{LATIN SMALL LETTER N WITH TILDE}")
+        waiter = threading.Thread(target=server.execute, args=("ALTER TABLE held.n COMMENT = 'x'",))
+        waiter.start()
+        try:
+            metadata = {"kind": "metadata"}
+            assert wait_for(
+                lambda: watch.run("mysql_lock_waits").one("mysql_lock_waiting_sessions", **metadata) == 1, 10
+            )
+            found = watch.run("mysql_lock_waits")
+            assert found.one("mysql_lock_blocking_sessions", **metadata, state="idle") == 1
+        finally:
+            holder.rollback()
+            waiter.join(10)
+            others.rollback()
+            server.execute("DROP DATABASE HELD")
+
+
+@pytest.mark.flavor("mysql")
+def test_who_holds_a_routine_holds_it_in_whatever_case_it_is_asked_for(server: DatabaseServer) -> None:
+    server.execute("CREATE DATABASE IF NOT EXISTS held")
+    server.execute("DROP PROCEDURE IF EXISTS held.routine")
+    server.execute("CREATE PROCEDURE held.routine() SELECT 1")
+    with server.connect() as holder, watching(server) as watch:
+        holder.begin()
+        holder.cursor().execute("CALL held.ROUTINE()")
+        waiter = threading.Thread(target=server.execute, args=("DROP PROCEDURE held.Routine",))
+        waiter.start()
+        try:
+
+            def blocks() -> bool:
+                found = watch.run("mysql_lock_waits")
+                return found.one("mysql_lock_blocking_sessions", kind="metadata", state="idle") == 1
+
+            assert wait_for(blocks, 10)
+        finally:
+            holder.rollback()
+            waiter.join(10)
+
+
 def test_who_waits_for_a_lock_of_the_users_own_waits_for_no_definition(server: DatabaseServer) -> None:
     with server.connect() as holder, watching(server) as watch:
         holder.cursor().execute("SELECT GET_LOCK('held.here', 0)")

@@ -11,6 +11,7 @@ from exporter.gates import mariadb, mysql
 # A row for each waiter and one for each holder; there are none while nobody waits. A queue for one row has a square of
 # waits, so that waiters are counted by themselves, and holders looked for among no more than {limit} waits. InnoDB
 # tells times in the time zone of the machine.
+# Names of tables that differ by case or accents the view takes for the same, but only those of routines and events are.
 _WAIT = "TIMESTAMPDIFF(SECOND, CONVERT_TZ(x.trx_wait_started, 'SYSTEM', @@session.time_zone), NOW())"
 _THREADS = f"""
     SELECT 'row' AS kind, t.THREAD_ID AS waiter, NULL AS holder, NULL AS holder_sleeps, {_WAIT} AS age
@@ -35,6 +36,9 @@ _THREADS = f"""
     ) p
     LEFT JOIN performance_schema.metadata_locks g
         ON g.OBJECT_TYPE = p.OBJECT_TYPE AND g.OBJECT_SCHEMA <=> p.OBJECT_SCHEMA AND g.OBJECT_NAME <=> p.OBJECT_NAME
+        AND CAST(g.OBJECT_SCHEMA AS BINARY) <=> CAST(p.OBJECT_SCHEMA AS BINARY)
+        AND (CAST(g.OBJECT_NAME AS BINARY) <=> CAST(p.OBJECT_NAME AS BINARY)
+             OR g.OBJECT_TYPE IN ('FUNCTION', 'PROCEDURE', 'EVENT'))
         AND g.LOCK_STATUS = 'GRANTED' AND g.LOCK_DURATION <> 'STATEMENT' AND g.OWNER_THREAD_ID <> p.waiter
     LEFT JOIN performance_schema.threads h ON h.THREAD_ID = g.OWNER_THREAD_ID
     LEFT JOIN performance_schema.threads t ON t.THREAD_ID = p.waiter
