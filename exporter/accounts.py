@@ -5,6 +5,7 @@ from __future__ import annotations
 from exporter.facts import Facts
 from exporter.subjects.logs.helper import HELPER
 
+# One session for scrapes, one for the background, one for samples.
 CONNECTION_LIMIT = 3
 # The default schema of our sessions on MySQL: every account may use it, and nobody can drop it. The digests of
 # statements are by default schema, and hardly anybody else has this one.

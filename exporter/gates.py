@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from exporter.accounts import CONNECTION_LIMIT
 from exporter.facts import Facts, Role
 from exporter.failure import Reason
 
@@ -185,24 +186,20 @@ def setting(name: str, value: str, *, fix: str) -> Gate:
     )
 
 
-# The limit that an account of ours needs: one session for scrapes, one for the background, one for samples.
-_SESSIONS = 3
-
-
 def _room(facts: Facts) -> bool:
     limit = facts.settings.get("connections_of_account", "")
     # 0 is how MySQL says that there is none, -1 how PostgreSQL does.
-    return not limit.isdecimal() or int(limit) == 0 or int(limit) >= _SESSIONS
+    return not limit.isdecimal() or int(limit) == 0 or int(limit) >= CONNECTION_LIMIT
 
 
 def _more_room(facts: Facts) -> str:
     if facts.engine == "postgres":
-        return f"ALTER ROLE {facts.account} CONNECTION LIMIT {_SESSIONS};"
-    return f"ALTER USER {facts.account} WITH MAX_USER_CONNECTIONS {_SESSIONS};"
+        return f"ALTER ROLE {facts.account} CONNECTION LIMIT {CONNECTION_LIMIT};"
+    return f"ALTER USER {facts.account} WITH MAX_USER_CONNECTIONS {CONNECTION_LIMIT};"
 
 
 SAMPLED: Gate = _Leaf(
-    f"an account that may have {_SESSIONS} connections", _room, Reason.TOO_MANY_CONNECTIONS, _more_room
+    f"an account that may have {CONNECTION_LIMIT} connections", _room, Reason.TOO_MANY_CONNECTIONS, _more_room
 )
 
 

@@ -17,7 +17,7 @@ import psycopg
 import pymysql
 from psycopg.conninfo import make_conninfo
 
-from exporter.accounts import read_users
+from exporter.accounts import CONNECTION_LIMIT, read_users
 from exporter.demo.ending import pause
 from exporter.demo.processes import Child, DemoError, free_port, hand_over, readable_by_servers, run
 
@@ -74,7 +74,8 @@ def start_postgres(scratch: Path) -> list[DemoServer]:
         session.execute("CREATE DATABASE platform")
         session.execute("CREATE EXTENSION pg_stat_statements")
         session.execute(
-            f"CREATE ROLE exporter LOGIN PASSWORD '{primary.exporter_password}' IN ROLE pg_monitor CONNECTION LIMIT 3"
+            f"CREATE ROLE exporter LOGIN PASSWORD '{primary.exporter_password}' IN ROLE pg_monitor "
+            f"CONNECTION LIMIT {CONNECTION_LIMIT}"
         )
     copy: list[str | Path] = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-R", "-c", "fast"]
     copy += ["-D", home / "standby"]
@@ -172,9 +173,10 @@ def _start_mysql(name: str, program: str, home: Path, common: list[str]) -> Demo
         _wait(server, lambda: connect().close())
         first.unlink()
         with connect() as session, session.cursor() as cursor:
+            limit = f"WITH MAX_USER_CONNECTIONS {CONNECTION_LIMIT}"
             monitor = "BINLOG MONITOR, SLAVE MONITOR" if mariadb else "REPLICATION CLIENT"
             for sql in (
-                f"CREATE USER exporter@'%' IDENTIFIED BY '{server.exporter_password}' WITH MAX_USER_CONNECTIONS 3",
+                f"CREATE USER exporter@'%' IDENTIFIED BY '{server.exporter_password}' {limit}",
                 f"GRANT PROCESS, {monitor}, REFERENCES ON *.* TO exporter@'%'",
                 "GRANT SELECT ON performance_schema.* TO exporter@'%'",
                 f"GRANT {read_users('mariadb' if mariadb else 'mysql')} TO exporter@'%'",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pymysql
 import pytest
 
+from exporter.accounts import CONNECTION_LIMIT
 from exporter.config.model import TLS
 from exporter.engines.mysql.errors import Asker, failure
 from exporter.engines.mysql.facts import privileges
@@ -80,6 +81,27 @@ def test_versions(version: str, comment: str, flavor: str, numbers: tuple[int, .
             MYSQL,
             Reason.PERMISSION,
             f"GRANT SELECT ({USER_COLUMNS['mysql']}) ON mysql.user TO 'exporter'@'%';",
+        ),
+        (
+            1226,
+            "User 'exporter' has exceeded the 'max_user_connections' resource (current value: 2)",
+            MYSQL,
+            Reason.TOO_MANY_CONNECTIONS,
+            f"ALTER USER 'exporter'@'%' WITH MAX_USER_CONNECTIONS {CONNECTION_LIMIT};",
+        ),
+        (
+            1226,
+            "User 'exporter' has exceeded the 'max_user_connections' resource (current value: 3)",
+            MARIADB,
+            Reason.TOO_MANY_CONNECTIONS,
+            "give whatever else logs in as 'exporter'@'%', a second exporter for example, an account of its own",
+        ),
+        (
+            1226,
+            "User 'exporter' has exceeded the 'max_queries_per_hour' resource (current value: 100)",
+            MYSQL,
+            Reason.TOO_MANY_CONNECTIONS,
+            "ALTER USER 'exporter'@'%' WITH MAX_QUERIES_PER_HOUR 0;",
         ),
         (1045, "Access denied for user 'x'@'h' (using password: YES)", MYSQL, Reason.AUTH,
          "give the config the account's password, or set it: ALTER USER ... IDENTIFIED BY '...';"),

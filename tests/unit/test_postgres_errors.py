@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from exporter.accounts import CONNECTION_LIMIT
 from exporter.engines.postgres.errors import Login, failure, identifier, one_line, sqlstate_of
 from exporter.engines.postgres.session import server_limit
 from exporter.engines.postgres.values import codec
@@ -95,7 +96,15 @@ def test_what_is_full_is_not_down(what: str, text: str) -> None:
     [
         ("42501", "permission denied", False, 'GRANT pg_monitor TO "Exporter";'),
         ("42501", "permission denied", True, 'GRANT CONNECT ON DATABASE "my ""shop" TO "Exporter";'),
-        ("53300", 'too many connections for role "Exporter"', True, 'ALTER ROLE "Exporter" CONNECTION LIMIT 4;'),
+        (
+            "53300",
+            'too many connections for role "Exporter"',
+            True,
+            (
+                f'ALTER ROLE "Exporter" CONNECTION LIMIT {CONNECTION_LIMIT}; or, if it has that, give whatever else '
+                'logs in as "Exporter" a role of its own'
+            ),
+        ),
         (
             "42P01",
             'relation "pg_stat_statements" does not exist',

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pymysql
 
-from exporter.accounts import read_users
+from exporter.accounts import CONNECTION_LIMIT, read_users
 from exporter.failure import Failure, Reason
 
 REASONS: dict[int, Reason] = {
@@ -57,6 +57,7 @@ _PRIVILEGES = re.compile(r"\bthe (.+?) privilege")
 _TABLE = re.compile(r"table [`'](?:(?P<schema>[^`']+)`\.`)?(?P<table>[^`']+)[`']")
 _USERS = re.compile(r"table ['`](?:mysql`\.`)?user['`]")
 _SCHEMA = re.compile(r"to database '([^']+)'")
+_EXCEEDED = re.compile(r"the '(?P<limit>\w+)' resource \(current value: (?P<value>\d+)\)")
 _ROUTINE = re.compile(r"routine '([^']+)'")
 
 
@@ -105,13 +106,24 @@ def _fix(code: int, text: str, asker: Asker) -> str | None:
         1045: "give the config the account's password, or set it: ALTER USER ... IDENTIFIED BY '...';",
         1040: "raise max_connections, or find who holds the connections",
         1129: "TRUNCATE TABLE performance_schema.host_cache; (MariaDB: FLUSH HOSTS;)",
-        1226: f"ALTER USER {asker.account} WITH MAX_USER_CONNECTIONS 4;",
         3159: "set tls.mode to require or stricter",
     }
     if code in fixes:
         return fixes[code]
+    if code == 1226:
+        return _room(text, asker)
     grant = _grant(code, text, asker)
     return f"GRANT {grant} TO {asker.account};" if grant else None
+
+
+def _room(text: str, asker: Asker) -> str:
+    found = _EXCEEDED.search(text)
+    if found and found["limit"] != "max_user_connections":
+        return f"ALTER USER {asker.account} WITH {found['limit'].upper()} 0;"
+    if found and int(found["value"]) >= CONNECTION_LIMIT:
+        # That suffices an exporter, so something else has taken them.
+        return f"give whatever else logs in as {asker.account}, a second exporter for example, an account of its own"
+    return f"ALTER USER {asker.account} WITH MAX_USER_CONNECTIONS {CONNECTION_LIMIT};"
 
 
 def _grant(code: int, text: str, asker: Asker) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from exporter.accounts import CONNECTION_LIMIT
 from exporter.failure import ClosedDatabase, Failure, NoDatabase, Reason
 
 _LONGEST = 300
@@ -49,7 +50,14 @@ _FIXES = (
     (Reason.AUTH, "cleartext password", "set tls.mode to require: the password would travel in the clear"),
     (Reason.AUTH, "pg_hba.conf", "add a line for user {user} and database {database} to pg_hba.conf, and reload"),
     (Reason.AUTH, "", "correct user and password in the config, or: ALTER ROLE {user} LOGIN PASSWORD '...';"),
-    (Reason.TOO_MANY_CONNECTIONS, "connections for role", "ALTER ROLE {user} CONNECTION LIMIT 4;"),
+    (
+        Reason.TOO_MANY_CONNECTIONS,
+        "connections for role",
+        (
+            f"ALTER ROLE {{user}} CONNECTION LIMIT {CONNECTION_LIMIT}; or, if it has that, give whatever else logs in "
+            "as {user} a role of its own"
+        ),
+    ),
     (Reason.TOO_MANY_CONNECTIONS, "connections for database", "ALTER DATABASE {database} CONNECTION LIMIT -1;"),
     (
         Reason.TOO_MANY_CONNECTIONS,
