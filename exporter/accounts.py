@@ -13,7 +13,8 @@ OWN_SCHEMA = "information_schema"
 
 _USER_COLUMNS = (
     "user, host, max_questions, max_updates, max_connections, max_user_connections, password_expired, super_priv, "
-    "file_priv, grant_priv, select_priv, insert_priv"
+    "file_priv, grant_priv, select_priv, insert_priv, update_priv, delete_priv, drop_priv, alter_priv, "
+    "create_user_priv, shutdown_priv"
 )
 
 
@@ -21,6 +22,12 @@ def read_users(flavor: str) -> str:
     """The privilege on mysql.user that our account has: never the whole table, which holds the hashes of passwords."""
     more = "" if flavor == "mariadb" else ", account_locked, password_last_changed, password_lifetime"
     return f"SELECT ({_USER_COLUMNS}{more}) ON mysql.user"
+
+
+def read_roles(flavor: str) -> tuple[str, ...]:
+    """The privileges on what lists roles and, on MySQL, privileges that have no column in mysql.user."""
+    tables = ("roles_mapping",) if flavor == "mariadb" else ("role_edges", "global_grants")
+    return tuple(f"SELECT ON mysql.{table}" for table in tables)
 
 
 def statements(
@@ -88,7 +95,7 @@ def _mysql(facts: Facts, user: str, password: str) -> list[str]:
         f"GRANT PROCESS, {', '.join(monitor)}, REFERENCES ON *.* TO {account};",
         f"GRANT SELECT ON performance_schema.* TO {account};",
         "-- The limits of other accounts, and what they may do; not their passwords.",
-        f"GRANT {read_users(facts.flavor)} TO {account};",
+        *(f"GRANT {what} TO {account};" for what in (read_users(facts.flavor), *read_roles(facts.flavor))),
         "-- The sizes of indexes.",
         f"GRANT SELECT ON mysql.innodb_index_stats TO {account};",
     ]

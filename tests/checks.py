@@ -32,7 +32,7 @@ class Checked:
 
     def statements(self) -> set[tuple[str | None, str]]:
         """The SQL of all fixes, each with the database it is for, if one is named."""
-        return {(found[1], found[2]) for fix in self.fixes.values() for found in [_SQL.search(fix)] if found}
+        return {(found[1], found[2]) for fix in self.fixes.values() for found in _SQL.finditer(fix)}
 
 
 def check(directory: Path, *servers: Mapping[str, Any], args: tuple[str, ...] = (), **more: Any) -> Checked:

@@ -17,7 +17,7 @@ import psycopg
 import pymysql
 from psycopg.conninfo import make_conninfo
 
-from exporter.accounts import CONNECTION_LIMIT, read_users
+from exporter.accounts import CONNECTION_LIMIT, read_roles, read_users
 from exporter.demo.ending import pause
 from exporter.demo.processes import Child, DemoError, free_port, hand_over, readable_by_servers, run
 
@@ -174,12 +174,13 @@ def _start_mysql(name: str, program: str, home: Path, common: list[str]) -> Demo
         first.unlink()
         with connect() as session, session.cursor() as cursor:
             limit = f"WITH MAX_USER_CONNECTIONS {CONNECTION_LIMIT}"
+            flavor = "mariadb" if mariadb else "mysql"
             monitor = "BINLOG MONITOR, SLAVE MONITOR" if mariadb else "REPLICATION CLIENT"
             for sql in (
                 f"CREATE USER exporter@'%' IDENTIFIED BY '{server.exporter_password}' {limit}",
                 f"GRANT PROCESS, {monitor}, REFERENCES ON *.* TO exporter@'%'",
                 "GRANT SELECT ON performance_schema.* TO exporter@'%'",
-                f"GRANT {read_users('mariadb' if mariadb else 'mysql')} TO exporter@'%'",
+                *(f"GRANT {what} TO exporter@'%'" for what in (read_users(flavor), *read_roles(flavor))),
                 "GRANT SELECT ON mysql.innodb_index_stats TO exporter@'%'",
                 "CREATE DATABASE forum",
                 f"CREATE USER app@'%' IDENTIFIED BY '{server.exporter_password}'",

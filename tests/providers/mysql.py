@@ -44,12 +44,14 @@ GRANT ALL ON *.* TO 'admin'@'%' WITH GRANT OPTION;
 """
 _USER_COLUMNS = (
     "user, host, max_questions, max_updates, max_connections, max_user_connections, password_expired, super_priv, "
-    "file_priv, grant_priv, select_priv, insert_priv"
+    "file_priv, grant_priv, select_priv, insert_priv, update_priv, delete_priv, drop_priv, alter_priv, "
+    "create_user_priv, shutdown_priv"
 )
 USER_COLUMNS = {
     "mysql": f"{_USER_COLUMNS}, account_locked, password_last_changed, password_lifetime",
     "mariadb": _USER_COLUMNS,
 }
+ROLE_TABLES = {"mysql": ("role_edges", "global_grants"), "mariadb": ("roles_mapping",)}
 GRANTS = {
     "mysql": "PROCESS, REPLICATION CLIENT, REFERENCES",
     "mariadb": "PROCESS, BINLOG MONITOR, SLAVE MONITOR, REFERENCES",
@@ -99,6 +101,7 @@ class MySQLServer(DatabaseServer):
             f"GRANT {GRANTS[self.flavor]} ON *.* TO '{name}'@'%'",
             f"GRANT SELECT ON performance_schema.* TO '{name}'@'%'",
             f"GRANT SELECT ({USER_COLUMNS[self.flavor]}) ON mysql.user TO '{name}'@'%'",
+            *(f"GRANT SELECT ON mysql.{table} TO '{name}'@'%'" for table in ROLE_TABLES[self.flavor]),
             f"GRANT SELECT ON mysql.innodb_index_stats TO '{name}'@'%'",
             *grants,
         ):

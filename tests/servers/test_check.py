@@ -13,7 +13,7 @@ from exporter.registry import collectors_of
 from tests.checks import Checked, check
 from tests.exporters import server_entry
 from tests.providers.base import Account, DatabaseServer
-from tests.providers.mysql import USER_COLUMNS
+from tests.providers.mysql import ROLE_TABLES, USER_COLUMNS
 
 CANARY = "canary-9c2e!&#;%@?"
 FLAVORS = {"postgres": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}
@@ -151,6 +151,7 @@ def test_printed_statements_mend_a_mysql(server: DatabaseServer, fresh_server: A
     expected = {f"GRANT {name} ON *.* TO 'bare'@'%';" for name in {"PROCESS", "REFERENCES"} | monitor}
     expected.add("GRANT SELECT ON performance_schema.* TO 'bare'@'%';")
     expected.add(f"GRANT SELECT ({USER_COLUMNS[server.flavor]}) ON mysql.user TO 'bare'@'%';")
+    expected |= {f"GRANT SELECT ON mysql.{table} TO 'bare'@'%';" for table in ROLE_TABLES[server.flavor]}
     assert {sql for _, sql in first.statements()} == expected
     assert first.states["mysql_status"] == "ok"
     mend(broken, first)

@@ -14,6 +14,7 @@ from exporter.collectors.mysql.connections_tls import connections_tls
 from exporter.collectors.mysql.processes import SQL as PROCESSES
 from tests.providers.base import DatabaseServer, wait_for
 from tests.providers.fleet import Fleet
+from tests.providers.mysql import ROLE_TABLES
 from tests.servers.collecting import Watch, watching
 
 pytestmark = pytest.mark.engine("mysql")
@@ -285,6 +286,86 @@ def test_accounts(server: DatabaseServer) -> None:
             assert watch.run("mysql_accounts_without_password").one("mysql_accounts_without_password") == before - 1
     finally:
         server.execute(f"DROP USER {dropped}")
+
+
+# By account of the test: what it was granted, and what is found of it.
+POWERS: dict[str, dict[str, tuple[tuple[str, ...], set[str]]]] = {
+    "any": {
+        "harmless": (("SELECT, INSERT, DELETE, DROP, ALTER ON powers.*", "PROCESS, CREATE, RELOAD ON *.*"), set()),
+        **{
+            f"w_{verb.lower()}": ((f"{verb} ON *.*",), {"writes_everywhere"})
+            for verb in ("INSERT", "UPDATE", "DELETE", "DROP", "ALTER")
+        },
+        "creator": (("CREATE USER ON *.*",), {"creates_accounts"}),
+        "ender": (("SHUTDOWN ON *.*",), {"shuts_down"}),
+        "wizard": (("SUPER ON *.*",), {"superuser"}),
+        "granter": (("USAGE ON *.* TO {} WITH GRANT OPTION",), {"grants_everything"}),
+        # A role within a role, and none of them active.
+        "member": (("powers_outer",), {"superuser", "reads_everywhere"}),
+    },
+    "mysql": {
+        **{
+            f"d_{name.lower()[:20]}": ((f"{name} ON *.*",), {"superuser"})
+            for name in ("SYSTEM_VARIABLES_ADMIN", "CONNECTION_ADMIN", "ROLE_ADMIN", "BINLOG_ADMIN", "CLONE_ADMIN")
+        },
+        "modest": (("SESSION_VARIABLES_ADMIN, BACKUP_ADMIN, SYSTEM_USER ON *.*",), set()),
+        "dynamic": (("powers_parts",), {"superuser"}),
+    },
+    "mariadb": {
+        "definer": (("SET USER ON *.*",), {"superuser"}),
+        "reader": (("REPLICATION SLAVE, BINLOG MONITOR, SLAVE MONITOR ON *.*",), set()),
+    },
+}
+_THERE = "'10.9.9.8'"
+
+
+def test_privileges_on_the_whole_server_in_whatever_way_they_were_granted(server: DatabaseServer) -> None:
+    powers = POWERS["any"] | POWERS[server.flavor]
+    roles = ["powers_inner", "powers_outer", "powers_parts"]
+    drop = [f"DROP USER IF EXISTS {', '.join(f'{name}@{_THERE}' for name in powers)}"]
+    drop += [f"DROP ROLE IF EXISTS {', '.join(roles)}"]
+    grants = ["SUPER, SELECT ON *.* TO powers_inner", "powers_inner TO powers_outer"]
+    if server.flavor == "mysql":
+        grants += ["ROLE_ADMIN ON *.* TO powers_parts"]
+    for name, (granted, _) in powers.items():
+        grants += [f"{what if ' TO ' in what else what + ' TO {}'}".format(f"{name}@{_THERE}") for what in granted]
+    for statement in (
+        *drop,
+        f"CREATE ROLE {', '.join(roles)}" if server.flavor == "mysql" else "",
+        *(f"CREATE ROLE {role}" for role in roles if server.flavor == "mariadb"),
+        *(f"CREATE USER {name}@{_THERE} IDENTIFIED BY 'x'" for name in powers),
+        *(f"GRANT {grant}" for grant in grants),
+    ):
+        if statement:
+            server.execute(statement)
+    expected = {(name, kind) for name, (_, kinds) in powers.items() for kind in kinds}
+    # Beside the hashes of passwords, where the printed account does not look.
+    hidden = {("definer", "superuser")} if server.flavor == "mariadb" else set()
+    try:
+        with watching(server, server.account()) as watch:
+            found = watch.run("mysql_account_findings")
+            told = found.by("mysql_account_finding_info", "mysql_user", "hostmask", "kind")
+            assert {(user, kind) for user, host, kind in told if host == "10.9.9.8"} == expected - hidden
+            supers = [user for user, _, kind in told if kind == "superuser"]
+            assert found.one("mysql_account_findings", kind="superuser") == len(supers)
+            assert set(found.by("mysql_account_findings", "kind")) >= {"shuts_down", "anonymous"}
+        if hidden:
+            with watching(server, server.account("GRANT SELECT ON mysql.global_priv TO exporter")) as watch:
+                found = watch.run("mysql_account_findings")
+                told = found.by("mysql_account_finding_info", "mysql_user", "hostmask", "kind")
+                assert {(user, kind) for user, host, kind in told if host == "10.9.9.8"} == expected
+    finally:
+        for statement in drop:
+            server.execute(statement)
+
+
+def test_an_account_that_sees_no_roles_calls_nobody_harmless(server: DatabaseServer) -> None:
+    account = server.account()
+    for table in ROLE_TABLES[server.flavor]:
+        server.execute(f"REVOKE SELECT ON mysql.{table} FROM exporter")
+    with watching(server, account) as watch:
+        assert watch.run("mysql_account_findings").names() == set()
+        assert "mysql_mysql_max_questions" in watch.run("mysql_account_limits").names()
 
 
 def test_accounts_that_let_in_from_everywhere_however_their_host_is_written(

@@ -1,8 +1,9 @@
 """Accounts that let in more than they should, or that are about to let nobody in."""
 
+from exporter.accounts import read_roles, read_users
 from exporter.collectors.mysql.account_limits import ACCOUNTS
 from exporter.declare import Collector, Query, block, gauge
-from exporter.gates import mariadb, mysql
+from exporter.gates import Gate, granted, mariadb, mysql
 
 # Roles and locked accounts let nobody in; those of the server itself are locked, on MariaDB without
 # telling, where roles have no host.
@@ -10,13 +11,46 @@ _ACTIVE = {
     "mysql": "account_locked <> 'Y'",
     "mariadb": "Host <> '' AND User <> 'mariadb.sys'",
 }
+# Whose privileges an account has, or may have by SET ROLE: its own, and those of its roles and of theirs.
 _SQL = """
+    WITH RECURSIVE held AS (
+        SELECT User AS name, Host AS host, User AS whose, Host AS of_host, 1 AS own FROM mysql.user WHERE {active}
+        UNION
+        {roles}
+    ), accounts AS (
+        SELECT h.name, h.host, CONCAT_WS(',', {found}) AS found
+        FROM held h JOIN mysql.user u ON u.User = h.whose AND u.Host = h.of_host
+        {beside}
+        GROUP BY h.name, h.host
+    ), kinds AS ({kinds})
     SELECT k.kind, COUNT(a.name) AS findings, NULL AS account_user, NULL AS account_host, NULL AS one
-    FROM ({kinds}) k LEFT JOIN ({accounts}) a ON FIND_IN_SET(k.kind, a.found)
+    FROM kinds k LEFT JOIN accounts a ON FIND_IN_SET(k.kind, a.found)
     GROUP BY k.kind
     UNION ALL
-    (SELECT k.kind, NULL, a.name, a.host, 1 FROM ({kinds}) k JOIN ({accounts}) a ON FIND_IN_SET(k.kind, a.found)
+    (SELECT k.kind, NULL, a.name, a.host, 1 FROM kinds k JOIN accounts a ON FIND_IN_SET(k.kind, a.found)
      ORDER BY 1, 3, 4 LIMIT {{limit}})"""
+_ROLES = {
+    "mysql": """SELECT h.name, h.host, e.FROM_USER, e.FROM_HOST, 0
+        FROM held h JOIN mysql.role_edges e ON e.TO_USER = h.whose AND e.TO_HOST = h.of_host""",
+    # Everybody has what PUBLIC has; before 10.11 there is nobody of that name.
+    "mariadb": """SELECT User, Host, 'PUBLIC', '', 0 FROM mysql.user WHERE {active}
+        UNION
+        SELECT h.name, h.host, r.Role, '', 0
+        FROM held h JOIN mysql.roles_mapping r ON r.User = h.whose AND r.Host = h.of_host""",
+}
+# The parts of SUPER that lead to the rest: whoever has one sets what the server runs with, takes any role, lets a view
+# act as anybody, or writes what no privilege on a table lets through (events of a binary log or of a source of its
+# choice, a clone, past read_only). SYSTEM_USER only shields an account, and BACKUP_ADMIN is what a backup needs.
+_PARTS = (
+    *("SYSTEM_VARIABLES_ADMIN", "PERSIST_RO_VARIABLES_ADMIN", "ROLE_ADMIN", "SET_ANY_DEFINER", "SET_USER_ID"),
+    *("REPLICATION_SLAVE_ADMIN", "BINLOG_ADMIN", "CLONE_ADMIN", "CONNECTION_ADMIN"),
+)
+# On MariaDB these are bits: SET USER, CONNECTION, READ_ONLY, REPLICATION SLAVE and BINLOG ADMIN, BINLOG REPLAY.
+_BITS = sum(1 << bit for bit in (30, 32, 33, 34, 36, 37))
+_DYNAMIC = f"""LEFT JOIN mysql.global_grants g
+            ON g.USER = u.User AND g.HOST = u.Host AND g.PRIV IN ({", ".join(f"'{name}'" for name in _PARTS)})"""
+_GLOBAL = f"""LEFT JOIN mysql.global_priv g
+            ON g.User = u.User AND g.Host = u.Host AND JSON_VALUE(g.Priv, '$.access') & {_BITS}"""
 # Marked as expired, or older than it may get; how old a password is MariaDB tells to nobody but administrators.
 _EXPIRED = {
     "mysql": """password_expired = 'Y' OR password_last_changed
@@ -24,27 +58,41 @@ _EXPIRED = {
     "mariadb": "password_expired = 'Y'",
 }
 # An empty host of MySQL is any, and so is a pattern that all fit; a network of all addresses fits none.
-_ANY_HOST = "Host = '' OR Host LIKE '%\\%%' AND REPLACE(REPLACE(Host, '%', ''), '_', '') = ''"
-_FOUND = {
-    "anonymous": "User = ''",
-    "any_host": _ANY_HOST,
-    "password_expired": "{expired}",
+_ANY_HOST = "u.Host = '' OR u.Host LIKE '%\\%%' AND REPLACE(REPLACE(u.Host, '%', ''), '_', '') = ''"
+_OWN = {"anonymous": "u.User = ''", "any_host": _ANY_HOST, "password_expired": "{expired}"}
+_PRIVILEGES = {
     "superuser": "Super_priv = 'Y'",
     "grants_everything": "Grant_priv = 'Y'",
+    "creates_accounts": "Create_user_priv = 'Y'",
+    "shuts_down": "Shutdown_priv = 'Y'",
     "reads_files": "File_priv = 'Y'",
     "reads_everywhere": "Select_priv = 'Y'",
-    "writes_everywhere": "Insert_priv = 'Y'",
+    "writes_everywhere": "'Y' IN (Insert_priv, Update_priv, Delete_priv, Drop_priv, Alter_priv)",
 }
-_KINDS = " UNION ALL ".join(f"SELECT '{kind}' AS kind" for kind in _FOUND)
+_KINDS = " UNION ALL ".join(f"SELECT '{kind}' AS kind" for kind in (*_OWN, *_PRIVILEGES))
 
 
-def _sql(flavor: str) -> str:
-    conditions = {kind: condition.format(expired=_EXPIRED[flavor]) for kind, condition in _FOUND.items()}
-    found = ", ".join(f"IF({condition}, '{kind}', NULL)" for kind, condition in conditions.items())
-    accounts = (
-        f"SELECT User AS name, Host AS host, CONCAT_WS(',', {found}) AS found FROM mysql.user WHERE {_ACTIVE[flavor]}"
+def _sql(flavor: str, beside: str = "") -> str:
+    found = {kind: f"own AND ({condition.format(expired=_EXPIRED[flavor])})" for kind, condition in _OWN.items()}
+    found |= _PRIVILEGES
+    if beside:
+        found["superuser"] += " OR g.User IS NOT NULL"
+    return _SQL.format(
+        active=_ACTIVE[flavor],
+        roles=_ROLES[flavor].format(active=_ACTIVE[flavor]),
+        found=", ".join(f"MAX(IF({condition}, '{kind}', NULL))" for kind, condition in found.items()),
+        beside=beside,
+        kinds=_KINDS,
     )
-    return _SQL.format(kinds=_KINDS, accounts=accounts)
+
+
+def _readable(flavor: str) -> Gate:
+    # All that may be wanting is told at once.
+    fix = " ".join(f"GRANT {what} TO {{account}};" for what in (read_users(flavor), *read_roles(flavor)))
+    gate = granted("SELECT ON mysql.user", fix=fix)
+    for what in read_roles(flavor):
+        gate &= granted(what, fix=fix)
+    return gate
 
 
 account_findings = Collector(
@@ -53,16 +101,22 @@ account_findings = Collector(
     engine="mysql",
     every=300,
     limit=200,
-    when=ACCOUNTS,
-    queries=(Query(mysql(8), _sql("mysql")), Query(mariadb(10, 6), _sql("mariadb"))),
+    when=(mysql(8) & _readable("mysql")) | (mariadb(10, 6) & _readable("mariadb")),
+    queries=(
+        Query(mysql(8), _sql("mysql", _DYNAMIC)),
+        Query(mariadb(10, 6) & granted("SELECT ON mysql.global_priv", fix=""), _sql("mariadb", _GLOBAL)),
+        Query(mariadb(10, 6), _sql("mariadb")),
+    ),
     blocks=(
         block(
             gauge(
                 "mysql_account_findings",
                 "findings",
                 help="Accounts that may log in, by finding: anonymous, no name; any_host, from everywhere; "
-                "password_expired; superuser, grants_everything (GRANT OPTION), reads_files (FILE), reads_everywhere "
-                "(SELECT) and writes_everywhere (INSERT), privileges on the whole server.",
+                "password_expired; and by privileges on the whole server, directly or through roles: superuser (SUPER, "
+                "or on MySQL a part of it that leads to the rest), grants_everything (GRANT OPTION), creates_accounts "
+                "(CREATE USER), shuts_down (SHUTDOWN), reads_files (FILE), reads_everywhere (SELECT) and "
+                "writes_everywhere (any of INSERT, UPDATE, DELETE, DROP, ALTER).",
             ),
             labels=("kind",),
             merge="max",

@@ -162,7 +162,13 @@ _ALL = (
 
 
 # What collectors ask for by name though it may have been granted on a larger whole.
-_PARTS = ("SELECT ON performance_schema.*", "SELECT ON mysql.user", "SELECT ON mysql.innodb_index_stats")
+_PARTS = (
+    "SELECT ON performance_schema.*",
+    *(
+        f"SELECT ON mysql.{table}"
+        for table in ("user", "role_edges", "global_grants", "roles_mapping", "global_priv", "innodb_index_stats")
+    ),
+)
 
 
 def privileges(grants: Iterable[str]) -> frozenset[str]:
