@@ -212,7 +212,7 @@ class Statements(Model):
     seen_within: Seconds | None = None
     """MySQL: leave those out that have not run for so long; without it nobody is left out for that."""
     exclude_databases: tuple[Text, ...] = ()
-    """PostgreSQL: names of databases whose statements have no series."""
+    """Names of databases (MySQL: schemas) whose statements have no series."""
     exclude_users: tuple[Text, ...] = ()
     """PostgreSQL: names of roles whose statements have no series."""
 

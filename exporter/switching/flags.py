@@ -91,7 +91,9 @@ def take(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[list[str], G
         elif name in _VALUES:
             if not equals and (not waiting or waiting[0].startswith("--")):
                 raise FlagError(f"--{name} needs a value")
-            values[name] = value if equals else waiting.pop(0)
+            value = value if equals else waiting.pop(0)
+            more = name in mysqld_flags.REPEATED and name in values
+            values[name] = f"{values[name]},{value}" if more else value
             flags[name] = f"--{name}"
         elif not equals and name.removeprefix("no-") in _SWITCHES:
             switches[name.removeprefix("no-")] = not name.startswith("no-")

@@ -112,6 +112,9 @@ def _having(collectors: list[Collector], pattern: str) -> list[Collector]:
 
 def _statements(given: Given, warnings: list[str]) -> dict[str, Any]:
     said: dict[str, Any] = dict(_AS_THEIRS) if given.on(_STATEMENTS) else {}
+    schemas = given.listed(f"{_STATEMENTS}.exclude_schemas")
+    if schemas:
+        said["exclude_databases"] = tuple(schemas)
     for name, key in _TOLD.items():
         flag = f"{_STATEMENTS}.{name}"
         text = given.values.get(flag, "")

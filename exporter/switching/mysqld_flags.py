@@ -38,10 +38,11 @@ VALUES: Mapping[str, str] = {
     "collect.perf_schema.file_instances.remove_prefix": "",
     "collect.perf_schema.memory_events.remove_prefix": "",
 }
+REPEATED = frozenset({"collect.perf_schema.eventsstatements.exclude_schemas"})
+"""Flags that add to what they said before, where others replace it."""
 NOT_THERE: Mapping[str, str] = {
     "exporter.max_open_connections": "there are three connections to a server at most, however many ask",
     "collect.info_schema.processlist.min_time": "threads count from the first moment here",
-    "collect.perf_schema.eventsstatements.exclude_schemas": _LEAVE_OUT,
     "collect.perf_schema.file_instances.filter": _LEAVE_OUT,
     "collect.perf_schema.file_instances.remove_prefix": _RENAME,
     "collect.perf_schema.memory_events.remove_prefix": _RENAME,

@@ -139,6 +139,20 @@ def test_statements_without_a_schema_are_there(digesting: DatabaseServer) -> Non
     assert sample(f"{PREFIX}total", schema="", digest=str(digest)) == 6
 
 
+def test_schemas_that_are_excluded_have_no_series_and_no_others_are(digesting: DatabaseServer) -> None:
+    run(digesting, "SELECT 'left out', 1", times=5)
+    with digesting.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 'no schema', 1")
+        cursor.execute("USE mysql")
+        cursor.execute("SELECT 'another schema', 1")
+    with watching(digesting, statements={"exclude_databases": [SCHEMA, "MYSQL"]}) as watch:
+        schemas = {schema for schema, _ in shown(watch.look(NAME))}
+    assert SCHEMA not in schemas
+    assert {"", "mysql"} <= schemas
+    with watching(digesting) as watch:
+        assert SCHEMA in {schema for schema, _ in shown(watch.look(NAME))}
+
+
 def test_thousands_of_statements_make_no_more_series_than_configured(digesting: DatabaseServer) -> None:
     run(digesting, "SELECT 1 AS busiest", times=50)
     run(digesting, *(f"SELECT 1 AS a{number}" for number in range(5000)))

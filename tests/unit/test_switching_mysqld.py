@@ -240,6 +240,10 @@ def test_single_statements_are_as_theirs_has_them_unless_the_config_says_otherwi
     assert two.statements == Statements()
     told = switched(flag, f"{flag}.limit=7", f"{flag}.digest_text_limit=80", f"{flag}.timelimit=3600")
     assert told.config.servers[0].statements == Statements(text="label", text_bytes=80, limit=7, seen_within=3600)
+    schemas = [f"{flag}.exclude_schemas=tmp", f"{flag}.exclude_schemas", "Archive"]
+    one_less, two_less = switched(flag, *schemas).config.servers
+    assert one_less.statements == one.statements.model_copy(update={"exclude_databases": ("tmp", "Archive")})
+    assert (two_less.statements, switched(*schemas).config.warnings) == (Statements(), ())
     wrong = switched(flag, f"{flag}.limit=many", f"{flag}.timelimit=0")
     assert wrong.config.servers[0].statements == one.statements
     assert [line.partition(":")[0] for line in wrong.config.warnings] == [f"{flag}.limit", f"{flag}.timelimit"]

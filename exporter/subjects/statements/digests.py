@@ -58,8 +58,14 @@ class TrackedDigests(Tracked):
 
     def look(self, sql: str, context: Context) -> str:
         """See Tracked."""
-        seconds = context.server.statements.seen_within
-        return sql if seconds is None else f"{sql} AND LAST_SEEN > NOW(6) - INTERVAL {seconds:.6f} SECOND"
+        wanted = context.server.statements
+        if wanted.seen_within is not None:
+            sql += f" AND LAST_SEEN > NOW(6) - INTERVAL {wanted.seen_within:.6f} SECOND"
+        if wanted.exclude_databases:
+            # Names differ by case and accents; no schema at all is not excluded by any name.
+            hexed = _literals(name.encode().hex() for name in wanted.exclude_databases)
+            sql += f" AND COALESCE(LOWER(HEX(SCHEMA_NAME)), '-') NOT IN ({hexed})"
+        return sql
 
     def numbers(self, statements: Sequence[Key], context: Context) -> str:
         """See Tracked. One pass over the table: a look-up by its index takes the server as long as that, each."""
