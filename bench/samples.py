@@ -12,8 +12,9 @@ from bench.measure import Figures, cpu_seconds, tree
 from tests.providers.base import DatabaseServer
 
 COLLECTORS = {"postgres": "pg_active_sessions", "mysql": "mysql_active_sessions"}
-# On and off in turn so often, so that what else the machine does is in both.
+# On and off in turn, at most so often and so many seconds each at least: what else the machine does is in both then.
 ROUNDS = 3
+_ROUND_SECONDS = 10.0
 # Sessions at work, which ask at a steady pace, and sessions that sleep in a statement.
 WORKERS, SLEEPERS = 4, 8
 _PACE_SECONDS = 0.02
@@ -33,7 +34,8 @@ Cost = tuple[float, float]
 def measured(ours: Ours, seconds: float) -> Mapping[bool, Cost]:
     """What both take with sampling (True) and without, for so many seconds each."""
     spent = {on: [0.0, 0.0] for on in (False, True)}
-    for _ in range(ROUNDS):
+    rounds = max(1, min(ROUNDS, int(seconds / _ROUND_SECONDS)))
+    for _ in range(rounds):
         for on, sums in spent.items():
             with ours(on) as figures:
                 # What is learnt first, and the first runs of what is read in the background, are in neither.
@@ -42,7 +44,7 @@ def measured(ours: Ours, seconds: float) -> Mapping[bool, Cost]:
                     time.sleep(1.5)
                 pids = [[figures.pid], tree(figures.first_process)]
                 before = [cpu_seconds(found) for found in pids]
-                time.sleep(seconds / ROUNDS)
+                time.sleep(seconds / rounds)
                 pids[1] = tree(figures.first_process)
                 for place, found in enumerate(pids):
                     sums[place] += cpu_seconds(found) - before[place]

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.commands.serve import CLOSING_SECONDS
+from exporter.registry import collectors_of
 from exporter.web.server import GRACE_SECONDS
 from tests.exporters import Exporter, wait_for
 
@@ -44,17 +46,20 @@ def silent_port() -> Iterator[int]:
             connection.close()
 
 
-def _config(port: int) -> str:
-    # Longer than the end may take, so that nothing but the end itself can cut it short.
-    return f"""
-servers:
-  - name: silent-pg
-    url: postgresql://u:p@127.0.0.1:{port}/d
-    timeouts: {{connect: 30, scrape_default: 40}}
-  - name: silent-my
-    url: mysql://u:p@127.0.0.1:{port}
-    timeouts: {{connect: 30, scrape_default: 40}}
-"""
+def _config(port: int) -> dict[str, Any]:
+    """Servers that only scrapes connect to; longer than the end may take, so that nothing else can cut it short."""
+    timeouts = {"connect": 30, "scrape_default": 40}
+    return {
+        "servers": [
+            {
+                "name": f"silent-{name}",
+                "url": f"{engine}://u:p@127.0.0.1:{port}/d",
+                "timeouts": timeouts,
+                "collectors": {item.name: False for item in collectors_of(engine) if item.every or item.sampled},
+            }
+            for name, engine in (("pg", "postgres"), ("my", "mysql"))
+        ]
+    }
 
 
 AWAY = "servers:\n  - {name: away, url: 'mysql://u@127.0.0.1:1'}\n"
