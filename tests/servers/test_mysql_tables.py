@@ -12,6 +12,8 @@ from cryptography import x509
 from exporter.collectors.mysql import index_findings
 from exporter.collectors.mysql.connections_tls import connections_tls
 from exporter.collectors.mysql.processes import SQL as PROCESSES
+from exporter.engines.deadline import Deadline
+from exporter.registry import collectors_by_name
 from tests.providers.base import DatabaseServer, wait_for
 from tests.providers.fleet import Fleet
 from tests.providers.mysql import ROLE_TABLES
@@ -178,6 +180,13 @@ def test_statistics_of_users_without_performance_schema(fresh_server: Any, serve
         assert sum(clients.by("mysql_info_schema_client_statistics_rows_sent_total", "client").values()) >= 4
         # The server leaves out what an account may not read, so nothing is said without the privilege.
         assert watch.run("mysql_table_statistics").names() == set()
+    # Without the privilege the server shows no user and refuses nothing.
+    with watching(made, made.account("REVOKE PROCESS ON *.* FROM blind", name="blind")) as watch:
+        assert watch.session.run("SELECT * FROM information_schema.USER_STATISTICS", Deadline.after(10)).rows == []
+        for name in ("mysql_user_statistics", "mysql_client_statistics"):
+            miss = collectors_by_name()[name].when.miss(watch.facts())
+            assert miss is not None
+            assert miss.fix == "GRANT PROCESS ON *.* TO 'blind'@'%';"
     with watching(made, made.account("GRANT SELECT ON *.* TO exporter")) as watch:
         tables = watch.run("mysql_table_statistics")
         assert tables.one("mysql_info_schema_table_statistics_rows_changed_total", schema="shop", table="items") == 3

@@ -3,7 +3,8 @@
 from exporter.engines.mysql.session import OUR_USER
 from exporter.gates import Gate, granted
 
-# Without it the server shows our own sessions alone, and refuses nothing: figures would be 0, not absent.
+# Without it the server shows our own sessions alone, or no statistics of users, and refuses nothing: figures would be
+# 0, not absent.
 SEES_SESSIONS: Gate = granted("PROCESS", fix="GRANT PROCESS ON *.* TO {account};")
 
 # What takes one of max_connections: clients, replicas that are sent the binary log, and we.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from exporter.collectors.busiest import busiest
+from exporter.collectors.mysql.clients import SEES_SESSIONS
 from exporter.declare import Collector, Measure, Query, block, counter, gauge
 from exporter.gates import granted, mariadb, setting
 
@@ -79,7 +80,7 @@ user_statistics = Collector(
     engine="mysql",
     every=60,
     share=0.1,
-    when=_ON,
+    when=_ON & SEES_SESSIONS,
     queries=(Query(mariadb(10, 6), "SELECT * FROM information_schema.USER_STATISTICS"),),
     state=busiest("user", by=("rows_read", "rows_sent")),
     blocks=(block(*_statistics("user", "max_statement_time_exceeded"), labels=("user",)),),
@@ -92,7 +93,7 @@ client_statistics = Collector(
     engine="mysql",
     every=60,
     share=0.1,
-    when=_ON,
+    when=_ON & SEES_SESSIONS,
     queries=(Query(mariadb(10, 6), "SELECT * FROM information_schema.CLIENT_STATISTICS"),),
     state=busiest("client", by=("rows_read", "rows_sent")),
     blocks=(block(*_statistics("client", "max_statement_time_exceeded_total"), labels=("client",)),),
@@ -101,7 +102,8 @@ client_statistics = Collector(
 
 table_statistics = Collector(
     name="mysql_table_statistics",
-    about="Rows read and changed in each table and schema, with userstat on; the busiest of very many tables.",
+    about="Rows read and changed in each table and schema, with userstat on and SELECT on all tables; the busiest of "
+    "many tables.",
     engine="mysql",
     every=60,
     share=0.1,
@@ -120,12 +122,11 @@ table_statistics = Collector(
         block(*_changes("schema"), labels=("schema",), merge="sum"),
         block(*_changes("table"), labels=("schema", "table")),
     ),
-    grants=("PROCESS",),
 )
 
 index_statistics = Collector(
     name="mysql_index_statistics",
-    about="Rows read through each index, with userstat on; the busiest of very many indexes.",
+    about="Rows read through each index, with userstat on and SELECT on all tables; the busiest of many indexes.",
     engine="mysql",
     every=300,
     share=0.1,
@@ -148,5 +149,4 @@ index_statistics = Collector(
             labels=("schema", "table", "index"),
         ),
     ),
-    grants=("PROCESS",),
 )
