@@ -96,7 +96,7 @@ def _mysql(facts: Facts, user: str, password: str) -> list[str]:
         f"GRANT SELECT ON performance_schema.* TO {account};",
         "-- The limits of other accounts, and what they may do; not their passwords.",
         *(f"GRANT {what} TO {account};" for what in (read_users(facts.flavor), *read_roles(facts.flavor))),
-        "-- The sizes of indexes.",
+        "-- The sizes of indexes, and of tables in shared tablespaces.",
         f"GRANT SELECT ON mysql.innodb_index_stats TO {account};",
     ]
     if facts.flavor != "mariadb" and facts.settings.get("log_queries_not_using_indexes") == "ON":

@@ -42,8 +42,8 @@ HELP = {
     "db_cache_hits_total": "Blocks or pages that the server found in its buffer cache.",
     "db_cache_misses_total": "Blocks or pages that were not in the server's buffer cache.",
     # Sizes
-    "db_size_bytes": "Size of the database, which on MySQL and MariaDB is a schema; there without tables in shared "
-    "tablespaces.",
+    "db_size_bytes": "Size of the database, which on MySQL and MariaDB is a schema; tables there in shared "
+    "tablespaces as of the server's statistics.",
     "db_schema_size_bytes": "Size of the tables of a schema with their indexes and TOAST; beyond the largest, and "
     "where a table is locked, as of its last vacuum or analyze.",
     "db_size_limit_bytes": "Size that the config allows the database.",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
+from exporter.collectors.mysql import shared_tables
 from exporter.collectors.vocabulary import shared
-from exporter.declare import Collector, Context, Query, Rows, block
+from exporter.declare import Asking, Collector, Context, Query, Rows, block
+from exporter.failure import Failure
 from exporter.gates import granted, mariadb, mysql
 
 # Files tell sizes as they are, without opening a table; they are named schema/table. Tables of other engines are added
@@ -15,18 +18,20 @@ from exporter.gates import granted, mariadb, mysql
 # the same.
 _REST = """
     UNION ALL
-    SELECT 'table', TABLE_SCHEMA, SUM(DATA_LENGTH + INDEX_LENGTH) FROM information_schema.TABLES
+    SELECT 'table', TABLE_SCHEMA, SUM(DATA_LENGTH + INDEX_LENGTH), NULL, NULL, NULL FROM information_schema.TABLES
     WHERE {others}
     GROUP BY CAST(TABLE_SCHEMA AS BINARY)
     UNION ALL
-    SELECT 'schema', SCHEMA_NAME, 0 FROM information_schema.SCHEMATA
-    WHERE SCHEMA_NAME NOT IN ('information_schema', 'performance_schema')"""
+    SELECT 'schema', SCHEMA_NAME, 0, NULL, NULL, NULL FROM information_schema.SCHEMATA
+    WHERE SCHEMA_NAME NOT IN ('information_schema', 'performance_schema')
+    UNION ALL
+    {shared}"""
 # Not those without files of their own, which may even lie on another server.
 _OTHERS = """TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema')
     AND ENGINE NOT IN ('InnoDB', 'MEMORY', 'PERFORMANCE_SCHEMA', 'MRG_MYISAM', 'BLACKHOLE', 'FEDERATED', 'CONNECT',
                        'SPIDER', 'SEQUENCE')"""
 _MYSQL = f"""
-    SELECT part, owner AS name, SUM(size) AS bytes
+    SELECT part, owner AS name, SUM(size) AS bytes, NULL AS `table`, NULL AS piece, NULL AS row_format
     FROM (
         SELECT CASE WHEN SPACE_TYPE = 'Single' THEN 'file' WHEN SPACE_TYPE = 'Undo' THEN 'undo'
                     WHEN NAME = 'innodb_temporary' THEN 'temp' WHEN NAME = 'mysql' THEN 'table'
@@ -37,10 +42,10 @@ _MYSQL = f"""
         FROM information_schema.INNODB_TABLESPACES
     ) AS files
     GROUP BY part, CAST(owner AS BINARY)
-    {_REST.format(others=_OTHERS)}"""
+    {_REST.format(others=_OTHERS, shared=shared_tables.MYSQL)}"""
 _OF_SESSIONS = """
     UNION ALL
-    SELECT 'temp', '', SUM(SIZE) FROM information_schema.INNODB_SESSION_TEMP_TABLESPACES"""
+    SELECT 'temp', '', SUM(SIZE), NULL, NULL, NULL FROM information_schema.INNODB_SESSION_TEMP_TABLESPACES"""
 
 # MariaDB has no dictionary: for a table's size it opens it, for its engine it reads its definition, and only names cost
 # nothing, also as the condition that says which tables to look at. So from the names those of InnoDB's tables are
@@ -67,7 +72,8 @@ _TO_OPEN = f"""
     ) AS others"""
 # MariaDB writes names as in the file system, and knows how to read them.
 _MARIADB = f"""
-    SELECT part, CONVERT(CONVERT(owner USING filename) USING utf8mb4) AS name, SUM(size) AS bytes
+    SELECT part, CONVERT(CONVERT(owner USING filename) USING utf8mb4) AS name, SUM(size) AS bytes,
+           NULL AS `table`, NULL AS piece, NULL AS row_format
     FROM (
         SELECT CASE WHEN NAME LIKE '%/%' THEN 'file' WHEN NAME LIKE 'innodb\\_undo%' THEN 'undo'
                     WHEN NAME = 'innodb_temporary' THEN 'temp' ELSE 'shared' END AS part,
@@ -76,9 +82,14 @@ _MARIADB = f"""
     ) AS files
     GROUP BY part, owner
     UNION ALL
-    SELECT 'temp', '', CAST(VARIABLE_VALUE AS UNSIGNED) FROM information_schema.GLOBAL_STATUS
+    SELECT 'temp', '', CAST(VARIABLE_VALUE AS UNSIGNED), NULL, NULL, NULL FROM information_schema.GLOBAL_STATUS
     WHERE VARIABLE_NAME = 'TMP_SPACE_USED'
-    {_REST.format(others=f"{_AMONG.format(name=_NAME, names=_TO_OPEN)} AND {_OTHERS}")}"""
+    {
+    _REST.format(
+        others=f"{_AMONG.format(name=_NAME, names=_TO_OPEN)} AND {_OTHERS}",
+        shared=shared_tables.MARIADB,
+    )
+}"""
 
 # Without it the server leaves out tables and schemas instead of refusing: the sizes would be wrong, not absent.
 SEES_TABLES = granted("REFERENCES", fix="GRANT REFERENCES ON *.* TO {account};") | granted("SELECT", fix="")
@@ -97,21 +108,43 @@ def schema_of(name: str, schemas: set[str]) -> str:
     return name.split("/", maxsplit=1)[0]
 
 
-def by_schema(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
-    """A row for each schema with what its files and tables have together, and one for each kind of the rest."""
-    found = rows.dicts()
-    schemas = {row["name"] for row in found if row["part"] == "schema"}
-    sizes: dict[str, int] = {}
-    rest: dict[str, int] = {}
-    for row in found:
-        if row["part"] in {"undo", "temp"}:
-            rest[row["part"]] = rest.get(row["part"], 0) + (row["bytes"] or 0)
-        elif row["part"] != "shared":
-            schema = schema_of(row["name"], schemas) if row["part"] == "file" else row["name"]
-            sizes[schema] = sizes.get(schema, 0) + (row["bytes"] or 0)
-    out: list[dict[str, Any]] = [{"schema": name, "bytes": size} for name, size in sizes.items()]
-    out += [{"kind": kind, "stored": size} for kind, size in rest.items()]
-    return Rows.of(("schema", "bytes", "kind", "stored"), out)
+class Sizes(Asking):
+    """Asks besides for the tables that have no file of their own, where there are some. Keeps nothing."""
+
+    def ask(self, sql: str, answers: Sequence[Rows], context: Context) -> str | None:
+        """See exporter.declare.Asking: files at first, then what else it takes."""
+        if not answers:
+            return sql
+        return shared_tables.next_question(shared_tables.shared(answers[0]), answers[1:], context)
+
+    def spares(self, answers: Sequence[Rows], failure: Failure) -> bool:  # noqa: ARG002
+        """Without the further answers some schemas have no size."""
+        return True
+
+    def feed(self, rows: Rows, context: Context) -> Rows:  # noqa: ARG002
+        """A row for each schema with what its files and tables have together, and one for each kind of the rest."""
+        found = rows.dicts()
+        schemas = {row["name"] for row in found if row["part"] == "schema"}
+        sizes: dict[str, int] = {}
+        rest: dict[str, int] = {}
+        for row in found:
+            if row["part"] in {"undo", "temp"}:
+                rest[row["part"]] = rest.get(row["part"], 0) + (row["bytes"] or 0)
+            elif row["part"] not in {"shared", "homeless"}:
+                schema = schema_of(row["name"], schemas) if row["part"] == "file" else row["name"]
+                sizes[schema] = sizes.get(schema, 0) + (row["bytes"] or 0)
+        for schema, size in shared_tables.sizes(shared_tables.shared(rows), rows.further).items():
+            if size is None:
+                # Without it the size would be too small.
+                sizes.pop(schema, None)
+            elif schema in sizes:
+                sizes[schema] += size
+        out: list[dict[str, Any]] = [{"schema": name, "bytes": size} for name, size in sizes.items()]
+        out += [{"kind": kind, "stored": size} for kind, size in rest.items()]
+        return Rows.of(("schema", "bytes", "kind", "stored"), out)
+
+    def rebase(self) -> None:
+        """Nothing is kept."""
 
 
 schema_sizes = Collector(
@@ -126,7 +159,7 @@ schema_sizes = Collector(
         Query(mysql(8), _MYSQL),
         Query(mariadb(10, 6), _MARIADB),
     ),
-    rows=by_schema,
+    state=Sizes,
     blocks=(
         block(
             shared("db_size_bytes", "bytes"),
@@ -139,5 +172,5 @@ schema_sizes = Collector(
             merge="max",
         ),
     ),
-    grants=("PROCESS", "REFERENCES"),
+    grants=("PROCESS", "REFERENCES", shared_tables.STATISTICS),
 )
