@@ -394,7 +394,6 @@ def test_where_the_source_is_watched_its_own_set_tells_what_is_errant(standby: D
         def look() -> float | None:
             """What the replica had at a first reading, by a later one of its source."""
             watch.run("mysql_gtid_sets")
-            time.sleep(1.2)
             there.run("mysql_gtid_sets")
             return watch.run("mysql_gtid_sets").one("mysql_replica_errant_transactions")
 

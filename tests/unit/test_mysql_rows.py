@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from exporter.collectors.mysql import gtid
 from exporter.collectors.mysql.binlog import summed as binlog_summed
 from exporter.collectors.mysql.gtid import Errant, missing, size
 from exporter.collectors.mysql.innodb_all_metrics import told as innodb_counters
@@ -223,42 +226,65 @@ def test_transactions_that_others_lack(text: str, known: list[str], only: str | 
         assert size(text, only) == count
 
 
-def _feed_sets(errant: Errant, name: str, now: float, *rows: dict[str, Any]) -> list[dict[str, Any]]:
-    facts = Facts("mysql", "mysql", (9, 7), "9.7", Identity(name, 0, Role.REPLICA))
-    given = Rows.of(("channel", "set", "alone", "source"), rows)
-    return errant.feed(given, Context(context().server, facts, now)).dicts()
+@pytest.fixture
+def feed_sets(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
+    """Feed the sets of a server that was asked at some time and has answered after so many seconds."""
+    monkeypatch.setattr(Errant, "_executed", {})
+
+    def feed(errant: Errant, name: str, now: float, *rows: dict[str, Any], takes: float = 0.1) -> list[dict[str, Any]]:
+        monkeypatch.setattr(gtid, "time", SimpleNamespace(monotonic=lambda: now + takes))
+        facts = Facts("mysql", "mysql", (9, 7), "9.7", Identity(name, 0, Role.REPLICA))
+        given = Rows.of(("channel", "set", "alone", "source"), rows)
+        return errant.feed(given, Context(context().server, facts, now)).dicts()
+
+    return feed
 
 
-def test_what_is_errant_is_told_by_the_source_where_it_is_watched_too() -> None:
+def test_what_is_errant_is_told_by_the_source_where_it_is_watched_too(
+    feed_sets: Callable[..., list[dict[str, Any]]],
+) -> None:
     ours, theirs = Errant(), Errant()
     channel = {"channel": "", "source": "u-source"}
     replica = {"set": "u-source:1-9,u-me:1-2,u-third:1-4", "alone": "u-me:1-2,u-third:1-4"}
-    first, second = _feed_sets(ours, "u-me", 0, channel, replica)
+    first, second = feed_sets(ours, "u-me", 0, channel, replica)
     assert (first["compared"], second["errant"]) == (0, 2), "of what others began it can't tell"
-    _feed_sets(theirs, "u-source", 5, {"set": "u-source:1-9,u-me:1,u-third:1-3"})
-    first, second = _feed_sets(ours, "u-me", 15, channel, replica)
+    feed_sets(theirs, "u-source", 5, {"set": "u-source:1-9,u-me:1,u-third:1-3"})
+    first, second = feed_sets(ours, "u-me", 15, channel, replica)
     assert (first["compared"], second["errant"]) == (1, 2)
     # Not of every source is known what it has.
-    *_, second = _feed_sets(ours, "u-me", 45, channel, {"channel": "other", "source": "u-unknown"}, replica)
+    *_, second = feed_sets(ours, "u-me", 45, channel, {"channel": "other", "source": "u-unknown"}, replica)
     assert second["errant"] == 1
     # The source is watched no more.
-    first, second = _feed_sets(ours, "u-me", 5000, channel, replica)
+    first, second = feed_sets(ours, "u-me", 5000, channel, replica)
     assert (first["compared"], second["errant"]) == (0, 2)
 
 
-def test_what_a_source_wrote_since_it_was_read_is_not_errant() -> None:
+def test_what_a_source_wrote_since_it_was_read_is_not_errant(feed_sets: Callable[..., list[dict[str, Any]]]) -> None:
     """After a change of source a replica has not received what it has: only the source's set tells."""
     ours, theirs = Errant(), Errant()
     channel = {"channel": "", "source": "v-source"}
-    # Twice as often as the source; which is first changes.
-    read = {0: 4, 10: 8, 20: 12, 30: 16, 40: 20}
+    # It writes a transaction a second, is asked half as often, and which of the two is first changes.
     for now in range(0, 60, 5):
-        if now in read:
-            _feed_sets(theirs, "v-source", now - 0.1 if now % 20 else now + 0.1, {"set": f"v-source:1-{read[now]}"})
-        applied = f"v-source:1-{4 + now // 5 * 2 - 1}"
-        *_, second = _feed_sets(ours, "v-me", now, channel, {"set": applied, "alone": applied})
-        assert second["errant"] in {None, 0}, now
-    assert second["errant"] == 0
+        if now % 10 == 0:
+            asked = now - 0.2 if now % 20 else now + 0.2
+            feed_sets(theirs, "v-source", asked, {"set": f"v-source:1-{int(asked) + 10}"})
+        # The replica's answer takes two seconds, and tells what it has at their end.
+        applied = f"v-source:1-{now + 2 + 10}"
+        *_, second = feed_sets(ours, "v-me", now, channel, {"set": applied, "alone": applied}, takes=2)
+        assert second["errant"] in ({0} if now > 30 else {None, 0}), now
+    third = f"{applied},v-third:1"
+    for now in (60, 75):
+        feed_sets(theirs, "v-source", now + 10, {"set": f"v-source:1-{now + 20}"})
+        *_, second = feed_sets(ours, "v-me", now, channel, {"set": third, "alone": third})
+    assert second["errant"] == 1
+
+
+def test_sets_of_servers_that_are_watched_no_more_are_forgotten(
+    feed_sets: Callable[..., list[dict[str, Any]]],
+) -> None:
+    for clone in range(100):
+        feed_sets(Errant(), f"u-{clone}", clone * 60, {"set": "a:1"})
+    assert len(Errant._executed) <= 11
 
 
 def test_a_counter_of_innodb_below_zero_keeps_its_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, ClassVar
@@ -105,8 +106,6 @@ def counted(rows: Rows, context: Context) -> Rows:
 
 # A source that was not read for so long is not watched any more.
 _WATCHED_SECONDS = 600
-# Readings are of some moment before their time, which is when the answer was there.
-_APART_SECONDS = 1.0
 # Of a replica that is read more often than its sources, the last readings are near enough.
 _WAITING = 8
 
@@ -122,10 +121,11 @@ class Errant:
     reading of the replica waits for a later one of every source.
     """
 
-    # When each server's collector last ran, in monotonic seconds, and what the server had executed, by its uuid.
+    # When each server was last asked, in monotonic seconds, and what it had executed, by its uuid.
     _executed: ClassVar[dict[str, tuple[float, str]]] = {}
 
     def __init__(self) -> None:
+        # When the answer was there, and what the sources may lack of it.
         self._waiting: deque[tuple[float, str]] = deque(maxlen=_WAITING)
         self._errant: int | None = None
 
@@ -139,22 +139,29 @@ class Errant:
             if row["source"]:
                 row["compared"] = int(row["source"] in known)
             if row["set"] is not None:
-                self._executed[me] = context.now, row["set"]
+                self._note(me, context.now, row["set"])
             if row["alone"] is not None:
                 if sources and len(known) == len(sources):
                     row["errant"] = self._compared(known.values())
                 else:
                     row["errant"] = missing(row["alone"], [has for _, has in known.values()], me)
-                self._waiting.append((context.now, row["alone"]))
+                self._waiting.append((time.monotonic(), row["alone"]))
         return Rows.of((*rows.columns, "errant", "compared"), found)
 
     def _compared(self, sources: Collection[tuple[float, str]]) -> int | None:
-        """What all sources lack, of the last reading that is older than theirs; None before there was one."""
+        """What all sources lack of the last reading that was over before they were asked; None if there was none."""
         oldest = min(at for at, _ in sources)
-        while self._waiting and self._waiting[0][0] + _APART_SECONDS <= oldest:
+        while self._waiting and self._waiting[0][0] <= oldest:
             _, before = self._waiting.popleft()
             self._errant = missing(before, [has for _, has in sources])
         return self._errant
+
+    def _note(self, server: str, now: float, executed: str) -> None:
+        # Sets may be long, and servers come and go.
+        for other, (at, _) in list(self._executed.items()):
+            if now - at > _WATCHED_SECONDS:
+                self._executed.pop(other, None)
+        self._executed[server] = now, executed
 
     def rebase(self) -> None:
         """Another server answers; what the others have is as it was."""
