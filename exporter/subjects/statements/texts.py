@@ -12,7 +12,7 @@ KEPT = 1000
 # one quotes as a name with ANSI_QUOTES is none to it. Digests call USER by another of its names. A comment may stand in
 # front.
 _SECRET = re.compile(
-    r"""\s*(?:(?:/\*.*?\*/|--[^\n]*\n|\#[^\n]*\n)\s*)*
+    r"""(?>\s|/\*(?:(?!\*/).)*\*/|--[^\n]*\n|\#[^\n]*\n)*
     (
         (?:CREATE|ALTER|DROP)\s+(?:OR\s+REPLACE\s+)?(?:(?:SYSTEM_|SESSION_)?USER|ROLE|GROUP|SERVER|SUBSCRIPTION)\b
         | SET\s+PASSWORD\b
