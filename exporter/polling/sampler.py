@@ -165,9 +165,13 @@ class Sampler:
             self._side = None
 
     def _failed(self, failure: Failure) -> float:
+        side = self._side
         # A session of MySQL goes on with the privileges that it began with, whatever is granted meanwhile.
-        if failure.broken or failure.reason in SOFT or (self._side is not None and self._side.session.closed):
+        if failure.broken or failure.reason in SOFT or (side is not None and side.session.closed):
             self._part()
+            if side is not None and failure.reason is Reason.TIMEOUT:
+                # What was cut off goes on there: MySQL looks for its client only when it has something to send.
+                self._sessions.end(side.session)
         self._failure = failure
         self._backoff.failed()
         return max(self._every, min(self._backoff.remaining(), _LOOK_SECONDS))

@@ -69,12 +69,16 @@ class FakeEngine:
         self.asked: list[tuple[FakeSession, float]] = []
         self.opened: list[FakeSession] = []
         self.failing: Failure | None = None
+        self.ended: list[FakeSession] = []
         self.took: float | None = 0.001
         self.system = "one"
 
     def connect(self, *_: Any, **__: Any) -> FakeSession:
         self.opened.append(FakeSession(self))
         return self.opened[-1]
+
+    def cancel(self, _: Any, session: FakeSession, __: Deadline) -> None:
+        self.ended.append(session)
 
     def identify(self, *_: Any) -> Identity:
         return Identity(self.system, 1.0, Role.PRIMARY)
@@ -244,6 +248,21 @@ def test_a_sample_that_fails_is_left_alone_for_longer_and_longer(engine: FakeEng
     engine.failing = None
     pass_time(server, clock, 31)
     assert scrape(server).state is State.OK
+
+
+def test_a_sample_that_was_cut_off_is_ended_on_the_server(engine: FakeEngine, clock: Clock) -> None:
+    server = watched(engine)
+    scrape(server)
+    pass_time(server, clock, 3)
+    third = engine.opened[-1]
+    # The server itself has ended this one.
+    engine.failing = Failure(Reason.TIMEOUT, "slow")
+    pass_time(server, clock, 3)
+    assert engine.ended == []
+    engine.failing = Failure(Reason.TIMEOUT, "silent", broken=True)
+    assert pass_time(server, clock, 1) == 1
+    assert engine.ended == [third]
+    assert server.sessions.connections == 1
 
 
 def test_one_failure_that_the_next_sample_makes_up_for_is_none(engine: FakeEngine, clock: Clock) -> None:
