@@ -26,9 +26,11 @@ LONGEST_SECONDS = 4.5
 # What it may take of one of the server's processors.
 CORE_SHARE = 0.005
 # What a sample takes is what a tenth of so many took at most: where processors are busy nearly all of them wait for
-# one, some for many times as long as they work, and to wait is no work.
+# one, some for many times as long as they work, and to wait is no work. But so long that a part of the median is more,
+# they work.
 _WINDOW = 60
 _QUICK = 10
+_MEDIAN_SHARE = 1 / 8
 # So many are enough to tell.
 _ENOUGH = 5
 SUSPENDED_SECONDS = 600.0
@@ -96,6 +98,8 @@ class Sampler:
         now = time.monotonic()
         with self._adding:
             last, rows = self._samples.last, self._samples.rows(now)
+        if self.interval is None:
+            return Reading(rows, None, now if last is None else last, self._spent, suspended=self._why_not())
         failure = self._failure
         if failure is not None and (last is None or failure.reason in SOFT):
             return self.task.fail(failure, now)
@@ -103,7 +107,7 @@ class Sampler:
             return Reading(rows, None, now, 0.0)
         # One sample that failed is made up for by the next, unless that comes so late that time is unobserved.
         problem = failure if failure is not None and now - last > LONGEST_SECONDS else None
-        return Reading(rows, problem, last, self._spent, suspended=self._why_not() if self.interval is None else "")
+        return Reading(rows, problem, last, self._spent)
 
     def close(self) -> None:
         """Take no more samples, and close the session unless one is being taken, which closes it then."""
@@ -130,14 +134,26 @@ class Sampler:
         wait = max(self._backoff.remaining(), self._suspended_until - time.monotonic())
         if wait > 0:
             return min(wait, _LOOK_SECONDS)
+        if self.interval is None:
+            self.interval = self._every
         side = self._reach()
         query = self.task.collector.query(side.facts)
         if query is None:
             return LONGEST_SECONDS
         asked = time.monotonic()
-        rows = fetch(
-            self.task, query, side.session, side.facts, Deadline.after(min(self.task.timeout, _SAMPLE_SECONDS))
-        )
+        deadline = Deadline.after(min(self.task.timeout, _SAMPLE_SECONDS))
+        try:
+            rows = fetch(self.task, query, side.session, side.facts, deadline)
+        except Failure as failure:
+            if failure.reason is Reason.TIMEOUT:
+                spent = time.monotonic() - asked
+                if failure.broken:
+                    # What was cut off goes on there: MySQL looks for its client only when it has something to send.
+                    self._part()
+                    self._sessions.end(side.session)
+                # It has cost the server at least that, and would each time.
+                self._account_for(spent)
+            raise
         if side.generation != self._sessions.generation:
             raise Failure(Reason.CONNECT, "another server answered meanwhile")
         self._spent = time.monotonic() - asked
@@ -165,25 +181,20 @@ class Sampler:
             self._side = None
 
     def _failed(self, failure: Failure) -> float:
-        side = self._side
         # A session of MySQL goes on with the privileges that it began with, whatever is granted meanwhile.
-        if failure.broken or failure.reason in SOFT or (side is not None and side.session.closed):
+        if failure.broken or failure.reason in SOFT or (self._side is not None and self._side.session.closed):
             self._part()
-            if side is not None and failure.reason is Reason.TIMEOUT:
-                # What was cut off goes on there: MySQL looks for its client only when it has something to send.
-                self._sessions.end(side.session)
         self._failure = failure
         self._backoff.failed()
         return max(self._every, min(self._backoff.remaining(), _LOOK_SECONDS))
 
     def _account_for(self, took: float) -> None:
         """Ask so seldom that it is worth its cost, or not at all for a while."""
-        if self.interval is None:
-            self.interval = self._every
         self._took.append(took)
         if len(self._took) < _ENOUGH:
             return
-        cost = sorted(self._took)[len(self._took) // _QUICK]
+        in_order = sorted(self._took)
+        cost = max(in_order[len(in_order) // _QUICK], in_order[len(in_order) // 2] * _MEDIAN_SHARE)
         interval = max(self._every, cost / CORE_SHARE)
         if interval <= LONGEST_SECONDS:
             self.interval = interval
