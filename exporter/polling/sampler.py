@@ -34,7 +34,7 @@ _MEDIAN_SHARE = 1 / 8
 # So many are enough to tell.
 _ENOUGH = 5
 SUSPENDED_SECONDS = 600.0
-# Every sample is over before the next is due.
+# Every sample is over before the next is due, unless it has to log in first.
 _SAMPLE_SECONDS = 0.9
 _BACKOFF = (1.0, 30.0)
 # A back-off is looked at so often, since it ends when another server answers.
@@ -86,6 +86,10 @@ class Sampler:
                 self._failure, wait = failure, self._every
             except Failure as failure:
                 wait = self._failed(failure)
+            except Exception as error:
+                # A bug would be taken for a server on which all is well.
+                log.exception("sampling %s on %s", self.task.name, self._config.name)
+                wait = self._failed(Failure(Reason.ERROR, f"{type(error).__name__} in the sampler; see the log"))
             if self._over:
                 self._part()
         return wait * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - guards nothing

@@ -320,6 +320,29 @@ def test_one_failure_that_the_next_sample_makes_up_for_is_none(engine: FakeEngin
     assert scrape(server).state is State.OK
 
 
+@pytest.mark.parametrize("answered", [0, 10])
+def test_what_nobody_has_foreseen_is_shown_too(
+    engine: FakeEngine, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, answered: int
+) -> None:
+    server = watched(engine)
+    scrape(server)
+    pass_time(server, clock, answered)
+
+    def take(*_: Any) -> float:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        assert server.sampler is not None
+        patch.setattr(server.sampler.task.samples, "take", take)
+        assert 2 <= pass_time(server, clock, 60) <= 10
+        shown = scrape(server)
+        assert (shown.state, shown.reason) == (State.FAILED, Reason.ERROR)
+        assert "ZeroDivisionError" in (shown.message or "")
+        assert "Traceback" in caplog.text
+    pass_time(server, clock, 31)
+    assert scrape(server).state is State.OK
+
+
 def test_a_server_that_is_down_is_left_to_the_scrapes(engine: FakeEngine, clock: Clock) -> None:
     server = watched(engine)
     scrape(server)
