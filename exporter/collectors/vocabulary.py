@@ -29,7 +29,7 @@ HELP = {
     "db_active_session_seconds_total": "Time of active client sessions by what they wait for, from a sample each "
     "second, of which each session in it adds the time since the sample before; its rate is the average number of "
     "active sessions. On PostgreSQL the class is the type of the wait event, and cpu where there is none; on MySQL and "
-    "MariaDB cpu is also whatever the server names no wait for.",
+    "MariaDB cpu is also whatever the server names no wait for. Beyond 2,000 databases further ones are `(others)`.",
     "db_active_session_unobserved_seconds_total": "Time that no sample of active sessions stands for, since one stands "
     "for 5 seconds at most: the server did not answer, or sampling was suspended.",
     "db_lock_waiting_sessions": "Client sessions that wait for a lock.",

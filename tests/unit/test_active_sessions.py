@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -21,7 +22,9 @@ CLASS = {None: "cpu", "Lock": "lock", "IO": "io"}
 groups = st.dictionaries(
     st.tuples(st.sampled_from(DATABASES), st.booleans(), st.sampled_from(EVENTS)), st.integers(1, 50), max_size=4
 )
-samples = st.lists(st.tuples(st.integers(0, 300).map(lambda tenths: tenths / 10), groups), min_size=1, max_size=10)
+tenths = st.integers(0, 300).map(lambda count: count / 10)
+# Seconds from asking for one to asking for the next, until it has come, and what was found.
+samples = st.lists(st.tuples(tenths, st.integers(0, 9).map(lambda count: count / 10), groups), min_size=1, max_size=10)
 
 
 def sample(found: dict[tuple[Any, ...], int], took: float | None = None) -> Rows:
@@ -42,14 +45,18 @@ def seconds(sessions: ActiveSessions, now: float) -> tuple[dict[tuple[str, str],
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(samples)
 def test_each_sample_stands_for_the_time_since_the_last_and_five_seconds_at_most(
-    taken: list[tuple[float, dict[tuple[Any, ...], int]]],
+    taken: list[tuple[float, float, dict[tuple[Any, ...], int]]],
 ) -> None:
     sessions = postgres.sessions()
     now, expected, unobserved, before = 1000.0, Counter[tuple[str, str]](), 0.0, dict[tuple[str, str], float]()
     sessions.take(sample({}), now)
-    for gap, found in taken:
+    late = before_missing = 0.0
+    for gap, takes, found in taken:
         now += gap
         shown_late = seconds(sessions, now)[1]
+        # While one is on its way, a scrape may show what it will stand for.
+        late = max(late, unobserved + max(0.0, gap + takes - 5.0))
+        assert seconds(sessions, now + takes)[1] == pytest.approx(late)
         sessions.take(sample(found), now)
         for (database, active, event), count in found.items():
             if active:
@@ -60,7 +67,10 @@ def test_each_sample_stands_for_the_time_since_the_last_and_five_seconds_at_most
             {key: value for key, value in expected.items() if value}
         )
         # What nobody looked at is shown as it passes, and not only when somebody looks again.
-        assert missing == pytest.approx(unobserved) == pytest.approx(shown_late)
+        assert shown_late == pytest.approx(max(before_missing, unobserved))
+        assert missing == pytest.approx(late)
+        assert missing >= shown_late >= before_missing, "a counter fell"
+        before_missing = missing
         assert all(by_class[key] >= value for key, value in before.items()), "a counter fell"
         before = by_class
 
@@ -88,8 +98,22 @@ def test_it_tells_how_long_the_server_took_if_the_server_does() -> None:
     assert sessions.take(sample({("a", True, None): 1}), 2.0) is None
 
 
+def test_what_cannot_be_read_to_its_end_has_changed_nothing() -> None:
+    def classify(row: Mapping[str, Any]) -> str | None:
+        return {None: "cpu"}[row["wait_event_type"]]
+
+    sessions = ActiveSessions(("cpu",), classify)
+    sessions.take(sample({("a", True, None): 1}), 1.0)
+    before = seconds(sessions, 11.0)
+    with pytest.raises(KeyError):
+        sessions.take(sample({("a", True, None): 1, ("b", True, "new"): 1}), 11.0)
+    assert sessions.last == 1.0
+    assert seconds(sessions, 11.0) == before
+
+
 def test_databases_that_nobody_uses_any_more_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(totals, "MOST_DATABASES", 3)
+    monkeypatch.setattr(totals, "FORGOTTEN_SECONDS", 1.5)
     sessions = postgres.sessions()
     sessions.take(sample({}), 0.0)
     for now, name in enumerate(("used", "dropped", "used", "new"), 1):
@@ -97,6 +121,27 @@ def test_databases_that_nobody_uses_any_more_make_room(monkeypatch: pytest.Monke
     by_class, _ = seconds(sessions, 4.0)
     assert {database for database, _ in by_class} == {"", "used", "new"}
     assert by_class["used", "cpu"] == 2
+
+
+def test_where_more_are_in_use_than_are_remembered_the_others_are_counted_as_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(totals, "MOST_DATABASES", 4)
+    sessions = postgres.sessions()
+    names = ["e", "d", "c", "b", "a"]
+    sessions.take(sample(dict.fromkeys([(name, True, None) for name in sorted(names)], 1)), 0.0)
+    for now in (1.0, 2.0):
+        # In whatever order they come, and though one of those that are known is not there this time.
+        sessions.take(sample(dict.fromkeys([(name, True, None) for name in names if now != 1 or name != "b"], 1)), now)
+    by_class, _ = seconds(sessions, 2.0)
+    cpu = {name: value for (name, wait_class), value in by_class.items() if wait_class == "cpu"}
+    assert cpu == {"": 0, "a": 2, "b": 1, "c": 2, totals.OTHERS: 4}
+    # It stays as long as it is in use, while another one makes room.
+    for hour in range(1, 5):
+        now = hour * (totals.FORGOTTEN_SECONDS - 1)
+        sessions.take(sample(dict.fromkeys([(name, True, None) for name in "acde"], 1)), now)
+    assert seconds(sessions, now)[0][totals.OTHERS, "cpu"] > 4
+    assert {name for name, _ in seconds(sessions, now)[0]} == {"", "a", "c", "d", totals.OTHERS}
 
 
 @pytest.mark.parametrize(

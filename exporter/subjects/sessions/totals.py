@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from exporter.collectors.vocabulary import shared
@@ -11,8 +12,11 @@ from exporter.declare import Rows, block
 
 # A sample stands for the time since the last one, but never for more than this: nobody knows what was in between.
 MOST_SECONDS = 5.0
-# Databases that are remembered. Beyond, those are forgotten of which no session was seen for the longest time.
+# Databases that are remembered. Beyond, those make room of which no session was seen for so long, and as long as there
+# are none, further ones are counted as one: counters that come and go are of no use.
 MOST_DATABASES = 2_000
+FORGOTTEN_SECONDS = 3600.0
+OTHERS = "(others)"
 
 COLUMNS = ("database", "wait_class", "seconds", "unobserved")
 BLOCKS = (
@@ -23,6 +27,14 @@ BLOCKS = (
     ),
     block(shared("db_active_session_unobserved_seconds_total", "unobserved"), merge="max"),
 )
+
+
+@dataclass(slots=True)
+class _Database:
+    """When a session of it was last seen, and the sum of each class."""
+
+    seen: float
+    seconds: dict[str, float]
 
 
 class ActiveSessions:
@@ -39,17 +51,15 @@ class ActiveSessions:
         self.last: float | None = None
         self._classes = classes
         self._classify = classify
-        self._seconds: OrderedDict[str, dict[str, float]] = OrderedDict()
+        # By when they were last seen.
+        self._databases: OrderedDict[str, _Database] = OrderedDict()
         self._unobserved = 0.0
+        self._shown = 0.0
 
     def take(self, rows: Rows, now: float) -> float | None:
         """Take a sample in; see Samples."""
-        since = 0.0 if self.last is None else max(0.0, now - self.last)
-        stands_for = min(since, MOST_SECONDS)
-        self._unobserved += since - stands_for
-        self.last = now
         # Sessions without a database: where nobody is connected the sum of all is 0, and not unknown.
-        self._of("")
+        found: dict[str, Counter[str]] = {"": Counter()}
         took: float | None = None
         for row in rows.dicts():
             if row["took"] is not None:
@@ -57,31 +67,54 @@ class ActiveSessions:
             if row["sessions"] is not None:
                 # A database of which only idle sessions are seen has its series too: a counter that begins with what
                 # it has counted already loses that to rate().
-                seconds = self._of(row["database"] or "")
+                active = found.setdefault(row["database"] or "", Counter())
                 waits_for = self._classify(row)
                 if waits_for is not None:
-                    seconds[waits_for] = seconds.get(waits_for, 0.0) + int(row["sessions"]) * stands_for
+                    active[waits_for] += int(row["sessions"])
+        # A sample that could not be read to its end has changed nothing.
+        since = 0.0 if self.last is None else max(0.0, now - self.last)
+        stands_for = min(since, MOST_SECONDS)
+        self._unobserved += since - stands_for
+        self._see(found, now)
+        for database, active in found.items():
+            seconds = self._of(database, now)
+            for waits_for, sessions in active.items():
+                seconds[waits_for] = seconds.get(waits_for, 0.0) + sessions * stands_for
+        self.last = now
         return took
 
     def rows(self, now: float) -> Rows:
         """The sums so far, and the time that no sample stands for, up to `now`; see Samples."""
         if self.last is None:
             return Rows(COLUMNS, [])
-        # The next sample will stand for the rest.
-        unobserved = self._unobserved + max(0.0, now - self.last - MOST_SECONDS)
-        found: list[tuple[Any, ...]] = [(None, None, None, unobserved)]
+        # The next sample will stand for the rest. One that is on its way was asked for before this moment, and will
+        # stand for some of what is shown now.
+        self._shown = max(self._shown, self._unobserved + max(0.0, now - self.last - MOST_SECONDS))
+        found: list[tuple[Any, ...]] = [(None, None, None, self._shown)]
         found += [
-            (database, wait_class, value, None)
-            for database, seconds in self._seconds.items()
-            for wait_class, value in seconds.items()
+            (name, wait_class, value, None)
+            for name, database in self._databases.items()
+            for wait_class, value in database.seconds.items()
         ]
         return Rows(COLUMNS, found)
 
-    def _of(self, database: str) -> dict[str, float]:
-        seconds = self._seconds.get(database)
-        if seconds is None:
-            if len(self._seconds) >= MOST_DATABASES:
-                self._seconds.popitem(last=False)
-            seconds = self._seconds[database] = dict.fromkeys(self._classes, 0.0)
-        self._seconds.move_to_end(database)
-        return seconds
+    def _see(self, databases: Iterable[str], now: float) -> None:
+        """Note who is there before anybody has to make room."""
+        for name in databases:
+            known = self._databases.get(name)
+            if known is not None:
+                known.seen = now
+                self._databases.move_to_end(name)
+
+    def _of(self, name: str, now: float) -> dict[str, float]:
+        known = self._databases.get(name)
+        if known is None and len(self._databases) >= MOST_DATABASES and name != OTHERS:
+            oldest = next(iter(self._databases))
+            if now - self._databases[oldest].seen < FORGOTTEN_SECONDS:
+                return self._of(OTHERS, now)
+            del self._databases[oldest]
+        if known is None:
+            known = self._databases[name] = _Database(now, dict.fromkeys(self._classes, 0.0))
+        elif name == OTHERS:
+            self._see((name,), now)
+        return known.seconds
