@@ -273,6 +273,32 @@ def test_who_waits_for_a_row_and_who_sleeps_on_it(server: DatabaseServer) -> Non
             waiter.join(10)
 
 
+def test_what_is_prepared_and_left_behind_is_told(server: DatabaseServer) -> None:
+    """A transaction that an application server prepared before it died: no session shows what holds its rows."""
+    server.execute("CREATE DATABASE IF NOT EXISTS held")
+    server.execute("CREATE TABLE IF NOT EXISTS held.x (a int PRIMARY KEY)")
+    with watching(server) as watch:
+
+        def told(name: str = "") -> float:
+            return watch.run("mysql_open_transactions").one(f"mysql_open_transaction{name}", state="prepared")
+
+        # The server's own are over at once.
+        assert wait_for(lambda: told("s") == 0, 10)
+        with server.connect() as application, application.cursor() as cursor:
+            cursor.execute("XA START 'left behind'")
+            cursor.execute("INSERT INTO held.x VALUES (1), (2), (3)")
+            cursor.execute("XA END 'left behind'")
+            cursor.execute("XA PREPARE 'left behind'")
+        try:
+            assert wait_for(lambda: told("s") == 1, 10)
+            assert told("s_modified_rows") == 3
+            assert wait_for(lambda: told("_longest_seconds") >= 2, 10)
+        finally:
+            server.execute("XA ROLLBACK 'left behind'")
+        assert wait_for(lambda: told("s") == 0, 10)
+        assert told("_longest_seconds") == 0
+
+
 def test_who_waits_for_the_definition_of_a_table(server: DatabaseServer) -> None:
     server.execute("CREATE DATABASE IF NOT EXISTS held")
     server.execute("CREATE TABLE IF NOT EXISTS held.m (a int PRIMARY KEY)")

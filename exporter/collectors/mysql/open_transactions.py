@@ -7,20 +7,25 @@ from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import mariadb, mysql
 
-# InnoDB tells times in the time zone of the machine.
-_SQL = """
-    SELECT IF(t.{command} = 'Sleep', 'idle', 'active') AS state, COUNT(*) AS open,
-           MAX(TIMESTAMPDIFF(SECOND, CONVERT_TZ(x.trx_started, 'SYSTEM', @@session.time_zone), NOW())) AS longest,
-           MAX(IF(t.{command} = 'Sleep', {asleep}, NULL)) AS idle_longest,
+# InnoDB tells times in the time zone of the machine. What is prepared (XA) and has no session any more holds its locks
+# until somebody commits it; the server's own transactions without a session are over at once.
+_AGE = "MAX(TIMESTAMPDIFF(SECOND, CONVERT_TZ(x.trx_started, 'SYSTEM', @@session.time_zone), NOW()))"
+_SQL = f"""
+    SELECT IF(t.{{command}} = 'Sleep', 'idle', 'active') AS state, COUNT(*) AS open, {_AGE} AS longest,
+           MAX(IF(t.{{command}} = 'Sleep', {{asleep}}, NULL)) AS idle_longest,
            SUM(x.trx_rows_locked) AS locked, SUM(x.trx_rows_modified) AS modified
-    FROM information_schema.INNODB_TRX x STRAIGHT_JOIN {table} t ON t.{id} = x.trx_mysql_thread_id
-    WHERE {clients}
-    GROUP BY state"""
-_STATES = ("active", "idle")
+    FROM information_schema.INNODB_TRX x STRAIGHT_JOIN {{table}} t ON t.{{id}} = x.trx_mysql_thread_id
+    WHERE {{clients}}
+    GROUP BY state
+    UNION ALL
+    SELECT 'prepared', COUNT(*), COALESCE({_AGE}, 0), NULL,
+           COALESCE(SUM(x.trx_rows_locked), 0), COALESCE(SUM(x.trx_rows_modified), 0)
+    FROM information_schema.INNODB_TRX x WHERE x.trx_mysql_thread_id = 0"""
+_STATES = ("active", "idle", "prepared")
 
 
 def complete(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
-    """Both states, with 0 where there is none."""
+    """All states, with 0 where there is none."""
     found = {row["state"]: row for row in rows.dicts()}
     empty = dict.fromkeys(("open", "longest", "locked", "modified"), 0)
     out = [{"state": state} | (found.get(state) or empty) for state in _STATES]
@@ -59,7 +64,10 @@ open_transactions = Collector(
     blocks=(
         block(
             gauge(
-                "mysql_open_transactions", "open", help="Open transactions of clients, by whether their session sleeps."
+                "mysql_open_transactions",
+                "open",
+                help="Open transactions of clients, by whether their session is active or idle, or has gone and left "
+                "one that is prepared (XA), which holds its locks until it is committed or rolled back.",
             ),
             gauge("mysql_open_transaction_longest_seconds", "longest", help="Age of the oldest of them, 0 if none."),
             gauge(
