@@ -385,3 +385,13 @@ def test_of_too_many_tables_none_is_opened(wide: DatabaseServer) -> None:
         assert found.one("mysql_tables_left_out") == there
         assert found.names() == {"mysql_tables_left_out"}
         assert watch.run("mysql_tables", facts, limit=1000).one("mysql_tables_left_out") == 0
+
+
+def test_the_system_tablespace_is_as_large_as_its_file(filled: DatabaseServer) -> None:
+    if filled.data is None:
+        return
+    with watching(filled) as watch:
+        size = watch.run("mysql_tablespaces").one(
+            "mysql_info_schema_innodb_tablespace_file_size_bytes", tablespace_name="innodb_system"
+        )
+    assert size == sum(path.stat().st_size for path in filled.data.glob("ibdata*"))

@@ -14,7 +14,15 @@ _FILES = """
            ROW_NUMBER() OVER (ORDER BY FILE_SIZE DESC, NAME) AS place
     FROM information_schema.{table}
     ORDER BY FILE_SIZE DESC, NAME LIMIT {limit}"""
-_MYSQL = _FILES.replace("{type}", "COALESCE(SPACE_TYPE, 'NONE')").replace("{table}", "INNODB_TABLESPACES")
+# Of the system tablespace, ibdata1 as a rule, the list of tablespaces has nothing on MySQL.
+_WITH_SYSTEM = """(
+        SELECT NAME, ROW_FORMAT, SPACE_TYPE, SPACE, FILE_SIZE, ALLOCATED_SIZE
+        FROM information_schema.INNODB_TABLESPACES
+        UNION ALL
+        SELECT TABLESPACE_NAME, NULL, 'System', 0, SUM(TOTAL_EXTENTS * EXTENT_SIZE), SUM(TOTAL_EXTENTS * EXTENT_SIZE)
+        FROM information_schema.FILES WHERE TABLESPACE_NAME = 'innodb_system' GROUP BY TABLESPACE_NAME
+    ) AS tablespaces"""
+_MYSQL = _FILES.replace("{type}", "COALESCE(SPACE_TYPE, 'NONE')").replace("information_schema.{table}", _WITH_SYSTEM)
 _MARIADB = _FILES.replace("{type}", "''").replace("{table}", "INNODB_SYS_TABLESPACES")
 # MariaDB opens a table for this, and names in a condition are looked at before, if the condition is left where it is:
 # with a limit the query is not merged into the one around it. A partition's file is no table of this list.
