@@ -7,7 +7,8 @@ import re
 from exporter.subjects.logs.events import Event, Statement
 from exporter.subjects.logs.lines import MOST_BYTES, Line, LogParser
 
-_BANNER = re.compile(rb".*, Version: .* started with:\s*\Z")
+# Of the line that the server begins a file with.
+_BANNER, _BANNER_END = b", Version: ", b" started with:"
 _BANNER_REST = (b"Tcp port: ", b"TCP Port: ", b"Time ", b"Time\t")
 # The year is there since MySQL 5.7; MariaDB and older ones write yymmdd, and only when the second has changed.
 _TIME = rb"# Time: (?:\d{6}\s+\d{1,2}:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)"
@@ -66,7 +67,7 @@ class SlowLog(LogParser):
         text = line.text
         # Each statement ends with a semicolon, so what looks like a header within one is the client's text.
         if self._state != "text" or self._ended:
-            if _BANNER.match(text):
+            if text.rstrip().endswith(_BANNER_END) and _BANNER in text:
                 self._close(events, over=True)
                 self._database = None
                 self._state = "banner"
