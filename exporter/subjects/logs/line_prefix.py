@@ -6,21 +6,28 @@ import re
 from collections.abc import Iterator
 
 _MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
-# Escapes by letter. Names are what is read of them; what a client chooses may hold anything.
+# What a client chooses may hold anything, but no more of it than the server lets names have: 63 bytes, of which
+# PostgreSQL 16 writes odd ones of an application_name as four characters. Longer ones would make a long line dear.
+_NAME = ".{0,63}?"
+_APPLICATION = ".{0,255}?"
+_HOST = r"\S{0,255}?"
+# Kinds of processes and of commands.
+_WORDS = r"\S{0,63}?(?: \S{1,63}?){0,3}?"
+# Escapes by letter. Names are what is read of them.
 _ESCAPES = {
-    "a": ".*?",
-    "u": ".*?",
-    "d": "(?P<database>.*?)",
-    "r": ".*?",
-    "h": ".*?",
-    "L": ".*?",
-    "b": ".*?",
+    "a": _APPLICATION,
+    "u": _NAME,
+    "d": f"(?P<database>{_NAME})",
+    "r": _HOST,
+    "h": _HOST,
+    "L": _HOST,
+    "b": _WORDS,
     "p": r"(?P<pid>\d+)",
     "P": r"\d*",
     "t": rf"{_MOMENT} \S+",
     "m": rf"{_MOMENT}\.\d{{3}} \S+",
     "n": r"\d+\.\d{3}",
-    "i": ".*?",
+    "i": _WORDS,
     "e": "(?P<sqlstate>[0-9A-Z]{5})",
     "c": r"(?P<session>[0-9a-f]+\.[0-9a-f]+)",
     "l": r"\d+",

@@ -12,6 +12,9 @@ from exporter.subjects.logs.postgres_entry import ERRORS, SEVERITIES, Entry
 # What follows an entry as a part of it, with a prefix of its own.
 _PARTS = frozenset({"DETAIL", "HINT", "QUERY", "CONTEXT", "LOCATION", "STATEMENT", "BACKTRACE"})
 _WORDS = "|".join(sorted(SEVERITIES | _PARTS))
+_SEVERITY = re.compile(rf"(?P<severity>{_WORDS}):  ")
+# A prefix is in the beginning of a line, however long the line is.
+_HEAD_CHARACTERS = 2048
 # With log_error_verbosity = verbose.
 _SQLSTATE = re.compile(r"(?=[A-Z]*\d)[0-9A-Z]{5}: ")
 
@@ -25,7 +28,7 @@ class StderrLog(LogParser):
 
     def __init__(self, prefix: str) -> None:
         super().__init__()
-        self._head = re.compile(rf"{pattern(prefix)}(?P<severity>{_WORDS}):  (?P<text>.*)", re.DOTALL)
+        self._head = re.compile(pattern(prefix) + _SEVERITY.pattern, re.DOTALL)
         # Whether there is an entry that lines may belong to, and the same if it is worth more than that.
         self._any = False
         self._whose = ""
@@ -40,7 +43,8 @@ class StderrLog(LogParser):
                 self.not_understood += 1
             self._add(self._part, line.text[1:].decode("utf-8", "replace"), line.size)
             return
-        found = self._head.match(line.text.decode("utf-8", "replace"))
+        whole = line.text.decode("utf-8", "replace")
+        found = self._head_of(whole)
         if not found:
             # Another language, or another program's output.
             self._close(events, over=True)
@@ -48,7 +52,7 @@ class StderrLog(LogParser):
             return
         fields = found.groupdict()
         whose = str(fields.get("pid") or fields.get("session") or "")
-        severity, text = fields["severity"], fields["text"]
+        severity, text = fields["severity"], whole[found.end() :]
         if severity in _PARTS:
             self._part = severity if whose == self._whose else ""
             self._add(self._part, text, line.size)
@@ -69,6 +73,12 @@ class StderrLog(LogParser):
             )
             self._texts, self._room = {severity: []}, MOST_BYTES
             self._add(severity, text, line.size)
+
+    def _head_of(self, line: str) -> re.Match[str] | None:
+        # Most lines that have none have no word either.
+        if not _SEVERITY.search(line, 0, _HEAD_CHARACTERS):
+            return None
+        return self._head.match(line, 0, _HEAD_CHARACTERS)
 
     def _add(self, part: str, text: str, size: int) -> None:
         if self._entry is None:
