@@ -17,6 +17,7 @@ from exporter.subjects.logs.events import Error, Event, Statement, TemporaryFile
 from exporter.subjects.logs.lines import MOST_BYTES, LogParser
 from exporter.subjects.logs.mysql_slow import SlowLog
 from exporter.subjects.logs.postgres_csv import CSVLog
+from exporter.subjects.logs.postgres_entry import Entry
 from exporter.subjects.logs.postgres_json import JSONLog
 from exporter.subjects.logs.postgres_stderr import StderrLog
 
@@ -309,6 +310,49 @@ def test_what_a_function_raises_is_no_duration() -> None:
     parser = JSONLog()
     assert read(parser, json.dumps(fields, separators=(",", ":")).encode() + b"\n") == []
     assert parser.not_understood == 0
+
+
+def test_an_entry_that_is_an_error_is_left_out_and_the_next_ones_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    # csv refuses a carriage return outside of quotes.
+    whole = record(b"duration: 1.500 ms  statement: b")
+    broken = whole.replace(b"UTC,3/8", b"UTC,3\r8")
+    parser = CSVLog()
+    events = read(parser, whole + broken + whole)
+    assert [event.text for event in statements(events)] == ["b", "b"]
+    assert (parser.lines, parser.not_understood, parser.pending) == (3, 1, 0)
+
+    def event(entry: Entry) -> Event | None:
+        if "spoilt" in entry.message:
+            raise KeyError("hunter2")
+        return told(entry)
+
+    told = Entry.event
+    monkeypatch.setattr(Entry, "event", event)
+    logs: list[tuple[LogParser, bytes]] = [
+        (StderrLog("[%p] "), b"[1] LOG:  duration: 1.500 ms  statement: %b\n"),
+        (JSONLog(), b'{"error_severity":"LOG","message":"duration: 1.500 ms  statement: %b"}\n'),
+    ]
+    for parser, line in logs:
+        events = [*read(parser, b"".join(line % text for text in (b"a", b"spoilt", b"b", b"spoilt"))), *parser.end()]
+        assert [event.text for event in statements(events)] == ["a", "b"], parser
+        assert (parser.lines, parser.not_understood, parser.pending) == (4, 2, 0)
+
+
+def test_numbers_that_no_server_writes_are_none() -> None:
+    nines = b"9" * 5000
+    log = (
+        b'LOG:  temporary file: path "x", size %b\nLOG:  duration: %b.000 ms  statement: a\n' % (nines, nines)
+        + b"LOG:  duration: 1.500 ms  statement: b\n"
+    )
+    assert read(StderrLog(""), log) == [Statement(None, "b", 0.0015)]
+    assert read(SlowLog(), ENTRY.replace(b"1.500000", nines) + ENTRY) == [SLOW]
+
+
+def test_lines_without_text_take_no_room() -> None:
+    parser = StderrLog("")
+    parser.feed(b"LOG:  duration: 1.500 ms  statement: a\n" + b"\t\n" * (2 * MOST_BYTES))
+    [event] = statements(parser.flush())
+    assert len(event.text) <= MOST_BYTES
 
 
 # MySQL, MariaDB, Percona Server

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from exporter.subjects.logs.events import Event
+
+log = logging.getLogger(__name__)
 
 # Of a line, and of an entry of several, so much is kept: plenty for a statement's text, and less than what Python's
 # csv takes for one field.
@@ -67,8 +70,9 @@ class LogParser(ABC):
         self.lines = 0
         self.not_understood = 0
         self._splitter = Lines()
-        # Bytes of the lines of the entry that may go on.
-        self._held = 0
+        # Bytes of the lines of the entry that may go on, and how many lines.
+        self._held = self._lines_held = 0
+        self._warned = False
 
     @property
     def pending(self) -> int:
@@ -80,7 +84,10 @@ class LogParser(ABC):
         events: list[Event] = []
         for line in self._splitter.split(piece):
             self.lines += 1
-            self._line(line, events)
+            try:
+                self._line(line, events)
+            except Exception as error:  # noqa: BLE001 - see _spoilt
+                self._spoilt(error)
         return events
 
     def flush(self) -> list[Event]:
@@ -106,9 +113,31 @@ class LogParser(ABC):
     def recall(self, remembered: str) -> None:  # noqa: B027 - most need nothing
         """Go on where another one's `remember` was asked."""
 
+    def _close(self, events: list[Event], *, over: bool) -> None:
+        """End the entry that is open, if there is one; unless the file is over only if it may be whole."""
+        try:
+            self._finish(events, over=over)
+        except Exception as error:  # noqa: BLE001 - see _spoilt
+            self._spoilt(error)
+
+    def _spoilt(self, error: Exception) -> None:
+        """Leave out an entry that nothing was prepared for: it must not keep what comes after it from being read.
+
+        Its text is the client's, and so may the error's be.
+        """
+        if not self._warned:
+            self._warned = True
+            log.warning("lines of a log are left out, as they can't be read: %s", type(error).__name__)
+        self.not_understood += max(1, self._lines_held)
+        self._forget()
+
     @abstractmethod
     def _line(self, line: Line, events: list[Event]) -> None:
         """Take a line in."""
 
-    def _close(self, events: list[Event], *, over: bool) -> None:  # noqa: B027 - some have none
-        """End the entry that is open, if there is one; unless the file is over only if it may be whole."""
+    def _finish(self, events: list[Event], *, over: bool) -> None:  # noqa: B027 - some have none
+        """What `_close` does; may raise anything."""
+
+    def _forget(self) -> None:
+        """Forget the entry that is open."""
+        self._held = self._lines_held = 0

@@ -16,7 +16,7 @@ _USER = rb"# User@Host: (?P<user>[^\[]*)\[(?P<login>[^\]]*)\] @ "
 _BEGIN = re.compile(rb"(?:" + _TIME + rb"|" + _USER + rb")")
 _WHO = re.compile(_USER)
 _COSTS = re.compile(
-    rb"Query_time: (?P<seconds>\d+(?:\.\d+)?)\s+Lock_time: (?P<lock>-?\d+(?:\.\d+)?)"
+    rb"Query_time: (?P<seconds>\d{1,12}(?:\.\d+)?)\s+Lock_time: (?P<lock>-?\d+(?:\.\d+)?)"
     rb"(?:\s+Rows_sent: (?P<sent>\d+))?(?:\s+Rows_examined: (?P<examined>\d+))?"
 )
 _SCHEMA = re.compile(rb"\bSchema: (?P<schema>.*?)\s*(?:\b(?:QC_hit|Last_errno|Killed): .*)?\Z")
@@ -41,9 +41,10 @@ class SlowLog(LogParser):
     def __init__(self) -> None:
         super().__init__()
         self._database: str | None = None
-        self._new()
+        self._forget()
 
-    def _new(self) -> None:
+    def _forget(self) -> None:
+        super()._forget()
         self._state = "none"
         self._costs: re.Match[bytes] | None = None
         self._schema: str | None = None
@@ -53,7 +54,6 @@ class SlowLog(LogParser):
         self._texts: list[bytes] = []
         self._room = MOST_BYTES
         self._ended = False
-        self._held = self._lines_held = 0
 
     def remember(self) -> str:
         """The database that entries which name none belong to."""
@@ -111,7 +111,7 @@ class SlowLog(LogParser):
         else:
             self._state = "set" if _SET.match(text) else "text"
 
-    def _close(self, events: list[Event], *, over: bool) -> None:
+    def _finish(self, events: list[Event], *, over: bool) -> None:
         if not self._held or not (over or (self._state == "text" and self._ended)):
             return
         self._database = self._use or self._database
@@ -121,7 +121,7 @@ class SlowLog(LogParser):
             text = b"\n".join(self._texts).decode("utf-8", "replace").rstrip().removesuffix(";")
             if not self._applier and not REPLICATION.match(text) and not _THROTTLED.match(text):
                 events.append(self._statement(text))
-        self._new()
+        self._forget()
 
     def _statement(self, text: str) -> Statement:
         assert self._costs is not None

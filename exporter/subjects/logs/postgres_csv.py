@@ -27,7 +27,6 @@ class CSVLog(LogParser):
     def __init__(self) -> None:
         super().__init__()
         self._record = bytearray()
-        self._lines_held = 0
         self._quotes = 0
         self._cut = False
         self._uncounted = False
@@ -56,7 +55,7 @@ class CSVLog(LogParser):
     def _complete(self) -> bool:
         return self._quotes % 2 == 0 and not self._uncounted
 
-    def _close(self, events: list[Event], *, over: bool) -> None:
+    def _finish(self, events: list[Event], *, over: bool) -> None:
         if not self._held or not (over or self._uncounted):
             return
         text = self._record.decode("utf-8", "replace").removesuffix("\n")
@@ -74,8 +73,9 @@ class CSVLog(LogParser):
         self._forget()
 
     def _forget(self) -> None:
+        super()._forget()
         self._record.clear()
-        self._held = self._lines_held = self._quotes = 0
+        self._quotes = 0
         self._cut = self._uncounted = False
 
 

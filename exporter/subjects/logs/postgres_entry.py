@@ -13,7 +13,7 @@ ERRORS = frozenset({"ERROR", "FATAL", "PANIC"})
 SEVERITIES = ERRORS | {"DEBUG", "LOG", "INFO", "NOTICE", "WARNING"}
 
 _DURATION = re.compile(
-    r"duration: (?P<ms>\d+\.\d+) ms"
+    r"duration: (?P<ms>\d{1,15}\.\d{3}) ms"
     r"(?:\Z|  (?P<step>statement|parse|bind|execute fetch from|execute|plan|fastpath function call)(?P<name>[^:]*):\s?)"
 )
 _STEPS: dict[str | None, Step] = {
@@ -26,13 +26,14 @@ _STEPS: dict[str | None, Step] = {
     "bind": "bind",
     "plan": "plan",
 }
-_TEMPORARY_FILE = re.compile(r'temporary file: path ".*", size (\d+)\Z', re.DOTALL)
+_TEMPORARY_FILE = re.compile(r'temporary file: path ".*", size ([0-9]{1,19})\Z', re.DOTALL)
 _DEADLOCK = "40P01"
 _JSON_QUERY = re.compile(r'"Query Text": (?=")')
 _TEXT_QUERY = re.compile(r"Query Text: (?P<text>.*?)(?=\n[^\n]*\(cost=|\nQuery Parameters: |\Z)", re.DOTALL)
 # DETAIL of an EXECUTE: the statement behind it.
 _PREPARED = re.compile(r"prepare: .*?\bas\s+(?P<text>.*)", re.DOTALL | re.IGNORECASE)
 _EXECUTE = re.compile(r"\s*execute\b", re.IGNORECASE)
+_QUERY_ID = re.compile(r"-?[0-9]{1,20}\Z")
 _SEVERAL = re.compile(r";\s*\S")
 
 
@@ -86,7 +87,7 @@ class Entry:
             prepared = _PREPARED.match(self.detail)
             text = prepared["text"] if prepared else text
         # Of several statements in one message the number is that of the last one.
-        known = self.query_id.lstrip("-").isdigit() and self.query_id != "0" and not _SEVERAL.search(text)
+        known = _QUERY_ID.match(self.query_id) and self.query_id != "0" and not _SEVERAL.search(text)
         seconds = float(found["ms"]) / 1000
         return Statement(database, text, seconds, step, int(self.query_id) if known else None)
 

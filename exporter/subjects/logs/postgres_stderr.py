@@ -84,11 +84,12 @@ class StderrLog(LogParser):
         if self._entry is None:
             return
         self._held += size
+        self._lines_held += 1
         if self._room > 0:
             self._texts.setdefault(part, []).append(text[: self._room])
-            self._room -= len(text)
+            self._room -= len(text) + 1
 
-    def _close(self, events: list[Event], *, over: bool) -> None:  # noqa: ARG002 - an entry has no end of its own
+    def _finish(self, events: list[Event], *, over: bool) -> None:  # noqa: ARG002 - an entry has no end of its own
         if self._entry is not None:
             entry = self._entry
             entry.message = "\n".join(self._texts[entry.severity])
@@ -97,5 +98,8 @@ class StderrLog(LogParser):
             event = entry.event()
             if event:
                 events.append(event)
-        self._entry, self._texts, self._held = None, {}, 0
-        self._any = False
+        self._forget()
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._entry, self._texts, self._any = None, {}, False
