@@ -75,7 +75,8 @@ def told(server: DatabaseServer) -> dict[str, float]:
     [(committed, queued, begun, ended)] = rows
     return {
         "transport": (queued - committed).total_seconds(),
-        "queue": (begun - queued).total_seconds(),
+        # An idle applier begins before the end of the transaction is in the relay log: that is no time in the queue.
+        "queue": max(0.0, (begun - queued).total_seconds()),
         "apply": (ended - begun).total_seconds(),
     }
 
