@@ -220,7 +220,7 @@ def test_texts_give_nothing_away(server: DatabaseServer, database: str, mode: st
     # Names are no secrets.
     told = [re.sub("canary_role", "", page) for page in pages]
     assert [text for text in told if "canary" in text or "4242424242" in text] == []
-    for expected in ("CREATE ROLE ...", "ALTER USER ...", "SET search_path = ?", "NOTIFY a_channel, ?"):
+    for expected in ("CREATE ROLE ...", "ALTER USER ...", "SET ...", "NOTIFY ..."):
         assert any(expected in text for text in pages), pages
 
 

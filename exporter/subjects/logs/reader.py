@@ -16,12 +16,12 @@ from exporter.declare import Context, Rows
 from exporter.failure import Failure, Reason
 from exporter.subjects.logs.events import Event
 from exporter.subjects.logs.files import Files
-from exporter.subjects.logs.fingerprint import Dialect
 from exporter.subjects.logs.follow import Follower
 from exporter.subjects.logs.lines import LogParser
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.positions import PositionFile
 from exporter.subjects.logs.tally import Rules, Tally
+from exporter.subjects.statements.lexer import Dialect
 
 log = logging.getLogger(__name__)
 

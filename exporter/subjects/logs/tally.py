@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.subjects.logs.events import Error, Event, Statement, TemporaryFile
-from exporter.subjects.logs.fingerprint import Dialect, fingerprint
+from exporter.subjects.logs.fingerprint import fingerprint
 from exporter.subjects.logs.measures import BOUNDS, COLUMNS
+from exporter.subjects.statements.lexer import Dialect
 
 # Statements that are remembered; those that came longest ago are forgotten first.
 _MOST_STATEMENTS = 2000

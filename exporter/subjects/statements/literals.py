@@ -1,50 +1,50 @@
-"""PostgreSQL's statements without what is written in them: strings, numbers, and comments that have any."""
+"""PostgreSQL's statements without what is written in them: strings, numbers, comments, and values that are words."""
 
 from __future__ import annotations
 
-import re
+from exporter.subjects.statements.lexer import KEPT, UTILITY, Tokens, read
 
-# What is cut off within a string or comment counts to its end.
-_TOKEN = re.compile(
-    r"""
-    (?P<name>"(?:[^"]|"")*(?:"|\Z))
-    | (?P<comment>/\*.*?(?:\*/|\Z)|--[^\n]*)
-    | (?P<dollar>\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|\Z))
-    | (?P<string>'(?:[^']|'')*(?:'|\Z))
-    | (?P<kept>\$\d+|[^\W\d][\w$]*)
-    | (?P<number>\.?\d[\w.]*(?:(?<=[eE])[+-]\d+)?)
-    """,
-    re.DOTALL | re.VERBOSE,
-)
-# A value that SET takes may be a bare word.
-_SET = re.compile(r"(\s*SET\s+(?:(?:SESSION|LOCAL)\s+)?[\w.]+\s*(?:=|\bTO\b)\s*).*", re.IGNORECASE | re.DOTALL)
-# Whether a backslash is one depends on a setting that nobody tells, so where a string ends is not known.
-_UNCLEAR = re.compile(r"\\+'")
+# What may follow the first word of a statement that is not kept: what it is about.
+_ABOUT = frozenset({
+    "database", "default", "extension", "foreign", "function", "group", "index", "language", "materialized", "or",
+    "owned", "policy", "privileges", "procedure", "publication", "replace", "role", "rule", "schema", "sequence",
+    "server", "statistics", "subscription", "system", "table", "tablespace", "temp", "temporary", "transaction",
+    "trigger", "type", "unique", "unlogged", "user", "view",
+})  # fmt: skip
+_MORE = "..."
 
 
-def without_literals(text: str) -> str:
-    """The statement with ? for each string and number; `$1` stays, which is what the server has put in for them.
+def without_literals(text: str, *, cut: bool = False) -> str:
+    """The statement with ? for each literal and without comments; `$1` stays, which the server has put in for one.
 
-    Where strings end that have a backslash before a quote depends on a setting: from the first of them on nothing is
-    left of the text.
+    Of a statement that does not read or change rows only its first words are left, and of several only the first.
+
+    Args:
+        text: As pg_stat_statements has it.
+        cut: It goes on after what is here.
     """
-    setting = _SET.fullmatch(text)
-    if setting is not None:
-        return f"{setting[1]}?"
-    unclear = _UNCLEAR.search(text)
-    if unclear is not None:
-        # Up to where the first string begins, or what may be one.
-        text = text[: min(text.index("'"), unclear.start())] + "'"
-    return _TOKEN.sub(_shown, text)
+    found = read(text, "postgres", cut=cut).alone()
+    first = found.first()
+    if first not in KEPT:
+        return _beginning(found) if first in UTILITY else _MORE
+    parts: list[str] = []
+    for kind, part in found.tokens:
+        if kind == "literal":
+            parts.append("?")
+        elif kind != "comment":
+            parts.append(part)
+        elif parts and not parts[-1].isspace():
+            parts.append(" ")
+    # What is cut is not what the server has cut, which nobody needs to be told.
+    return "".join(parts).strip() + (f" {_MORE}" if found.more and not cut else "")
 
 
-def _shown(found: re.Match[str]) -> str:
-    token = found[0]
-    if found["name"] or found["kept"]:
-        return token
-    if not found["comment"]:
-        return "?"
-    # Comments tell where a statement is from, some of them with a request and its user.
-    if not re.search(r"['\"\d]", token):
-        return token
-    return "/* ... */" if token.startswith("/*") else "-- ..."
+def _beginning(found: Tokens) -> str:
+    words: list[str] = []
+    for kind, text in found.tokens:
+        if kind in {"space", "comment"}:
+            continue
+        if kind != "word" or (words and text.lower() not in _ABOUT):
+            return " ".join([*words, _MORE])
+        words.append(text)
+    return " ".join([*words, _MORE] if found.more else words)

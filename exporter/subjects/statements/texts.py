@@ -9,10 +9,9 @@ from collections.abc import Hashable, Iterable, Mapping
 KEPT = 1000
 
 # Statements that set or use passwords. The servers replace literals, but not every server in every statement, and what
-# one quotes as a name with ANSI_QUOTES is none to it. Digests call USER by another of its names. A comment may stand in
-# front.
+# one quotes as a name with ANSI_QUOTES is none to it. Digests call USER by another of its names.
 _SECRET = re.compile(
-    r"""(?>\s|/\*(?:(?!\*/).)*\*/|--[^\n]*\n|\#[^\n]*\n)*
+    r"""\s*
     (
         (?:CREATE|ALTER|DROP)\s+(?:OR\s+REPLACE\s+)?(?:(?:SYSTEM_|SESSION_)?USER|ROLE|GROUP|SERVER|SUBSCRIPTION)\b
         | SET\s+PASSWORD\b

@@ -90,7 +90,7 @@ class Tracked(ABC):
             totals[key] = tuple(map(add, totals[key], numbers)) if key in totals else numbers
         return totals
 
-    def readable(self, text: str) -> str:
+    def readable(self, text: str, context: Context) -> str:  # noqa: ARG002 - for engines that leave literals in it
         """A text as it may be shown, before it is cut."""
         return text
 
@@ -144,7 +144,9 @@ class Tracked(ABC):
             self._texts_wait = min(self.texts_every, (time.monotonic() - self._texts_at) * TEXTS_PAUSE)
         for told in texts:
             most = context.server.statements.text_bytes
-            known = {one: None if text is None else shown(self.readable(str(text)), most) for one, text in told.rows}
+            known = {
+                one: None if text is None else shown(self.readable(str(text), context), most) for one, text in told.rows
+            }
             self._texts.keep(self._texts.unknown(_ids(found)), known)
         return self._with_texts(self.shaped(Rows(numbers.columns, list(found.values()))), context)
 

@@ -15,6 +15,8 @@ from exporter.subjects.statements.postgres import hidden
 from exporter.subjects.statements.tracked import Number, Tracked
 
 NAME = "pg_stat_statements"
+# So many times as much is read of a text as may be shown, since it is shorter without its literals and comments.
+_TEXTS_LONGER = 4
 VIEW = f"{{schema:{NAME}}}.{NAME}"
 
 
@@ -177,8 +179,7 @@ class TrackedStatements(Tracked):
 
     def texts(self, ids: Sequence[Hashable], context: Context) -> str:
         """See Tracked. The server reads its whole file of texts for it, whichever are wanted, and all of it or none."""
-        # Without what is taken out of them they are shorter.
-        most = 4 * context.server.statements.text_bytes
+        most = _TEXTS_LONGER * context.server.statements.text_bytes
         return f"""
             SELECT DISTINCT ON (queryid) queryid, left(query, {most}) FROM {VIEW}(true)
             WHERE queryid IN (SELECT unnest({_array(ids)}::int8[])) AND NOT {_OWN}
@@ -189,9 +190,9 @@ class TrackedStatements(Tracked):
         left_out = self.left_out + self._unwanted
         return Rows((*rows.columns, "left_out"), [(*row, left_out) for row in rows.rows])
 
-    def readable(self, text: str) -> str:
+    def readable(self, text: str, context: Context) -> str:
         """See Tracked. The server leaves literals in what it does not plan, such as SET, COPY and DO."""
-        return without_literals(text)
+        return without_literals(text, cut=len(text) >= _TEXTS_LONGER * context.server.statements.text_bytes)
 
 
 def _array(numbers: Iterable[Hashable]) -> str:
