@@ -20,9 +20,11 @@ MOST_BYTES = 2 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _File:
+    """A file of the log: its name, its size, and when it was last written, in microseconds."""
+
     name: str
     size: int
-    written: float
+    written: int
 
 
 class LogOverSQL(Counting, Asking):
@@ -39,6 +41,11 @@ class LogOverSQL(Counting, Asking):
         self._kept: PositionFile | None = None
         self._file = ""
         self._offset = 0
+        # When the file was last written. If it is gone, what is newer comes after it.
+        self._written = 0
+        # How far other files were read, or were there before we came: a name may be used again.
+        self._done: dict[str, int] = {}
+        self._another = False
         self._behind = 0
         self._lines = self._not_understood = 0
 
@@ -62,7 +69,7 @@ class LogOverSQL(Counting, Asking):
         databases = frozenset(str(name) for name, *_ in found.get("database", ()))
         current = rules(settings, databases, context)
         form, ending = _format(settings)
-        files = [_File(str(name), int(size), float(at)) for name, _, size, at in found.get("file", ())]
+        files = [_File(str(name), int(size), round(float(at) * 1e6)) for name, _, size, at in found.get("file", ())]
         files = sorted((f for f in files if f.name.endswith(ending)), key=lambda file: (file.written, file.name))
         if not self.busy:
             self._prepare((form, settings.get("log_line_prefix", "")), files, context)
@@ -71,50 +78,78 @@ class LogOverSQL(Counting, Asking):
         counts = (self._lines, self._not_understood, self._behind)
         return self.rows(current, context, counts)
 
+    def rebase(self) -> None:
+        """Another server answers, whose files may have the same names, or the same one after a restart."""
+        super().rebase()
+        self._another = True
+
     def _prepare(self, form: tuple[str, str], files: list[_File], context: Context) -> None:
         """Begin at the position that was kept, or at the end of the newest file."""
-        if self._kept is None:
-            self._kept = positions(context)
-            position = self._kept.read()
+        position = None
+        if self._kept is None or self._another:
+            if self._kept is None:
+                self._kept = positions(context)
+                position = self._kept.read()
             if position is not None and position.where == "sql":
-                self._file, self._offset = position.head, position.offset
-            elif files:
-                self._file, self._offset = files[-1].name, files[-1].size
+                self._file, self._offset, self._written = position.head, position.offset, position.written
+            else:
+                self._begin_at_the_end(files)
+            self._done = {file.name: file.size for file in files if file.written <= self._written}
+            self._another = False
         if form != self._form or self._parser is None:
             self._form, self._parser = form, parser(*form)
+            if position is not None:
+                self._parser.recall(position.remembered)
+
+    def _begin_at_the_end(self, files: list[_File]) -> None:
+        newest = files[-1] if files else _File("", 0, 0)
+        self._file, self._offset, self._written, self._parser = newest.name, newest.size, newest.written, None
 
     def _take(self, pieces: list[tuple[str, Any, int]], files: list[_File], current: Any) -> None:
         assert self._parser is not None
-        size = next((file.size for file in files if file.name == self._file), None)
-        read = 0
+        own = next((file for file in files if file.name == self._file), None)
+        # None: it was not asked for yet.
+        read: int | None = None
         for name, value, start in pieces:
             if value is not None and (name, start) == (self._file, self._offset):
                 piece = base64.b64decode(value)
                 read = len(piece)
-                self._offset += read
+                self._offset += len(piece)
                 self._count(lambda parser, piece=piece: parser.feed(piece), current)
-        if size is None or size < self._offset - read:
-            # It is gone, or was truncated.
-            following = files[0] if size is None and files else None
-            self._begin_file(following.name if following else self._file, current)
-        elif not read:
-            later = [file for file in files if file.size and self._comes_after(file, files)]
+        if own is None:
+            later = [file for file in files if file.written >= self._written and self._unread(file)]
             if later:
-                self._begin_file(later[0].name, current)
+                self._begin_file(later[0], current)
+            elif files:
+                self._begin_file(files[-1], current, at_end=True)
+        elif own.size < self._offset - (read or 0):
+            # It was truncated.
+            self._begin_file(own, current)
+        elif read == 0:
+            after = (own.written, own.name)
+            later = [file for file in files if (file.written, file.name) > after and self._unread(file)]
+            if later:
+                self._done[self._file] = self._offset
+                self._begin_file(later[0], current)
             else:
                 self._count(lambda parser: parser.flush(), current)
-        self._behind = max(0, (size or 0) - self._offset)
+        if own is not None and own.name == self._file:
+            self._written = own.written
+        self._done = {file.name: self._done[file.name] for file in files if file.name in self._done}
+        self._behind = max(0, own.size - self._offset) if own is not None and own.name == self._file else 0
         if self._kept is not None and self._file:
             offset = self._offset - self._parser.pending
-            self._kept.write(Position("sql", 0, 0, offset, self._file, 0, 0, self._parser.remember()))
+            self._kept.write(Position("sql", 0, 0, offset, self._file, 0, self._written, self._parser.remember()))
 
-    def _comes_after(self, file: _File, files: list[_File]) -> bool:
-        own = next((other for other in files if other.name == self._file), None)
-        return own is not None and (file.written, file.name) > (own.written, own.name)
+    def _unread(self, file: _File) -> bool:
+        return file.size > 0 and self._done.get(file.name) != file.size
 
-    def _begin_file(self, name: str, current: Any) -> None:
+    def _begin_file(self, file: _File, current: Any, *, at_end: bool = False) -> None:
+        """Go on with a file: with what was added to it if it was read before."""
         self._count(lambda parser: parser.end(), current)
-        self._file, self._offset = name, 0
+        done = self._done.pop(file.name, 0) if file.name != self._file else 0
+        self._offset = file.size if at_end else done if done <= file.size else 0
+        self._file, self._written = file.name, file.written
         self._parser = parser(*self._form)
 
     def _count(self, read: Any, current: Any) -> None:

@@ -1,0 +1,153 @@
+"""Logs over SQL: what was added counts once, through rotation, restarts, and when another server answers."""
+
+from __future__ import annotations
+
+import base64
+import time
+from pathlib import Path
+
+import pytest
+
+from exporter.config.model import ServerConfig, SlowLogSettings
+from exporter.declare import Context, Rows
+from exporter.facts import Facts, Identity, Role
+from exporter.subjects.logs.measures import COLUMNS
+from exporter.subjects.logs.postgres_over_sql import LogOverSQL
+from tests.providers.base import wait_for
+
+SETTINGS = {
+    "logging_collector": "on",
+    "log_destination": "stderr",
+    "log_min_duration_statement": "0",
+    "log_line_prefix": "",
+}
+FACTS = Facts("postgres", "postgres", (18, 0), "18.0", Identity("1", 0.0, Role.PRIMARY))
+
+
+class Server:
+    """A server's log files, and what reads them over SQL."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: dict[str, tuple[bytes, int]] = {}
+        self.clock = 1000
+        self.state = LogOverSQL()
+
+    def write(self, name: str, *seconds: int) -> None:
+        """Entries of slow statements, by how long they took."""
+        self.clock += 1
+        text = b"".join(b"LOG:  duration: %d000.000 ms  statement: select 1\n" % number for number in seconds)
+        self.files[name] = (self.files.get(name, (b"", 0))[0] + text, self.clock)
+
+    def restart_exporter(self) -> None:
+        self.state = LogOverSQL()
+
+    def read(self, turns: int = 4) -> float:
+        """The seconds that have been counted."""
+        server = ServerConfig(
+            name="s", engine="postgres", host="h", port=1, slow_log=SlowLogSettings(), state_dir=str(self.folder)
+        )
+        context = Context(server, FACTS, time.monotonic())
+        for _ in range(turns):
+            sql = self.state.ask("{file}|{offset}", (), context)
+            assert sql is not None
+            name, offset = sql.split("|")
+            name, start = name.strip("'"), int(offset)
+            rows = [("setting", *item, None, None) for item in SETTINGS.items()]
+            rows += [("file", key, None, len(text), at) for key, (text, at) in self.files.items()]
+            if name:
+                piece = base64.b64encode(self.files[name][0][start:]).decode() if name in self.files else None
+                rows.append(("bytes", name, piece, start, None))
+            found = self.state.feed(Rows(("kind", "name", "value", "number", "written"), rows), context)
+            assert wait_for(lambda: not self.state.busy, 30)
+        places = [COLUMNS.index(column) for column in ("database", "durations")]
+        told = {database: at for database, at in ([row[place] for place in places] for row in found.rows) if at}
+        return float(told[""][1])
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> Server:
+    logged = Server(tmp_path)
+    logged.write("older.log", 1000)
+    logged.write("a.log", 2000)
+    assert logged.read() == 0, "it begins at the end"
+    return logged
+
+
+def test_what_is_added_counts_once_through_rotation(logged: Server) -> None:
+    logged.write("a.log", 1)
+    assert logged.read() == 1
+    logged.write("a.log", 2)
+    logged.write("b.log", 4)
+    logged.write("c.log", 8)
+    assert logged.read(8) == 15
+    assert logged.read() == 15
+
+
+def test_a_file_that_is_gone_is_followed_by_what_is_newer(logged: Server) -> None:
+    logged.write("a.log", 1)
+    assert logged.read() == 1
+    del logged.files["a.log"]
+    assert logged.read() == 1, "what is older was there before"
+    logged.write("older.log", 2)
+    assert logged.read() == 3
+    del logged.files["older.log"]
+    logged.write("b.log", 4)
+    logged.write("c.log", 8)
+    assert logged.read(8) == 15
+
+
+def test_a_truncated_file_is_read_anew(logged: Server) -> None:
+    logged.write("a.log", 1, 2)
+    assert logged.read() == 3
+    logged.files["a.log"] = (b"", 0)
+    logged.write("a.log", 4)
+    assert logged.read() == 7
+
+
+def test_a_name_that_is_used_again_counts_what_is_new_in_it(logged: Server) -> None:
+    logged.write("b.log", 1)
+    assert logged.read(8) == 1
+    logged.write("a.log", 2)
+    assert logged.read(8) == 3
+    logged.write("older.log", 4)
+    assert logged.read(8) == 7
+    logged.write("b.log", 8)
+    assert logged.read(8) == 15
+    # As log_truncate_on_rotation does it.
+    logged.files["a.log"] = (b"", 0)
+    logged.write("a.log", 16)
+    assert logged.read(8) == 31
+
+
+def test_a_restart_goes_on_where_it_left_off(logged: Server) -> None:
+    logged.write("a.log", 1)
+    assert logged.read() == 1
+    logged.write("a.log", 2)
+    logged.write("b.log", 4)
+    logged.restart_exporter()
+    assert logged.read(8) == 6
+    logged.write("older.log", 8)
+    assert logged.read(8) == 14
+
+
+def test_a_restart_after_which_the_file_is_gone(logged: Server) -> None:
+    logged.write("a.log", 1)
+    assert logged.read() == 1
+    del logged.files["a.log"]
+    logged.write("b.log", 2)
+    logged.restart_exporter()
+    assert logged.read(8) == 2
+
+
+@pytest.mark.parametrize("same_names", [False, True])
+def test_another_server_s_log_is_read_from_its_end(logged: Server, same_names: bool) -> None:
+    logged.write("a.log", 1)
+    assert logged.read() == 1
+    logged.files.clear()
+    for name in ("a.log", "b.log") if same_names else ("x.log", "y.log"):
+        logged.write(name, 1000, 1000)
+    logged.state.rebase()
+    assert logged.read(8) == 1
+    logged.write(next(reversed(logged.files)), 2)
+    assert logged.read(8) == 3
