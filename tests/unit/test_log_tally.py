@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from exporter.statement import filled
 from exporter.subjects.logs import reader
 from exporter.subjects.logs.choice import counting_slow
 from exporter.subjects.logs.events import Error, Event, Statement, TemporaryFile
+from exporter.subjects.logs.files import OpenFile
 from exporter.subjects.logs.fingerprint import fingerprint
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.mysql import reader as mysql_reader
@@ -235,6 +238,45 @@ def test_what_can_not_be_read_is_a_failure(tmp_path: Path, monkeypatch: pytest.M
     assert raised.value.reason is Reason.PERMISSION
     assert raised.value.message == "/var/log/slow.log: Permission denied"
     assert raised.value.fix == "let the user that runs the exporter read /var/log/slow.log"
+
+
+def test_a_log_that_hangs_is_a_failure_until_it_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, state, run = tmp_path / "slow.log", mysql_reader(), context(tmp_path, file=str(tmp_path / "slow.log"))
+    file.touch()
+    state.feed(MYSQL, run)
+    answers = threading.Event()
+    read = OpenFile.read
+
+    def hang(self: OpenFile, offset: int, most: int) -> bytes:
+        answers.wait(60)
+        return read(self, offset, most)
+
+    monkeypatch.setattr(OpenFile, "read", hang)
+    state.feed(MYSQL, run)
+    monkeypatch.setattr(reader, "_HANGS_SECONDS", 0.0)
+    with pytest.raises(Failure) as raised:
+        state.feed(MYSQL, run)
+    assert raised.value.reason is Reason.TIMEOUT
+    assert str(file) in raised.value.message
+    answers.set()
+    assert wait_for(lambda: not state.busy, 30)
+    monkeypatch.setattr(reader, "_HANGS_SECONDS", 60.0)
+    state.feed(MYSQL, run)
+
+
+def test_a_scrape_waits_for_few_events_only() -> None:
+    """A reader of many events lets others in between."""
+    state = mysql_reader()
+    held: list[int] = []
+
+    def add(events: Iterable[Event], _: Rules) -> None:
+        assert state.lock.locked()
+        held.append(len(list(events)))
+
+    state.tally.add = add  # type: ignore[method-assign]
+    state.add((Statement("d", "select 1", 2.0) for _ in range(1000)), Rules(1.0))
+    assert sum(held) == 1000
+    assert max(held) <= 100
 
 
 @pytest.mark.parametrize(

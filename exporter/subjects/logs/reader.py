@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from exporter.collectors.busiest import Busiest
@@ -33,6 +34,10 @@ _TURN_SECONDS = 10.0
 _MOST_REST_SECONDS = 0.05
 # A log without a burst is read within this time, and shown at once.
 _WAIT_SECONDS = 0.2
+# Who has read nothing for so long in a turn hangs: on a file system that is away, or on a pipe.
+_HANGS_SECONDS = 60.0
+# Events that are counted at once: scrapes wait for them, and each may have a long text.
+_AT_ONCE = 25
 # Statements shown, unless the config says otherwise.
 SHOWN = 50
 
@@ -52,31 +57,44 @@ class Counting:
         self.lock = threading.Lock()
         self._busiest = Busiest(("database", "fingerprint"), ("seconds",))
         self._turn: Future[None] | None = None
+        # When something was last read in it.
+        self._progress = 0.0
 
     @property
     def busy(self) -> bool:
         """Whether the last turn is still under way."""
         return self._turn is not None and not self._turn.done()
 
-    def begin(self, turn: Callable[[], None]) -> None:
-        """Begin a turn, and wait a moment for its end.
+    def begin(self, turn: Callable[[], None], where: str = "the log") -> None:
+        """Begin a turn of reading a log, and wait a moment for its end.
 
         Raises:
-            Exception: It did not work.
+            Failure: A file can't be read or written, or the turn that is under way hangs.
         """
         if not self.busy:
+            self._progress = time.monotonic()
             self._turn = _POOL.submit(turn)
         assert self._turn is not None
         wait([self._turn], _WAIT_SECONDS)
         if self._turn.done():
-            self._turn.result()
+            try:
+                self._turn.result()
+            except OSError as error:
+                raise _failure(error, where) from None
+        elif time.monotonic() - self._progress > _HANGS_SECONDS:
+            raise Failure(Reason.TIMEOUT, f"for {_HANGS_SECONDS:.0f} s nothing could be read of {where}")
 
     def add(self, events: Iterable[Event], rules: Rules) -> None:
         """Count events; for the thread that reads."""
-        began = time.monotonic()
-        with self.lock:
-            self.tally.add(events, rules)
-        time.sleep(min(_MOST_REST_SECONDS, time.monotonic() - began))
+        left = iter(events)
+        while True:
+            began = self._progress = time.monotonic()
+            some = list(islice(left, _AT_ONCE))
+            with self.lock:
+                self.tally.add(some, rules)
+            if not some:
+                return
+            time.sleep(min(_MOST_REST_SECONDS, time.monotonic() - began))
 
     def rows(self, rules: Rules, context: Context, counts: tuple[int | None, int | None, int | None]) -> Rows:
         """What has been counted.
@@ -157,10 +175,7 @@ class LogReader(Counting):
             Failure: The log can't be found or read.
         """
         source = self._find(rows, context)
-        try:
-            self.begin(lambda: self._read(source, context))
-        except OSError as error:
-            raise _failure(error, source) from None
+        self.begin(lambda: self._read(source, context), source.where)
         follower = self._follower
         counts = (follower.lines, follower.not_understood, follower.behind) if follower else (None, None, None)
         return self.rows(source.rules, context, counts)
@@ -183,8 +198,8 @@ class LogReader(Counting):
         return self._follower
 
 
-def _failure(error: OSError, source: Source) -> Failure:
+def _failure(error: OSError, where: str) -> Failure:
     reason = Reason.PERMISSION if isinstance(error, PermissionError) else Reason.ERROR
-    place = error.filename or source.where
+    place = error.filename or where
     fix = f"let the user that runs the exporter read {place}" if reason is Reason.PERMISSION else None
     return Failure(reason, f"{place}: {error.strerror or error}", fix=fix)
