@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +10,8 @@ from exporter.failure import Failure, Reason
 from exporter.statement import filled
 from exporter.subjects.logs.events import Statement
 from exporter.subjects.logs.mysql_slow import REPLICATION
-from exporter.subjects.logs.reader import Counting
+from exporter.subjects.logs.positions import Position, PositionFile
+from exporter.subjects.logs.reader import Counting, positions
 from exporter.subjects.logs.tally import Rules
 from exporter.subjects.statements.measures import slow_threshold
 
@@ -19,7 +19,6 @@ from exporter.subjects.statements.measures import slow_threshold
 MOST_ROWS = 2000
 # More than a table has: the first run only looks at how many rows there are.
 _BEYOND = 10**15
-_APPLIER = re.compile(r"^system user\[|\[SQL_(?:SLAVE|REPLICA)\]|^SQL_(?:SLAVE|REPLICA)\[")
 
 
 class SlowLogTable(Counting, Asking):
@@ -34,9 +33,21 @@ class SlowLogTable(Counting, Asking):
         self._next: int | None = None
         self._first = ""
         self._read = 0
+        self._kept: PositionFile | None = None
+        self._another = False
 
-    def ask(self, sql: str, answers: Sequence[Rows], context: Context) -> str | None:  # noqa: ARG002
+    def rebase(self) -> None:
+        """Another server answers, or the same one after a restart: its table's first row tells."""
+        super().rebase()
+        self._another = True
+
+    def ask(self, sql: str, answers: Sequence[Rows], context: Context) -> str | None:
         """See exporter.declare.Asking: one statement, with how many rows to leave out in it."""
+        if self._kept is None:
+            self._kept = positions(context)
+            position = self._kept.read()
+            if position is not None and position.where == _where(context):
+                self._next, self._first = position.offset, position.head
         return None if answers else filled(sql, {"offset": _BEYOND if self._next is None or self.busy else self._next})
 
     def feed(self, rows: Rows, context: Context) -> Rows:
@@ -59,17 +70,30 @@ class SlowLogTable(Counting, Asking):
         if not self.busy:
             [(total, first)] = [(int(name), str(value)) for kind, name, value, *_ in rows.rows if kind == "count"]
             entries = [row for row in rows.rows if row[0] == "entry"]
-            if self._next is None:
+            same, added = first == self._first, []
+            if self._next is None or (self._another and not same):
                 self._next = total
-            elif total < self._next or (self._first and first != self._first):
+            elif total < self._next or (self._first and not same):
                 # It was emptied, or another one put in its place.
                 self._next = 0
             else:
                 self._next += len(entries)
                 self._read += len(entries)
-                self.begin(lambda: self.add(_events(entries), current))
-            self._first = first if total else ""
+                added = entries
+            self._first, self._another = first if total else "", False
+            position = Position(_where(context), 0, 0, self._next, self._first, 0, 0)
+            self.begin(lambda: self._count(added, position, current))
         return self.rows(current, context, (self._read, 0, None))
+
+    def _count(self, entries: list[tuple[Any, ...]], position: Position, current: Rules) -> None:
+        self.add(_events(entries), current)
+        if self._kept is not None:
+            self._kept.write(position)
+
+
+def _where(context: Context) -> str:
+    """Whose table: another server's position is of no use."""
+    return f"table of {context.facts.identity.system}"
 
 
 def _events(rows: list[tuple[Any, ...]]) -> Iterator[Statement]:

@@ -1,0 +1,118 @@
+"""The slow log in MySQL's table: each row counts once, through restarts, and when another server answers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from exporter.config.model import ServerConfig, SlowLogSettings
+from exporter.declare import Context, Rows
+from exporter.facts import Facts, Identity, Role
+from exporter.subjects.logs.measures import COLUMNS
+from exporter.subjects.logs.mysql_table import MOST_ROWS, SlowLogTable
+from tests.providers.base import wait_for
+
+SETTINGS = {"log_output": "TABLE", "slow_query_log": "ON", "long_query_time": "0"}
+FACTS = Facts("mysql", "mysql", (9, 7), "9.7", Identity("a uuid", 0.0, Role.PRIMARY))
+
+
+class Table:
+    """A server's table, and what reads it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: list[tuple[str, int]] = []
+        self.clock = 0
+        self.facts = FACTS
+        self.state = SlowLogTable()
+
+    def add(self, *seconds: int) -> None:
+        for number in seconds:
+            self.clock += 1
+            self.rows.append((f"{self.clock} 1", number))
+
+    def restart_exporter(self) -> None:
+        self.state = SlowLogTable()
+
+    def read(self, turns: int = 3) -> float:
+        """The seconds that have been counted."""
+        server = ServerConfig(
+            name="s", engine="mysql", host="h", port=1, slow_log=SlowLogSettings(), state_dir=str(self.folder)
+        )
+        context = Context(server, self.facts, time.monotonic())
+        for _ in range(turns):
+            offset = self.state.ask("{offset}", (), context)
+            assert offset is not None
+            rows = [("setting", *item, *[None] * 6) for item in SETTINGS.items()]
+            rows.append(("count", len(self.rows), self.rows[0][0] if self.rows else None, *[None] * 6))
+            rows += [
+                ("entry", None, "select 1", "d", f"00:00:{number}", "00:00:00", 0, 0, "root[root] @ h []")
+                for _, number in self.rows[int(offset) :][:MOST_ROWS]
+            ]
+            names = ("kind", "name", "value", "database", "seconds", "locked", "sent", "examined", "user")
+            found = self.state.feed(Rows(names, rows), context)
+            assert wait_for(lambda: not self.state.busy, 30)
+        places = [COLUMNS.index(column) for column in ("database", "durations")]
+        told = {database: at for database, at in ([row[place] for place in places] for row in found.rows) if at}
+        return float(told["d"][1]) if "d" in told else 0.0
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    table = Table(tmp_path)
+    table.add(50, 50)
+    assert table.read() == 0, "it begins at the end"
+    table.add(1)
+    assert table.read() == 1
+    return table
+
+
+def test_an_emptied_table_is_read_anew(table: Table) -> None:
+    table.rows.clear()
+    table.add(2)
+    assert table.read() == 3
+    # As RENAME TABLE does it: another table, with more rows.
+    table.rows.clear()
+    table.add(4, 8, 16)
+    assert table.read() == 31
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_restart_goes_on_where_it_left_off(table: Table, emptied: bool) -> None:
+    if emptied:
+        table.rows.clear()
+    table.add(2, 4)
+    table.restart_exporter()
+    assert table.read() == 6
+
+
+def test_after_a_restart_another_server_s_table_is_read_from_its_end(table: Table) -> None:
+    table.facts = replace(FACTS, identity=Identity("another uuid", 0.0, Role.PRIMARY))
+    table.add(2)
+    table.restart_exporter()
+    assert table.read() == 0
+    table.add(4)
+    assert table.read() == 4
+
+
+def test_a_restart_of_the_server_misses_nothing(table: Table) -> None:
+    table.add(2)
+    table.state.rebase()
+    assert table.read() == 3
+
+
+@pytest.mark.parametrize("rows", [1, 3, 9])
+def test_another_server_s_table_is_read_from_its_end(table: Table, rows: int) -> None:
+    table.rows.clear()
+    table.add(*[50] * rows)
+    table.state.rebase()
+    assert table.read() == 1
+    table.add(2)
+    assert table.read() == 3
+    # From now on it is ours.
+    table.rows.clear()
+    table.add(4)
+    assert table.read() == 7
