@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from exporter.collectors.mysql.active_sessions import MOST_LISTED
 from exporter.config.model import ServerConfig
+from exporter.declare import Collector
 from exporter.engines.deadline import Deadline
 from exporter.engines.known import ENGINES
 from exporter.failure import Failure
@@ -110,9 +113,12 @@ def name_of(server: DatabaseServer) -> str:
 
 
 @contextlib.contextmanager
-def watching(server: DatabaseServer, config: ServerConfig | None = None) -> Iterator[tuple[Watched, Sampler]]:
+def watching(
+    server: DatabaseServer, config: ServerConfig | None = None, collector: Collector | None = None
+) -> Iterator[tuple[Watched, Sampler]]:
     """Watch a server with this collector alone, and nobody but the test who takes samples."""
-    one = Watched(config or config_of(server), ENGINES[server.engine], [collectors_by_name()[name_of(server)]])
+    collector = collector or collectors_by_name()[name_of(server)]
+    one = Watched(config or config_of(server), ENGINES[server.engine], [collector])
     assert one.sampler is not None
     try:
         scrape(one)
@@ -226,6 +232,87 @@ def test_schemas_that_differ_by_case_alone_are_told_apart(server: DatabaseServer
         assert found[DATABASE.upper(), "timeout"] == 0
     finally:
         server.execute(f"DROP DATABASE {DATABASE.upper()}")
+
+
+def row_waiters(clients: Clients, count: int) -> None:
+    waits = "ID IN (SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT')"
+    clients.holds("UPDATE items SET n = 5 WHERE id = 1")
+    for _ in range(count):
+        clients.run("UPDATE items SET n = 6 WHERE id = 1", waits)
+
+
+def changed(server: DatabaseServer, changes: Mapping[str, str]) -> Collector:
+    """The collector with something else in its SQL."""
+    made = collectors_by_name()[name_of(server)]
+    queries = []
+    for query in made.queries:
+        sql = query.sql
+        for old, new in changes.items():
+            assert old in sql
+            sql = sql.replace(old, new)
+        queries.append(replace(query, sql=sql))
+    return replace(made, queries=tuple(queries))
+
+
+@pytest.mark.engine("mysql")
+def test_where_too_many_wait_for_a_row_no_more_are_counted_so_than_innodb_says(
+    server: DatabaseServer, clients: Clients
+) -> None:
+    clients.run("SELECT SLEEP(120)", "STATE = 'User sleep'")
+    row_waiters(clients, 3)
+    # At work for less long than the others have waited; who waits for longest is most likely to.
+    wait_for(lambda: server.execute("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE TIME >= 2")[0][0] >= 3)
+    rows = ", ".join(f"information_schema.COLLATIONS c{number}" for number in range(5))
+    clients.run(f"SELECT COUNT(*) FROM {rows} WHERE c0.ID + c1.ID + c2.ID + c3.ID + c4.ID = 3", "STATE <> 'starting'")
+    for most in (2, 3):
+        with watching(server, collector=changed(server, {f"> {MOST_LISTED}": f"> {most}"})) as (one, sampler):
+            for _ in range(2):
+                sampler.sample()
+                time.sleep(0.3)
+            found = seconds(one)
+        assert found[DATABASE, "lock"] == pytest.approx(3 * found[DATABASE, "timeout"])
+        assert found[DATABASE, "lock"] > 0
+
+
+@pytest.mark.engine("mysql")
+def test_where_nobody_counts_who_waits_for_a_row_innodb_is_asked_all_the_same(
+    server: DatabaseServer, clients: Clients
+) -> None:
+    clients.run("SELECT SLEEP(120)", "STATE = 'User sleep'")
+    row_waiters(clients, 2)
+    metric = "lock_row_lock_current_waits"
+    server.execute(f"SET GLOBAL innodb_monitor_disable = '{metric}'")
+    try:
+        with watching(server) as (one, sampler):
+            for _ in range(2):
+                sampler.sample()
+                time.sleep(0.3)
+            found = seconds(one)
+        assert found[DATABASE, "lock"] == pytest.approx(2 * found[DATABASE, "timeout"])
+    finally:
+        server.execute(f"SET GLOBAL innodb_monitor_enable = '{metric}'")
+
+
+# MariaDB does not count rows of its lists.
+@pytest.mark.flavor("mysql")
+def test_the_list_of_transactions_is_read_only_where_somebody_waits_for_a_row(
+    server: DatabaseServer, clients: Clients
+) -> None:
+    for number in range(12):
+        clients.holds(f"INSERT INTO items VALUES ({number + 10}, 1)")
+
+    def rows_read(collector: Collector) -> int:
+        sql = collector.queries[0].sql
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("FLUSH STATUS")
+            cursor.execute(sql)
+            cursor.fetchall()
+            cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read_rnd_next'")
+            return int(cursor.fetchall()[0][1])
+
+    all_of_them = {"WHERE trx_state = 'LOCK WAIT'": ""}
+    always = rows_read(changed(server, {**all_of_them, "waits < 1": "waits < 0"}))
+    assert rows_read(changed(server, all_of_them)) <= always - 12
 
 
 def test_the_server_says_what_a_sample_takes_it(server: DatabaseServer) -> None:

@@ -1,5 +1,8 @@
 """Active sessions by what they wait for, sampled once a second."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS, SEES_SESSIONS
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Collector, Query
@@ -7,23 +10,55 @@ from exporter.gates import SAMPLED, mariadb, mysql
 from exporter.subjects.sessions import mysql as subject
 from exporter.subjects.sessions.totals import BLOCKS
 
-# InnoDB alone knows who waits for a row. SYSDATE() is read when the rest is done and NOW() was when it began, so that
-# the last part tells what the query took the server, without the way to us. Names of schemas may differ by case alone.
+# InnoDB alone knows who waits for a row, and lists transactions under a latch that all locks need: on MariaDB for each
+# waiter it looks through the whole queue. So it is asked how many wait, which takes no latch, and for the list where
+# somebody does and where they are not too many. IF() runs a subquery only where it needs it. If they are too many, as
+# many as wait are taken to be the ones that have been at the same kind of work for the longest time, those last that
+# have been so for longer than one may wait. See decision 17.
+# SYSDATE() is read when the rest is done and NOW() was when it began, so that the last part tells what the query took
+# the server, without the way to us. Names of schemas may differ by case alone.
 _SQL = """
-    SELECT `database`, active, IF(active, state, NULL) AS state, IF(active, event, NULL) AS event,
-           active AND waiter IS NOT NULL AS row_lock, COUNT(*) AS sessions, NULL AS took
+    SELECT {hint} `database`, active, IF(active, state, NULL) AS state, IF(active, event, NULL) AS event,
+           active AND row_lock AS row_lock, COUNT(*) AS sessions, NULL AS took
     FROM (
-        SELECT t.{database} AS `database`, t.{command} NOT IN ('Sleep', 'Connect') AS active, t.{state} AS state,
-               {event} AS event, x.waiter
-        FROM {table} t
-        LEFT JOIN (
-            SELECT trx_mysql_thread_id AS waiter FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'
-        ) x ON x.waiter = t.{id}
-        WHERE {clients}
+        SELECT `database`, active, state, event,
+               IF(waits > {most},
+                  works AND ROW_NUMBER() OVER (
+                      PARTITION BY works ORDER BY seconds > @@GLOBAL.innodb_lock_wait_timeout, seconds DESC
+                  ) <= waits,
+                  COALESCE(FIND_IN_SET(id, waiters), 0) > 0) AS row_lock
+        FROM (
+            SELECT t.{id} AS id, t.{database} AS `database`, t.{command} NOT IN ('Sleep', 'Connect') AS active,
+                   t.{state} AS state, {event} AS event, {seconds} AS seconds, w.waits, w.waiters,
+                   t.{command} NOT IN ('Sleep', 'Connect') AND COALESCE(t.{state} IN (
+                       'updating', 'update', 'executing', 'statistics', 'sending data', 'searching rows for update',
+                       'updating main table', 'updating reference tables',
+                       'deleting from main table', 'deleting from reference tables'
+                   ), 0) AS works
+            FROM {table} t
+            CROSS JOIN (
+                SELECT waits, IF(waits < 1 OR waits > {most}, NULL, (
+                    SELECT GROUP_CONCAT(trx_mysql_thread_id) FROM information_schema.INNODB_TRX
+                    WHERE trx_state = 'LOCK WAIT'
+                )) AS waiters
+                FROM (
+                    SELECT (
+                        SELECT COUNT FROM information_schema.INNODB_METRICS
+                        WHERE NAME = 'lock_row_lock_current_waits' AND {enabled}
+                    ) AS waits
+                ) metric
+            ) w
+            WHERE {clients}
+        ) clients
     ) sessions
     GROUP BY 1, 2, 3, 4, 5, CAST(`database` AS BINARY)
     UNION ALL
     SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULLIF(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6)), 0) / 1e6"""
+# What a list of this length takes is within what a sample may take.
+MOST_LISTED = 100
+# MySQL's group_concat_max_len may be too short for it.
+_MYSQL = {"enabled": "STATUS = 'enabled'", "hint": "/*+ SET_VAR(group_concat_max_len = 65536) */"}
+_MARIADB = {"enabled": "ENABLED", "hint": ""}
 
 # What is in progress within reading a table says more than that a table is being read. The table of waits is empty
 # unless somebody has switched it on.
@@ -34,23 +69,32 @@ _EVENT = """
     ))"""
 
 _THREADS = _SQL.format(
+    **_MYSQL,
+    most=MOST_LISTED,
     database="PROCESSLIST_DB",
     command="PROCESSLIST_COMMAND",
     state="PROCESSLIST_STATE",
     id="PROCESSLIST_ID",
+    seconds="t.PROCESSLIST_TIME",
     event=_EVENT,
     table="performance_schema.threads",
     clients=CLIENT_THREADS,
 )
-_PROCESSES = _SQL.format(
-    database="DB",
-    command="COMMAND",
-    state="STATE",
-    id="ID",
-    event="NULL",
-    table="information_schema.PROCESSLIST",
-    clients=CLIENT_PROCESSES,
-)
+
+
+def _processes(server: Mapping[str, Any]) -> str:
+    return _SQL.format(
+        **server,
+        most=MOST_LISTED,
+        database="DB",
+        command="COMMAND",
+        state="STATE",
+        id="ID",
+        event="NULL",
+        table="information_schema.PROCESSLIST",
+        clients=CLIENT_PROCESSES,
+    )
+
 
 active_sessions = Collector(
     name="mysql_active_sessions",
@@ -59,7 +103,8 @@ active_sessions = Collector(
     when=(mysql(8) | mariadb(10, 6)) & SEES_SESSIONS & SAMPLED,
     queries=(
         Query(mysql(8) & READABLE, _THREADS),
-        Query(mysql(8) | mariadb(10, 6), _PROCESSES),
+        Query(mysql(8), _processes({**_MYSQL, "seconds": "t.TIME"})),
+        Query(mariadb(10, 6), _processes({**_MARIADB, "seconds": "t.TIME_MS / 1000"})),
     ),
     sampled=subject.sessions,
     timeout=0.9,
