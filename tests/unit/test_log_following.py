@@ -154,6 +154,28 @@ def test_a_renamed_file_is_read_to_its_end_while_the_server_still_writes_it(log:
     assert log.read() == [4]
 
 
+@pytest.mark.parametrize("turns_before", [1, 2])
+def test_a_copy_that_is_seen_before_the_file_is_truncated(log: Log, turns_before: int) -> None:
+    log.read()
+    log.write(40)
+    assert log.read() == list(range(1, 41))
+    # As copytruncate of logrotate does it, which may take a while.
+    text, copy = log.path.read_bytes(), log.folder / "slow.log.1"
+    for length in (len(text) // 2, len(text)):
+        copy.write_bytes(text[:length])
+        log.write(0, path=copy)
+        assert log.read(turns=turns_before) == []
+    log.write(1)
+    assert log.read() == [41]
+    os.truncate(log.path, 0)
+    log.write(2)
+    assert log.read() == [42, 43]
+    log.write(1)
+    assert log.read() == [44]
+    log.write(1, path=log.folder / "slow.log.2")
+    assert log.read() == ([] if log.where == log.path else [45])
+
+
 def test_several_rotations_between_two_turns(tmp_path: Path) -> None:
     log = Log(tmp_path, tmp_path / "slow*log*")
     log.write(1)

@@ -141,9 +141,12 @@ class Follower:
     def _open(self, path: str, offset: int | None) -> None:
         """Open a file at an offset; None: at its end."""
         file = OpenFile(path)
+        self._use(file, file.last_line_begins() if offset is None else offset)
+
+    def _use(self, file: OpenFile, offset: int) -> None:
         self.close()
         self._file = file
-        self._begin_at(file.last_line_begins() if offset is None else offset)
+        self._begin_at(offset)
 
     def _begin_at(self, offset: int) -> None:
         self._lines += self._parser.lines
@@ -181,16 +184,25 @@ class Follower:
 
     def _switch(self, following: Found) -> list[Event]:
         assert self._file is not None
+        file = OpenFile(following.path)
+        known = [_Done(self._offset, *self._head), *self._done.values()]
+        # One that was read before and has grown since, or the copy of one that will be truncated.
+        offset = max((done.offset for done in known if file.head(done.head_bytes) == done.head), default=0)
+        if offset > file.size:
+            # A copy that is not whole yet: it is looked at again when it has grown.
+            length = min(HEAD_BYTES, file.size)
+            self._remember_done(file.identity, _Done(file.size, file.head(length), length))
+            file.close()
+            return []
         events = self._parser.end()
-        self._done[self._file.identity] = _Done(self._offset, *self._head)
+        self._remember_done(self._file.identity, known[0])
+        self._use(file, offset)
+        return events
+
+    def _remember_done(self, identity: Identity, done: _Done) -> None:
+        self._done[identity] = done
         while len(self._done) > _DONE_KEPT:
             del self._done[next(iter(self._done))]
-        done = self._done.get(following.identity)
-        self._open(following.path, 0)
-        # One that was read before, and has grown since; unless it only has the number of one that is gone.
-        if done is not None and self._file.size >= done.offset and self._file.head(done.head_bytes) == done.head:
-            self._begin_at(done.offset)
-        return events
 
     def _unread(self) -> int:
         if self._file is None:
