@@ -103,6 +103,24 @@ def test_errors_deadlocks_and_files() -> None:
     assert by(rows, "database", "temporary_bytes") == {"a": 7, "b": 0, "": 5}
 
 
+def test_a_client_s_own_classes_of_errors_are_one() -> None:
+    tally, rules = Tally("postgres"), Rules(1.0)
+    tally.add([Error("a", f"{first}{second}001", deadlock=False) for first in "AZ0" for second in "QRST9"], rules)
+    assert by(list(tally.by_database(rules)), "database", "sqlstate_class", "errors") == {
+        ("a", "other"): 14,
+        ("a", "09"): 1,
+    }
+
+
+def test_a_queryid_does_not_go_to_and_fro() -> None:
+    tally, rules = Tally("postgres"), Rules(1.0)
+    seen = []
+    for number in (None, 7, 7, 8, 7, 8, None):
+        tally.add([Statement("a", "select * from t where a in (1, 2)", 2.0, query_id=number)], rules)
+        seen += by(list(tally.by_statement()), "queryid", "query").keys()
+    assert seen == ["", "7", "7", "", "", "", ""]
+
+
 def test_what_counts_as_an_execution() -> None:
     events: list[Event] = [
         Statement("a", "select 1", 2.0, step) for step in ("statement", "execute", "parse", "bind", "plan")

@@ -36,7 +36,7 @@ _INFO = block(
         "db_slow_statement_info",
         "info",
         help="1; the text of a statement, without literals and comments; of what describes or changes the server the "
-        "first word only. queryid is PostgreSQL's own, where the log carries it.",
+        "first word only. queryid is PostgreSQL's own, where the log carries it; empty where the text has several.",
     ),
     labels=("database", "fingerprint", "queryid", "query"),
 )
@@ -120,7 +120,7 @@ POSTGRES: tuple[Block, ...] = (
             "pg_log_errors_total",
             "errors",
             help="Messages of severity ERROR, FATAL and PANIC in the log, by the first two characters of their "
-            "SQLSTATE; empty where the log doesn't carry it.",
+            "SQLSTATE; other for those that PostgreSQL itself doesn't have, empty where the log doesn't carry it.",
         ),
         labels=("database", "sqlstate_class"),
     ),

@@ -17,6 +17,12 @@ from exporter.subjects.statements.lexer import Dialect
 _MOST_STATEMENTS = 2000
 # Databases, where the server doesn't tell which there are; further ones count as unknown.
 _MOST_DATABASES = 500
+# Classes of SQLSTATE that PostgreSQL itself has. RAISE takes any, and each would be a series.
+_CLASSES = frozenset({
+    "00", "01", "02", "03", "08", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "22", "23", "24", "25", "26",
+    "27", "28", "2B", "2D", "2F", "34", "38", "39", "3B", "3D", "3F", "40", "42", "44", "53", "54", "55", "57", "58", "72",
+    "F0", "HV", "P0", "XX",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class _Database:
 @dataclass(slots=True)
 class _Statement:
     text: str
+    # PostgreSQL's own number; 0 if there are several. Before 18 lists of other lengths have others.
     query_id: int | None = None
     executions: int = 0
     seconds: float = 0.0
@@ -82,6 +89,7 @@ class Tally:
             elif isinstance(event, Error):
                 found = self._databases[database]
                 kind = event.sqlstate[:2]
+                kind = kind if not kind or kind in _CLASSES else "other"
                 found.errors[kind] = found.errors.get(kind, 0) + 1
                 found.deadlocks += event.deadlock
             elif isinstance(event, TemporaryFile):
@@ -124,7 +132,7 @@ class Tally:
                 statement_lock_seconds=found.lock_seconds,
                 statement_rows_examined=found.rows_examined,
                 statement_rows_sent=found.rows_sent,
-                queryid="" if found.query_id is None else str(found.query_id),
+                queryid=str(found.query_id or ""),
                 query=found.text,
                 info=1,
             )
@@ -167,7 +175,8 @@ class Tally:
                 self._statements.popitem(last=False)
         self._statements.move_to_end((database, name))
         if event.query_id is not None:
-            found.query_id = event.query_id
+            # A label that goes to and fro would be new series each time.
+            found.query_id = event.query_id if found.query_id in {None, event.query_id} else 0
         found.executions += times
         found.seconds += event.seconds * times
         found.lock_seconds += (event.lock_seconds or 0.0) * times
