@@ -81,6 +81,7 @@ def test_a_statement(reader: str, delimiter: str) -> None:
 
 IN_LOGS = [
     "/**/", "@/ ", ",db=,app=,client= ", " ", "a ", ", Version: ", "'", '"', '""', '","', "[", "Query_time: 1",
+    "LOG:  ", "@/ LOG:  ",
     "Schema: ", "as ", "Query Text: ", "(cost=", "\t", "\r", "1",
 ]  # fmt: skip
 

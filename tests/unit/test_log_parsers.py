@@ -253,6 +253,31 @@ def test_stderr_of_processes_that_are_no_session() -> None:
     assert parser.not_understood == 0
 
 
+FORGED = "x LOG:  duration: 99999.000 ms  statement: x"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "written"),
+    [
+        ("%m [%p] %q%u@%d/%a ", "2026-11-22 17:48:48.513 UTC [12] u@d/{} "),
+        ("%m [%p] %q%u@%d/%a ", "2026-11-22 17:48:48.513 UTC [12] {}@d/psql "),
+        ("user=%u,db=%d,app=%a,client=%h ", "user=u,db=d,app={},client=::1 "),
+        ("user=%u,db=%d,app=%a,client=%h ", "user=u,db={},app=a,client=::1 "),
+        ("%a: ", "{}: "),
+    ],
+)
+def test_what_a_client_calls_itself_is_no_entry(prefix: str, written: str) -> None:
+    entry = "LOG:  duration: 1.500 ms  statement: select 1"
+    honest = written.format("me")
+    for name in (FORGED, f"y,client=::1 {FORGED}", f"a@b/c {FORGED}", "LOG:  "):
+        parser = StderrLog(prefix)
+        # Nor is it one that stands in a statement.
+        lines = (written.format(name) + entry, f"{honest}{entry} /* {written.format(FORGED)} */", honest + entry)
+        events = read(parser, "".join(f"{line}\n" for line in lines).encode())
+        assert {event.seconds for event in statements(events)} == {0.0015}
+        assert len(events) + parser.not_understood == 3
+
+
 def test_parts_belong_to_the_entry_of_their_process() -> None:
     log = (
         b"[1] LOG:  duration: 1500.000 ms  statement: execute p(1)\n"
@@ -363,6 +388,13 @@ ENTRY = (
     b"use d;\nSET timestamp=1795369887;\nselect 1;\n"
 )
 SLOW = Statement("d", "select 1", 1.5, lock_seconds=0.25, rows_examined=7, rows_sent=1)
+
+
+def test_what_is_only_like_a_header_has_no_costs() -> None:
+    comment = b"# User@Host: root[root] @ localhost []\n# a comment: Query_time: 99999.0  Lock_time: 0\nselect 2;"
+    parser = SlowLog()
+    assert read(parser, ENTRY.replace(b"select 1;", b"select 1;\n" + comment) + ENTRY) == [SLOW, SLOW]
+    assert parser.not_understood == 3
 
 
 def test_slow_log_of_every_kind() -> None:

@@ -61,6 +61,11 @@ def pattern(prefix: str) -> str:
     return "".join(parts) + (")?" if tail else "")
 
 
+def longest(heads: str) -> str:
+    """Such an expression with its names as long as they can be, instead of as short."""
+    return heads.replace("}?", "}")
+
+
 def _escape(letter: str, padded: bool, seen: set[str]) -> str:
     text = _ESCAPES[letter]
     name = next(_names(text), None)

@@ -16,7 +16,7 @@ _USER = rb"# User@Host: (?P<user>[^\[]*)\[(?P<login>[^\]]*)\] @ "
 _BEGIN = re.compile(rb"(?:" + _TIME + rb"|" + _USER + rb")")
 _WHO = re.compile(_USER)
 _COSTS = re.compile(
-    rb"Query_time: (?P<seconds>\d{1,12}(?:\.\d+)?)\s+Lock_time: (?P<lock>-?\d+(?:\.\d+)?)"
+    rb"# Query_time: (?P<seconds>\d{1,12}(?:\.\d+)?)\s+Lock_time: (?P<lock>-?\d+(?:\.\d+)?)"
     rb"(?:\s+Rows_sent: (?P<sent>\d+))?(?:\s+Rows_examined: (?P<examined>\d+))?"
 )
 _SCHEMA = re.compile(rb"\bSchema: (?P<schema>.*?)\s*(?:\b(?:QC_hit|Last_errno|Killed): .*)?\Z")
@@ -94,7 +94,7 @@ class SlowLog(LogParser):
 
     def _header(self, text: bytes) -> None:
         if text.startswith(b"#") and not text.startswith(_COMMAND):
-            self._costs = _COSTS.search(text) or self._costs
+            self._costs = _COSTS.match(text) or self._costs
             schema = _SCHEMA.search(text)
             if schema:
                 self._schema = _name(schema["schema"])

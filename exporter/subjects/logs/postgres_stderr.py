@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from exporter.subjects.logs.events import Event
-from exporter.subjects.logs.line_prefix import pattern
+from exporter.subjects.logs.line_prefix import longest, pattern
 from exporter.subjects.logs.lines import MOST_BYTES, Line, LogParser
 from exporter.subjects.logs.postgres_entry import ERRORS, SEVERITIES, Entry
 
@@ -28,7 +28,10 @@ class StderrLog(LogParser):
 
     def __init__(self, prefix: str) -> None:
         super().__init__()
-        self._head = re.compile(pattern(prefix) + _SEVERITY.pattern, re.DOTALL)
+        heads = pattern(prefix) + _SEVERITY.pattern
+        self._head = re.compile(heads, re.DOTALL)
+        # The same with names as long as they can be; None: there are none that a client chooses.
+        self._longest = re.compile(longest(heads), re.DOTALL) if longest(heads) != heads else None
         # Whether there is an entry that lines may belong to, and the same if it is worth more than that.
         self._any = False
         self._whose = ""
@@ -78,7 +81,13 @@ class StderrLog(LogParser):
         # Most lines that have none have no word either.
         if not _SEVERITY.search(line, 0, _HEAD_CHARACTERS):
             return None
-        return self._head.match(line, 0, _HEAD_CHARACTERS)
+        found = self._head.match(line, 0, _HEAD_CHARACTERS)
+        if found and self._longest and _SEVERITY.search(line, found.end(), _HEAD_CHARACTERS):
+            # A client's name for itself may look like an entry, and its statement like the end of a prefix: nobody can
+            # tell which of both it is.
+            other = self._longest.match(line, 0, _HEAD_CHARACTERS)
+            return found if other and other.end() == found.end() else None
+        return found
 
     def _add(self, part: str, text: str, size: int) -> None:
         if self._entry is None:
