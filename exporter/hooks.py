@@ -20,11 +20,14 @@ class Rows:
         columns: Their names.
         rows: The tuples.
         further: The results of what was asked after it; see Asking.
+        problem: Of what a state or hook gives: why something is missing that should be there. The collector has failed
+            then, and the rows are shown all the same.
     """
 
     columns: tuple[str, ...]
     rows: Sequence[tuple[Any, ...]]
     further: tuple[Rows, ...] = ()
+    problem: Failure | None = None
 
     def dicts(self) -> list[dict[str, Any]]:
         """The rows by column name, for hooks that rewrite them."""

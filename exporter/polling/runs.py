@@ -318,7 +318,7 @@ def finish(task: Task, reading: Reading, config: ServerConfig, facts: Facts, bud
         return task.fail(Failure(Reason.ERROR, f"{type(error).__name__} in the collector; see the log"), started)
     for reason, count in rendered.dropped.items():
         task.dropped[reason] = task.dropped.get(reason, 0) + count
-    problem = reading.problem
+    problem = reading.problem or rows.problem
     return Snapshot(
         task.name,
         State.SUSPENDED if reading.suspended else State.OK if problem is None else State.FAILED,

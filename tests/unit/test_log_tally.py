@@ -17,6 +17,8 @@ from exporter.config.model import ServerConfig, SlowLogSettings
 from exporter.declare import Context, Rows
 from exporter.facts import Facts, Identity, Role
 from exporter.failure import Failure, Reason
+from exporter.polling.runs import Reading, Task, finish
+from exporter.polling.snapshot import State
 from exporter.registry import collectors_by_name
 from exporter.statement import filled
 from exporter.subjects.logs import reader
@@ -319,6 +321,22 @@ def test_postgres_s_own_threshold(tmp_path: Path, settings: dict[str, str], foun
     source = state._find(rows, context(tmp_path, "postgres", file=str(tmp_path / "x.log")))
     assert source.rules.plans == found[1]
     assert source.format == "stderr"
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_log_without_slow_statements_is_a_failure_beside_all_else_that_it_tells(tmp_path: Path, on: bool) -> None:
+    run = context(tmp_path, "postgres", file=str(tmp_path / "x.log"))
+    threshold = "100" if on else "-1"
+    rows = Rows(
+        ("kind", "name", "value"), [("setting", "log_min_duration_statement", threshold), ("database", "d", None)]
+    )
+    task = Task.of(collectors_by_name()["pg_slow_log"], run.server)
+    snapshot = finish(task, Reading(rows, None, time.monotonic()), run.server, run.facts, 1000)
+    page = "".join(family.text for family in snapshot.families)
+    assert 'pg_log_deadlocks_total{database="d"' in page.replace('server="s",', "")
+    assert ("db_slow_statements_total" in page) is on
+    assert snapshot.state is (State.OK if on else State.FAILED)
+    assert ("log_min_duration_statement" in (snapshot.fix or "")) is not on
 
 
 def test_a_value_in_sql_is_a_literal() -> None:

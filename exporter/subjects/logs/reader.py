@@ -41,6 +41,12 @@ _AT_ONCE = 25
 # Statements shown, unless the config says otherwise.
 SHOWN = 50
 
+# Where the server logs none.
+_FIX: dict[Dialect, str] = {
+    "postgres": "ALTER SYSTEM SET log_min_duration_statement = '1s'; SELECT pg_reload_conf();",
+    "mysql": "SET GLOBAL slow_query_log = ON;",
+}
+
 _POOL = ThreadPoolExecutor(4, "slow log")
 
 
@@ -53,6 +59,7 @@ class Counting:
 
     def __init__(self, dialect: Dialect) -> None:
         self.tally = Tally(dialect)
+        self._nothing = Failure(Reason.ERROR, "the server logs no slow statements", fix=_FIX[dialect])
         # Whoever reads adds a piece's events under it.
         self.lock = threading.Lock()
         self._busiest = Busiest(("database", "fingerprint"), ("seconds",))
@@ -110,7 +117,9 @@ class Counting:
         limit = _limit(context)
         shown = self._busiest.feed(statements, replace(context, room=limit))
         about.append((*[None] * (len(COLUMNS) - len(counts)), *counts))
-        return Rows(COLUMNS, [*about, *shown.rows[:limit]])
+        # Then nobody counts slow statements, since no other source does beside the log.
+        problem = self._nothing if rules.threshold is None else None
+        return Rows(COLUMNS, [*about, *shown.rows[:limit]], problem=problem)
 
     def rebase(self) -> None:
         """Another server answers: where its log is comes with the next reading, and what was counted stays."""
