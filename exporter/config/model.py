@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -81,6 +82,17 @@ def _or_switch_or_sql(schema: JsonDict) -> None:
     schema["anyOf"] = [{"type": "boolean"}, {"const": "sql"}, settings]
 
 
+def _or_off(schema: JsonDict) -> None:
+    schema["type"] = ["string", "boolean"]
+    schema["enum"] = ["info", "label", "none", "off", False]
+
+
+# To YAML off is false.
+TextsAre = Annotated[
+    Literal["info", "label", "none"],
+    BeforeValidator(lambda value: "none" if value is False or value == "off" else value),
+    Field(json_schema_extra=_or_off),
+]
 LabelName = Annotated[str, AfterValidator(_label_name)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 SizeLimit = Annotated[
@@ -203,8 +215,8 @@ class SlowLogSettings(Model):
 class Statements(Model):
     """Single statements that have series of their own: the foremost by time, calls, I/O and mean time of late."""
 
-    text: Literal["info", "label", "none"] = "info"
-    """Where their texts are: in an _info series each, in a label of all their series, or nowhere."""
+    text: TextsAre = "info"
+    """Where their texts are: in an _info series each, in a label of all their series, or nowhere (none or off)."""
     text_bytes: Annotated[int, Field(gt=0, le=65_536)] = 200
     """Longer texts are cut to that many bytes."""
     limit: Annotated[int, Field(gt=0)] = 100

@@ -456,6 +456,14 @@ def test_values_keep_the_text_they_were_written_as() -> None:
     assert got.labels == {"since": "2024-01-01", "v": "1.10"}
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("off", "none"), ("'off'", "none"), ("false", "none"), ("none", "none"), ("label", "label"), ("info", "info")],
+)
+def test_texts_of_statements_are_off_by_either_word(written: str, meant: str) -> None:
+    assert load_text(f"{PG}    statements: {{text: {written}}}\n").servers[0].statements.text == meant
+
+
 def test_anchors_and_merge_keys_work() -> None:
     config = load_text(
         "servers:\n  - &a {url: postgresql://a, user: x, paused: true}\n  - {<<: *a, url: postgresql://b, user: y}\n"
