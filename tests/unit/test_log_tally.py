@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -25,7 +26,6 @@ from exporter.subjects.logs import reader
 from exporter.subjects.logs.choice import counting_slow
 from exporter.subjects.logs.events import Error, Event, Statement, TemporaryFile
 from exporter.subjects.logs.files import OpenFile
-from exporter.subjects.logs.fingerprint import fingerprint
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.mysql import reader as mysql_reader
 from exporter.subjects.logs.postgres import reader as postgres_reader
@@ -79,11 +79,12 @@ def test_sums_are_those_of_the_events() -> None:
             bound: sum(event.times for event in mine if event.seconds <= bound) for bound, _ in buckets
         }
         assert by(rows, "database", "rows_examined")[name] == sum((e.rows_examined or 0) * e.times for e in mine)
+        names = by(rows, "database", "fingerprint", "query")
         shown = by(rows, "database", "fingerprint", "executions")
         expected: Counter[str] = Counter()
         for event in over:
-            expected[fingerprint(event.text, "mysql").name] += event.times
-        assert {key[1]: value for key, value in shown.items() if key[0] == name} == expected
+            expected[re.sub(r"\b\d", "?", event.text)] += event.times
+        assert {names[key]: value for key, value in shown.items() if key[0] == name} == expected
 
 
 def test_errors_deadlocks_and_files() -> None:
