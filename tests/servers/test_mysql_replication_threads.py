@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from pymysql.cursors import DictCursor
 
 from exporter.collectors.mysql.gtid import Errant
+from exporter.collectors.mysql.lock_waits import lock_waits
 from tests.providers.base import DatabaseServer, wait_for
 from tests.servers.collecting import Watch, watching
 
@@ -326,6 +328,41 @@ def test_who_waits_for_the_definition_of_a_table(server: DatabaseServer) -> None
         finally:
             holder.rollback()
             waiter.join(10)
+
+
+@pytest.mark.flavor("mysql")
+def test_a_queue_for_the_definition_of_a_table_is_read_by_its_length_and_not_by_its_square(
+    server: DatabaseServer,
+) -> None:
+    server.execute("CREATE DATABASE IF NOT EXISTS held")
+    server.execute("CREATE TABLE IF NOT EXISTS held.m (a int PRIMARY KEY)")
+    kind = {"kind": "metadata"}
+    with contextlib.ExitStack() as opened, watching(server) as watch:
+        holders = [opened.enter_context(server.connect()) for _ in range(4)]
+        for holder in holders:
+            holder.begin()
+            holder.cursor().execute("SELECT * FROM held.m")
+        waiters = [
+            threading.Thread(target=server.execute, args=("ALTER TABLE held.m COMMENT = 'x'",)) for _ in range(3)
+        ]
+        for waiter in waiters:
+            waiter.start()
+        try:
+            assert wait_for(
+                lambda: watch.run("mysql_lock_waits").one("mysql_lock_waiting_sessions", **kind) == len(waiters), 10
+            )
+            # One of them holds a lock already that only what comes after it has to wait for.
+            found = watch.run("mysql_lock_waits")
+            assert found.one("mysql_lock_blocking_sessions", **kind, state="idle") == len(holders)
+            assert found.one("mysql_lock_blocking_sessions", **kind, state="active") == 0
+            sql = lock_waits.queries[0].sql.replace("{limit}", "1000")
+            rows = [row for row in server.execute(sql) if row[0] == "metadata"]
+            assert len(rows) <= 2 * len(waiters) + len(holders)
+        finally:
+            for holder in holders:
+                holder.rollback()
+            for waiter in waiters:
+                waiter.join(10)
 
 
 @pytest.mark.flavor("mysql")

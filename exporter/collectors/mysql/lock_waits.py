@@ -8,11 +8,12 @@ from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import mariadb, mysql
 
-# A row for each waiter and one for each holder; there are none while nobody waits. A queue for one row has a square of
-# waits, so that waiters are counted by themselves, and holders looked for among no more than {limit} waits. InnoDB
-# tells times in the time zone of the machine.
+# A row for each waiter and one for each holder; there are none while nobody waits. A queue for one row or table has a
+# square of waits, so that waiters are counted by themselves, and holders looked for among no more than {limit} waits,
+# or locks on what somebody waits for. InnoDB tells times in the time zone of the machine.
 # Names of tables that differ by case or accents the view takes for the same, but only those of routines and events are.
 _WAIT = "TIMESTAMPDIFF(SECOND, CONVERT_TZ(x.trx_wait_started, 'SYSTEM', @@session.time_zone), NOW())"
+_PENDING = "LOCK_STATUS = 'PENDING' AND OBJECT_TYPE NOT IN ('USER LEVEL LOCK', 'LOCKING SERVICE')"
 _THREADS = f"""
     SELECT 'row' AS kind, t.THREAD_ID AS waiter, NULL AS holder, NULL AS holder_sleeps, {_WAIT} AS age
     FROM information_schema.INNODB_TRX x
@@ -26,24 +27,34 @@ _THREADS = f"""
     ) w
     LEFT JOIN performance_schema.threads h ON h.THREAD_ID = w.holder
     UNION ALL
-    SELECT 'metadata', p.waiter, g.OWNER_THREAD_ID, h.PROCESSLIST_COMMAND = 'Sleep',
-           COALESCE(s.TIMER_WAIT / 1e12, t.PROCESSLIST_TIME)
-    FROM (
-        SELECT OWNER_THREAD_ID AS waiter, OBJECT_TYPE, OBJECT_SCHEMA, OBJECT_NAME
-        FROM performance_schema.metadata_locks
-        WHERE LOCK_STATUS = 'PENDING' AND OBJECT_TYPE NOT IN ('USER LEVEL LOCK', 'LOCKING SERVICE')
-        LIMIT {{limit}}
-    ) p
-    LEFT JOIN performance_schema.metadata_locks g
-        ON g.OBJECT_TYPE = p.OBJECT_TYPE AND g.OBJECT_SCHEMA <=> p.OBJECT_SCHEMA AND g.OBJECT_NAME <=> p.OBJECT_NAME
-        AND CAST(g.OBJECT_SCHEMA AS BINARY) <=> CAST(p.OBJECT_SCHEMA AS BINARY)
-        AND (CAST(g.OBJECT_NAME AS BINARY) <=> CAST(p.OBJECT_NAME AS BINARY)
-             OR g.OBJECT_TYPE IN ('FUNCTION', 'PROCEDURE', 'EVENT'))
-        AND g.LOCK_STATUS = 'GRANTED' AND g.LOCK_DURATION <> 'STATEMENT' AND g.OWNER_THREAD_ID <> p.waiter
-    LEFT JOIN performance_schema.threads h ON h.THREAD_ID = g.OWNER_THREAD_ID
+    SELECT 'metadata', p.waiter, NULL, NULL, COALESCE(s.TIMER_WAIT / 1e12, t.PROCESSLIST_TIME)
+    FROM (SELECT OWNER_THREAD_ID AS waiter FROM performance_schema.metadata_locks WHERE {_PENDING} LIMIT {{limit}}) p
     LEFT JOIN performance_schema.threads t ON t.THREAD_ID = p.waiter
     LEFT JOIN performance_schema.events_statements_current s
-        ON s.THREAD_ID = p.waiter AND s.END_EVENT_ID IS NULL AND s.NESTING_EVENT_LEVEL = 0"""
+        ON s.THREAD_ID = p.waiter AND s.END_EVENT_ID IS NULL AND s.NESTING_EVENT_LEVEL = 0
+    UNION ALL
+    SELECT 'metadata', NULL, w.holder, h.PROCESSLIST_COMMAND = 'Sleep', NULL
+    FROM (
+        SELECT DISTINCT holder
+        FROM (
+            SELECT g.OWNER_THREAD_ID AS holder
+            FROM (
+                SELECT OBJECT_TYPE, OBJECT_SCHEMA, OBJECT_NAME
+                FROM performance_schema.metadata_locks WHERE {_PENDING}
+                GROUP BY 1, 2, 3, CAST(OBJECT_SCHEMA AS BINARY), CAST(OBJECT_NAME AS BINARY)
+                LIMIT {{limit}}
+            ) p
+            JOIN performance_schema.metadata_locks g
+                ON g.OBJECT_TYPE = p.OBJECT_TYPE
+                AND g.OBJECT_SCHEMA <=> p.OBJECT_SCHEMA AND g.OBJECT_NAME <=> p.OBJECT_NAME
+                AND CAST(g.OBJECT_SCHEMA AS BINARY) <=> CAST(p.OBJECT_SCHEMA AS BINARY)
+                AND (CAST(g.OBJECT_NAME AS BINARY) <=> CAST(p.OBJECT_NAME AS BINARY)
+                     OR g.OBJECT_TYPE IN ('FUNCTION', 'PROCEDURE', 'EVENT'))
+                AND g.LOCK_STATUS = 'GRANTED' AND g.LOCK_DURATION <> 'STATEMENT'
+            LIMIT {{limit}}
+        ) locks
+    ) w
+    LEFT JOIN performance_schema.threads h ON h.THREAD_ID = w.holder"""
 # Who holds the definition of a table MariaDB does not tell without performance_schema.
 _PROCESSES = f"""
     SELECT 'row' AS kind, x.trx_mysql_thread_id AS waiter, NULL AS holder, NULL AS holder_sleeps, {_WAIT} AS age
