@@ -13,11 +13,16 @@ from tests.servers.collecting import watching
 
 @pytest.mark.full
 def test_a_group_and_its_member(mysql: DatabaseServer, fresh_server: Callable[..., DatabaseServer]) -> None:
-    server = fresh_server(mysql.name)
+    # As MySQL is shipped, with the X plugin, whose own threads are no connections.
+    x_plugin = {"mysqlx": "ON", "mysqlx_bind_address": "127.0.0.1", "mysqlx_port": str(free_port())}
+    server = fresh_server(mysql.name, {**x_plugin, "mysqlx_socket": "x.sock"})
     address = f"127.0.0.1:{free_port()}"
     with watching(server, server.account()) as watch:
         assert watch.run("mysql_replication_group_members").names() == set()
         assert watch.run("mysql_semi_sync").names() == set()
+        assert server.execute("SELECT COUNT(*) FROM performance_schema.threads WHERE NAME LIKE 'thread/mysqlx/%'")[0][0]
+        ours = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'exporter'"
+        assert watch.run("mysql_activity").one("db_connections_reserved") == server.execute(ours)[0][0] >= 1
         for statement in (
             "INSTALL PLUGIN group_replication SONAME 'group_replication.so'",
             "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",

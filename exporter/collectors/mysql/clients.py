@@ -7,8 +7,11 @@ from exporter.gates import Gate, granted
 # 0, not absent.
 SEES_SESSIONS: Gate = granted("PROCESS", fix="GRANT PROCESS ON *.* TO {account};")
 
-# What takes one of max_connections: clients, replicas that are sent the binary log, and we.
-CONNECTED_THREADS = "(t.NAME LIKE '%one\\_connection' OR t.NAME LIKE 'thread/mysqlx/%')"
+# What takes one of max_connections: clients, replicas that are sent the binary log, and we. The X plugin has threads of
+# its own that serve nobody.
+CONNECTED_THREADS = (
+    "(t.NAME LIKE '%one\\_connection' OR t.NAME LIKE 'thread/mysqlx/%') AND t.PROCESSLIST_ID IS NOT NULL"
+)
 CONNECTED_PROCESSES = """
     t.USER NOT IN ('system user', 'event_scheduler')
     AND t.COMMAND NOT IN ('Daemon', 'Slave_IO', 'Slave_SQL', 'Slave_worker')"""
