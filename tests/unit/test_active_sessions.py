@@ -163,6 +163,9 @@ def test_where_more_are_in_use_than_are_remembered_the_others_are_counted_as_one
         ("waiting for handler commit", None, 0, "commit"),
         ("Commit", None, 0, "commit"),
         ("Waiting for semi-sync ACK from replica", None, 0, "ipc"),
+        ("Waiting for GTID to be committed", None, 0, "ipc"),
+        ("Waiting in MASTER_GTID_WAIT()", None, 0, "ipc"),
+        ("Waiting in MASTER_GTID_WAIT() (primary waiter)", None, 0, "ipc"),
         ("Sending to client", None, 0, "client"),
         # MariaDB calls reading rows so, older MySQL too.
         ("Sending data", None, 0, "cpu"),
