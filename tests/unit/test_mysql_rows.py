@@ -198,7 +198,18 @@ def test_a_dot_in_the_name_of_the_binary_log() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("12", 12), ("1.5", 1.5), ("ON", 1), ("Connecting", 0), ("", None), ("x", None), (None, None)]
+    ("text", "value"),
+    [
+        ("12", 12),
+        ("1.5", 1.5),
+        ("ON", 1),
+        ("Connecting", 0),
+        ("", None),
+        ("x", None),
+        (None, None),
+        ("10_1", None),
+        ("1_0.5", None),
+    ],
 )
 def test_numbers(text: str | None, value: float | None) -> None:
     assert number(text) == value

@@ -19,6 +19,9 @@ def number(value: Any) -> int | float | None:
     if isinstance(value, int | float) or value is None:
         return value
     text = str(value).strip()
+    if "_" in text:
+        # Python takes it for part of a number.
+        return None
     try:
         return int(text)
     except ValueError:
