@@ -229,11 +229,17 @@ def test_what_statements_do_not_see_makes_no_index_needless(server: DatabaseServ
 
 
 def test_sessions_by_user_and_host(server: DatabaseServer, watch: Watch) -> None:
-    server.execute("DROP USER IF EXISTS teller")
-    server.execute("CREATE USER teller IDENTIFIED BY 'x'")
-    with server.connect(user="teller", password="x"), server.connect(user="teller", password="x"):
+    for user in ("teller", "Teller"):
+        server.execute(f"DROP USER IF EXISTS {user}")
+        server.execute(f"CREATE USER {user} IDENTIFIED BY 'x'")
+    with (
+        server.connect(user="teller", password="x"),
+        server.connect(user="teller", password="x"),
+        server.connect(user="Teller", password="x"),
+    ):
         found = watch.run("mysql_processes")
         assert found.one("mysql_info_schema_processlist_processes_by_user", mysql_user="teller") == 2
+        assert found.one("mysql_info_schema_processlist_processes_by_user", mysql_user="Teller") == 1
         hosts = found.by("mysql_info_schema_processlist_processes_by_host", "client_host")
         assert sum(hosts.values()) >= 2
         assert not [host for host in hosts if ":" in host]

@@ -11,7 +11,8 @@ from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import mariadb, mysql
 
-# The port ends a host's text, and IPv6 addresses have colons of their own.
+# The port ends a host's text, and IPv6 addresses have colons of their own. Names of users may differ by case alone,
+# which this list takes for the same.
 SQL = """
     SELECT user, COALESCE(IF(host LIKE '%:%', LEFT(host, CHAR_LENGTH(host) - LOCATE(':', REVERSE(host))), host), '')
                AS client, COALESCE(command, '') AS command, COALESCE(state, '') AS state,
@@ -19,7 +20,7 @@ SQL = """
     FROM {}
     -- performance_schema lists threads of the server among them that nobody started.
     WHERE ID <> CONNECTION_ID() AND NOT (user = 'system user' AND command = 'Daemon')
-    GROUP BY 1, 2, 3, 4"""
+    GROUP BY 1, 2, 3, 4, CAST(user AS BINARY)"""
 _DROPPED = re.compile(r"[;,:.()]")
 
 
