@@ -125,18 +125,22 @@ class Query:
     """SQL and where it applies; of a collector's queries the first whose gate is open is run.
 
     `{columns}` stands for the columns that the labels and the measures of this server need, `{limit}` for the
-    collector's limit (0 if the first try met a lock: then it is to show what it can without any), `{schema:NAME}` for
-    the quoted schema of an extension that the gate asks for; other names are those of a state that is Asking. With
-    `pivot` the result is name and value in two columns, and becomes one row whose columns are the names in lower case.
+    collector's limit, `{schema:NAME}` for the quoted schema of an extension that the gate asks for; other names are
+    those of a state that is Asking. With `pivot` the result is name and value in two columns, and becomes one row whose
+    columns are the names in lower case.
 
     With `user_defined` the SQL is a user's: it is sent as it stands, with the account's own search_path, read-only, and
     nothing that it sets stays. No more than the collector's limit of rows is fetched.
+
+    With `lockless` it looks at no table closely where `{limit}` is 0, and still shows what it can: so it is asked again
+    where the first try has met a lock.
     """
 
     when: Gate
     sql: str
     pivot: bool = False
     user_defined: bool = False
+    lockless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,9 +158,10 @@ class Task:
         if closed is not None:
             return closed
         most = self.collector.tables
-        if most is not None and facts.tables is not None and facts.tables > most and not self.by_name:
+        if most is not None and not self.by_name and (facts.tables is None or facts.tables > most):
             fix = f"collectors: {{{self.name}: true}} in the config, where the server can bear it"
-            return Miss(f"steps down above {most} tables", Reason.TOO_MANY_TABLES, fix)
+            unknown = ", and nobody could count them" if facts.tables is None else ""
+            return Miss(f"steps down above {most} tables{unknown}", Reason.TOO_MANY_TABLES, fix)
         misses = [query.when.miss(facts) for query in self.collector.queries]
         if None in misses:
             return None
@@ -209,7 +210,8 @@ def pivoted(rows: Rows) -> Rows:
 
 
 def _number(value: Any) -> Any:
-    if not isinstance(value, str):
+    # Python takes an underscore for part of a number.
+    if not isinstance(value, str) or "_" in value:
         return value
     try:
         return int(value)
@@ -237,8 +239,7 @@ def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: De
             else:
                 rows = session.run(sql, deadline)
         except Failure as failure:
-            lockless = "{limit}" in query.sql and not query.user_defined
-            if failure.reason is not Reason.LOCK or failure.broken or not lockless:
+            if failure.reason is not Reason.LOCK or failure.broken or not query.lockless:
                 raise
             # Somebody locked what it looked at closely; without looking closely at anything it needs no lock.
             rows = session.run(statement(task.collector, query, facts, 0), deadline)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from exporter.config.model import FlagSettings, ServerConfig
 from exporter.declare import Collector, Query, Rows, block, gauge
+from exporter.engines.deadline import Deadline
 from exporter.engines.known import ENGINES
 from exporter.facts import Facts, Identity, Role
 from exporter.failure import Failure, Reason
 from exporter.gates import ANY, Gate, extension, granted, pg
-from exporter.polling.runs import Task, pivoted
+from exporter.polling.runs import Task, fetch, pivoted
 from exporter.polling.server import Watched
 from exporter.polling.snapshot import Snapshot, State
 
@@ -74,7 +75,7 @@ def test_what_no_one_can_mend_is_unsupported_without_a_reason() -> None:
 
 @pytest.mark.parametrize(
     ("tables", "settings", "runs"),
-    [(None, None, True), (100, None, True), (101, None, False), (101, {"every": "5m"}, False), (101, True, True)],
+    [(100, None, True), (101, None, False), (101, {"every": "5m"}, False), (101, True, True)],
 )
 def test_above_its_number_of_tables_it_steps_down_unless_the_config_insists(
     tables: int | None, settings: Any, runs: bool
@@ -87,6 +88,45 @@ def test_above_its_number_of_tables_it_steps_down_unless_the_config_insists(
         assert (outcome.state, outcome.reason) == (State.UNSUPPORTED, Reason.TOO_MANY_TABLES)
         assert outcome.message == "steps down above 100 tables"
         assert outcome.fix == "collectors: {probe: true} in the config, where the server can bear it"
+
+
+def test_where_nobody_could_count_the_tables_they_may_be_too_many() -> None:
+    miss = task(tables=100).miss(FACTS)
+    assert miss is not None
+    assert (miss.text, miss.reason) == (
+        "steps down above 100 tables, and nobody could count them",
+        Reason.TOO_MANY_TABLES,
+    )
+    assert task(tables=100, settings=True).miss(FACTS) is None
+    assert task().miss(FACTS) is None
+
+
+class Locked:
+    """A session on which whatever looks at a table closely meets a lock."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.statements = 0
+
+    def run(self, sql: str, deadline: Deadline) -> Rows:
+        self.asked.append(sql)
+        if sql != "LOOK AT 0":
+            raise Failure(Reason.LOCK, "locked")
+        return Rows(("value",), [(1,)])
+
+
+def test_where_somebody_has_locked_a_table_a_query_that_can_do_without_does() -> None:
+    session = Locked()
+    made, deadline = task(limit=5), Deadline.after(10)
+    rows = fetch(made, Query(ANY, "LOOK AT {limit}", lockless=True), cast("Any", session), FACTS, deadline)
+    assert (rows.rows, session.asked) == ([(1,)], ["LOOK AT 5", "LOOK AT 0"])
+
+
+def test_where_somebody_has_locked_a_table_a_limit_of_nothing_is_no_answer() -> None:
+    session = Locked()
+    with pytest.raises(Failure, match="locked"):
+        fetch(task(limit=5), Query(ANY, "LOOK AT {limit}"), cast("Any", session), FACTS, Deadline.after(10))
+    assert session.asked == ["LOOK AT 5"]
 
 
 def test_what_can_be_mended_is_unsupported_with_a_reason_and_a_fix() -> None:
@@ -134,10 +174,13 @@ def test_a_failure_at_run_time(reason: Reason) -> None:
 
 def test_names_and_values_become_one_row() -> None:
     rows = pivoted(
-        Rows(("Variable_name", "Value"), [("Uptime", "17"), ("Rate", "0.5"), ("Mode", "ON"), ("Gone", None)])
+        Rows(
+            ("Variable_name", "Value"),
+            [("Uptime", "17"), ("Rate", "0.5"), ("Mode", "ON"), ("Gone", None), ("Name", "10_1")],
+        )
     )
-    assert rows.columns == ("uptime", "rate", "mode", "gone")
-    assert rows.rows == [(17, 0.5, "ON", None)]
+    assert rows.columns == ("uptime", "rate", "mode", "gone", "name")
+    assert rows.rows == [(17, 0.5, "ON", None, "10_1")]
     assert isinstance(rows.rows[0][0], int)
 
 

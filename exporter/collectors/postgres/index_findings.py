@@ -85,8 +85,8 @@ index_findings = Collector(
     limit=100,
     each_database=True,
     queries=(
-        Query(pg(15), _SQL.replace("{nulls}", "indnullsnotdistinct")),
-        Query(pg(13), _SQL.replace("{nulls}", "NULL::text")),
+        Query(pg(15), _SQL.replace("{nulls}", "indnullsnotdistinct"), lockless=True),
+        Query(pg(13), _SQL.replace("{nulls}", "NULL::text"), lockless=True),
     ),
     blocks=(
         block(

@@ -28,7 +28,7 @@ index_sizes = Collector(
     timeout=15,
     limit=50,
     each_database=True,
-    queries=(Query(pg(13), _SQL.replace("{busy}", BUSY)),),
+    queries=(Query(pg(13), _SQL.replace("{busy}", BUSY), lockless=True),),
     blocks=(
         block(
             gauge("pg_index_size_bytes", "bytes", help="Size of the index; the largest of each database alone."),

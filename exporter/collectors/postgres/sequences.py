@@ -54,7 +54,7 @@ sequences = Collector(
     every=300,
     limit=50,
     each_database=True,
-    queries=(Query(pg(13), _SQL.replace("{busy}", BUSY_FOR_WRITERS)),),
+    queries=(Query(pg(13), _SQL.replace("{busy}", BUSY_FOR_WRITERS), lockless=True),),
     blocks=(
         block(
             gauge(

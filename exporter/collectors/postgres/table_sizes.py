@@ -74,7 +74,7 @@ table_sizes = Collector(
     limit=2500,
     share=0.08,
     each_database=True,
-    queries=(Query(pg(13), _SQL.replace("{busy}", BUSY)),),
+    queries=(Query(pg(13), _SQL.replace("{busy}", BUSY), lockless=True),),
     rows=owned,
     blocks=(
         block(
