@@ -226,6 +226,10 @@ def test_a_view_may_change_its_columns_meanwhile(server: DatabaseServer, account
         server.execute("GRANT SELECT ON changing TO PUBLIC")
         for _ in range(3):
             assert session.run(sql, deadline()).dicts() == [{"b": "x", "a": 2}]
+        # What has nothing to do with it is planned once as before.
+        for _ in range(3):
+            assert value(session, "40 + 2") == 42
+        assert "SELECT 40 + 2" in _prepared(session)
     finally:
         server.execute("DROP VIEW IF EXISTS changing")
 
@@ -238,3 +242,15 @@ def test_the_server_may_forget_what_was_planned(server: DatabaseServer, account:
     session.run("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$", deadline())
     for _ in range(3):
         assert value(session, "40 + 2") == 42
+
+
+def test_somebody_may_have_given_its_name_to_something_else(
+    server: DatabaseServer, account: Account, connect: Connect
+) -> None:
+    session = connect(config(server, account))
+    session.run("DO $$ BEGIN EXECUTE 'PREPARE _pg3_0 AS SELECT 1'; END $$", deadline())
+    for _ in range(3):
+        assert value(session, "40 + 2") == 42
+    for _ in range(3):
+        assert value(session, "40 + 3") == 43
+    assert "SELECT 40 + 3" in _prepared(session)

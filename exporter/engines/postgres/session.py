@@ -62,6 +62,8 @@ class PostgresSession:
         values.register(self._connection.adapters, self._codec, plain=utf8)
         # Statements with columns of types we can't read, rewritten so that the server gives them as text.
         self._rewritten: dict[tuple[str, frozenset[str]], tuple[tuple[str, ...], str]] = {}
+        # Statements that are planned each time, since one that was planned before has failed.
+        self._unprepared: set[bytes] = set()
 
     @property
     def closed(self) -> bool:
@@ -198,15 +200,21 @@ class PostgresSession:
         self._statements += 1
         columns, statement = self._rewritten.get((sql, labels), (None, sql))
         text = statement.encode(self._codec, "replace")
+        prepare = False if text in self._unprepared else None
         try:
-            cursor = self._connection.execute(text, binary=True)
-        except (psycopg.errors.FeatureNotSupported, psycopg.errors.InvalidSqlStatementName):
+            cursor = self._connection.execute(text, prepare=prepare, binary=True)
+        except (
+            psycopg.errors.FeatureNotSupported,
+            psycopg.errors.InvalidSqlStatementName,
+            psycopg.errors.DuplicatePreparedStatement,
+        ):
             # A view has other columns than it had, as after ALTER EXTENSION ... UPDATE, or somebody discarded what
-            # the server knew.
-            if self._connection.prepare_threshold is None:
+            # the server knew, or gave its name to something else.
+            if prepare is False or self._connection.prepare_threshold is None:
                 raise
-            self._connection.prepare_threshold = None
-            cursor = self._connection.execute(text, binary=True)
+            self._unprepared.add(text)
+            self._statements += 1
+            cursor = self._connection.execute(text, prepare=False, binary=True)
         result = cursor.pgresult
         if result is None or not result.nfields:
             return Rows((), [])
