@@ -98,6 +98,8 @@ class Figures:
 
     def quantile(self, q: float) -> float:
         """A quantile of the scrapes' times."""
+        if len(self.seconds) == 1:
+            return self.seconds[0]
         return statistics.quantiles(self.seconds, n=100, method="inclusive")[round(q * 100) - 1]
 
     def per_scrape(self) -> dict[str, float]:
