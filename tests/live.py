@@ -119,7 +119,8 @@ def _config(exporter: Exporter) -> dict[str, object]:
             {
                 "job_name": "database-exporter",
                 "static_configs": [{"targets": [f"127.0.0.1:{exporter.port}"]}],
-                # The exporter's own page; the servers come one target each.
+                # The exporter's own page, which asks all servers; those come one target each.
+                "scrape_interval": "15s",
                 "metric_relabel_configs": [{"source_labels": ["server"], "regex": ".+", "action": "drop"}],
             },
             {

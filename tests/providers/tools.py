@@ -114,10 +114,12 @@ class Prometheus(Program):
         return list(self.api("targets", state="active")["activeTargets"])
 
     def wait_for_targets(self, count: int, seconds: float = 60.0) -> None:
-        """Wait until `count` targets are up."""
+        """Wait until so many targets have been up, each of them once: on a busy machine a scrape may time out."""
+        met: set[str] = set()
 
         def up() -> bool:
-            return [target["health"] for target in self.targets()].count("up") >= count
+            met.update(target["scrapeUrl"] for target in self.targets() if target["health"] == "up")
+            return len(met) >= count
 
         if not wait_for(up, seconds, 0.5):
             seen = [(target["scrapeUrl"], target["health"], target["lastError"]) for target in self.targets()]
