@@ -59,7 +59,7 @@ SLOW = "# Time: 2026-11-22T17:51:27.641751Z\n# User@Host: "
 PARSERS: dict[str, tuple[Callable[[], LogParser], str]] = {
     "prefix with names": (lambda: StderrLog("%m [%p] %q%u@%d/%a "), f"{MOMENT} [12] "),
     "prefix with more": (lambda: StderrLog("user=%u,db=%d,app=%a,client=%h "), "user="),
-    "prefix with spaces": (lambda: StderrLog("%u %d %a %b %i %r "), ""),
+    "prefix with spaces": (lambda: StderrLog("%u %d %a %r "), ""),
     "no prefix": (lambda: StderrLog(""), "LOG:  duration: 1.500 ms  "),
     "csv": (CSVLog, CSV),
     "csv, between": (CSVLog, f"{MOMENT},"),
@@ -73,9 +73,9 @@ PARSERS: dict[str, tuple[Callable[[], LogParser], str]] = {
 @pytest.mark.parametrize("delimiter", DELIMITERS)
 @pytest.mark.parametrize("reader", READERS)
 def test_a_statement(reader: str, delimiter: str) -> None:
-    repeated = delimiter * (LENGTH // len(delimiter))
+    repeated = delimiter * (LENGTH // 2 // len(delimiter))
     with bounded():
-        for text in (repeated, f"{repeated} SELECT a FROM t", f"SELECT {repeated} x", f"SELECT '{repeated}"):
+        for text in (repeated, f"{repeated} SELECT a FROM t", f"SELECT '{repeated}"):
             READERS[reader](text)
 
 
