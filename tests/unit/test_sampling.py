@@ -185,7 +185,7 @@ def test_what_is_dear_is_asked_more_seldom_and_loses_no_time(engine: FakeEngine,
 @pytest.mark.parametrize(
     ("quick", "most", "interval"),
     [
-        # As measured on an idle and on a busy server, see decision 17.
+        # As measured on an idle and on a busy server, see decision 19.
         (0.003, 0.0041, 1.0),
         (0.0027, 0.014, 1.0),
         (0.002, 0.08, 2.0),

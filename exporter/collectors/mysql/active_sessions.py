@@ -14,7 +14,7 @@ from exporter.subjects.sessions.totals import BLOCKS
 # waiter it looks through the whole queue. So it is asked how many wait, which takes no latch, and for the list where
 # somebody does and where they are not too many. IF() runs a subquery only where it needs it. If they are too many, as
 # many as wait are taken to be the ones that have been at the same kind of work for the longest time, those last that
-# have been so for longer than one may wait. See decision 17.
+# have been so for longer than one may wait. See decision 19.
 # SYSDATE() is read when the rest is done and NOW() was when it began, so that the last part tells what the query took
 # the server, without the way to us. Names of schemas may differ by case alone.
 _SQL = """
