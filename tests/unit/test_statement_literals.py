@@ -32,6 +32,7 @@ from exporter.subjects.statements.literals import without_literals
         ("SELECT a -- it's\r, 'canary'", "SELECT a \r, ?"),
         ("(SELECT 1); -- that was all\n", "(SELECT ?)"),
         ("SELECT 1; SET app.jwt = canary", "SELECT ? ..."),
+        ("SELECT a FROM t WHERE b IN ($1 /*, ... */)", "SELECT a FROM t WHERE b IN ($1 /*, ... */)"),
         # What is no statement about rows.
         ("BEGIN", "BEGIN"),
         ("SET work_mem = '64MB'", "SET ..."),

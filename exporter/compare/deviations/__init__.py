@@ -57,7 +57,7 @@ class Deviation:
         test: The test that ours is right, as pytest names it.
         when: On which servers it shows.
         labels: Only series whose labels have these values; `*` stands for anything, an empty value for no label, `|` is
-            between several.
+            between several, and `!` in front says none of them.
         value: Only series that have this value there, or here if theirs does not have them.
         holds: Only series for whose two values, theirs and ours, this is true; what one does not have counts as 0.
         kinds: Only a type that is this there and that here; `|` is between several.
@@ -143,6 +143,8 @@ def ignored_labels(deviations: Sequence[Deviation], metric: str) -> frozenset[st
 
 
 def _matches(value: str, patterns: str) -> bool:
+    if patterns.startswith("!"):
+        return not _matches(value, patterns[1:])
     return any(fnmatchcase(value, pattern) for pattern in patterns.split("|"))
 
 

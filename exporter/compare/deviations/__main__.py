@@ -24,6 +24,8 @@ def _table(engine: str) -> str:
 
 
 def _either(values: str) -> str:
+    if values.startswith("!"):
+        return f"none of {_either(values[1:])}"
     return " or ".join(f"`{value or 'empty'}`" for value in values.split("|"))
 
 

@@ -11,6 +11,8 @@ _ABOUT = frozenset({
     "server", "statistics", "subscription", "system", "table", "tablespace", "temp", "temporary", "transaction",
     "trigger", "type", "unique", "unlogged", "user", "view",
 })  # fmt: skip
+# What PostgreSQL 18 itself says of a list's other members.
+_OTHERS = "/*, ... */"
 _MORE = "..."
 
 
@@ -31,7 +33,7 @@ def without_literals(text: str, *, cut: bool = False) -> str:
     for kind, part in found.tokens:
         if kind == "literal":
             parts.append("?")
-        elif kind != "comment":
+        elif kind != "comment" or part == _OTHERS:
             parts.append(part)
         elif parts and not parts[-1].isspace():
             parts.append(" ")
