@@ -98,6 +98,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group(group))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to run in processes that would each start every server: pytest-xdist reads groups from these names."""
+    if getattr(session.config.option, "loadgroup", False):
+        alone = [
+            item.nodeid for item in session.items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid
+        ]
+        if alone:
+            raise pytest.UsageError(f"this pytest-xdist does not group tests with this pytest, such as {alone[0]}")
+
+
 def _group(item: pytest.Item) -> str | None:
     """Name what runs in one process when tests run in several: tests that share a server, or a file's own things."""
     fixtures = getattr(item, "fixturenames", ())
