@@ -280,7 +280,7 @@ def test_a_lock_that_comes_in_between_costs_exactness_alone(server: DatabaseServ
         every=60,
         limit=5,
         each_database=True,
-        queries=(Query(ANY, sql),),
+        queries=(Query(ANY, sql, lockless=True),),
         blocks=(block(gauge("pg_careless", "value", help="A number."), labels=("datname",)),),
     )
     config = config_of(server, databases={"include": [database]}, timeouts={"lock": 0.2})
