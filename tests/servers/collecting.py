@@ -19,6 +19,7 @@ from exporter.engines.known import ENGINES
 from exporter.exposition.page import Dialect, page
 from exporter.exposition.render import render
 from exporter.facts import Facts
+from exporter.failure import Failure, Reason
 from exporter.polling.runs import asked, pivoted
 from exporter.registry import collectors_by_name
 from exporter.statement import statement
@@ -110,6 +111,17 @@ class Watch:
         assert not rendered.dropped, f"{name} dropped {rendered.dropped}"
         return Samples(page(rendered.families, Dialect.TEXT_0_0_4).decode())
 
+    def _enter(self, database: str) -> Session:
+        # Of the account's few connections the one before may still be ending on a busy machine.
+        end = time.monotonic() + 10
+        while True:
+            try:
+                return self.engine.connect(self.config, Deadline.after(10), database=database)
+            except Failure as failure:
+                if failure.reason is not Reason.TOO_MANY_CONNECTIONS or time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+
     def _rows(self, collector: Collector, facts: Facts, limit: int | None, state: Accumulator | None) -> Rows:
         query = collector.query(facts)
         assert query is not None, f"{collector.name} has no query for {facts.version_text}"
@@ -125,7 +137,7 @@ class Watch:
         for database, closed in self.engine.databases(self.session, Deadline.after(10)).items():
             if closed is not None or (collector.elsewhere_of and database == facts.database):
                 continue
-            session = self.engine.connect(self.config, Deadline.after(10), database=database)
+            session = self._enter(database)
             try:
                 found = session.run(sql, Deadline.after(collector.timeout))
             finally:
