@@ -365,6 +365,21 @@ DEVIATIONS: tuple[Deviation, ...] = (
         labels={"schema": "|mysql|performance_schema|information_schema|sys"},
     ),
     Deviation(
+        metrics=(
+            "mysql_info_schema_innodb_tablespace_space_info",
+            "mysql_info_schema_innodb_tablespace_file_size_bytes",
+            "mysql_info_schema_innodb_tablespace_allocated_size_bytes",
+        ),
+        aspects=("more",),
+        theirs="no system tablespace on MySQL",
+        ours="it too, as MariaDB lists it",
+        why="it may fill a disk",
+        source="collector/info_schema_innodb_sys_tablespaces.go: INNODB_TABLESPACES, which lacks it",
+        test="tests/servers/test_mysql_sizes.py::test_the_system_tablespace_is_as_large_as_its_file",
+        when=mysql(8),
+        labels={"tablespace_name": "innodb_system"},
+    ),
+    Deviation(
         metrics=("mysql_info_schema_table_version", "mysql_info_schema_table_rows", "mysql_info_schema_table_size"),
         aspects=("missing",),
         theirs="0 for what the server does not know, as of views",
