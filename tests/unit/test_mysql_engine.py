@@ -98,10 +98,17 @@ def test_versions(version: str, comment: str, flavor: str, numbers: tuple[int, .
         ),
         (
             1226,
-            "User 'exporter' has exceeded the 'max_queries_per_hour' resource (current value: 100)",
+            "User 'exporter' has exceeded the 'max_questions' resource (current value: 100)",
             MYSQL,
             Reason.TOO_MANY_CONNECTIONS,
             "ALTER USER 'exporter'@'%' WITH MAX_QUERIES_PER_HOUR 0;",
+        ),
+        (
+            1226,
+            "User 'exporter' has exceeded the 'max_updates_per_hour' resource (current value: 100)",
+            MARIADB,
+            Reason.TOO_MANY_CONNECTIONS,
+            "ALTER USER 'exporter'@'%' WITH MAX_UPDATES_PER_HOUR 0;",
         ),
         (1045, "Access denied for user 'x'@'h' (using password: YES)", MYSQL, Reason.AUTH,
          "give the config the account's password, or set it: ALTER USER ... IDENTIFIED BY '...';"),

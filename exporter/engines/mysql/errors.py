@@ -57,6 +57,8 @@ _PRIVILEGES = re.compile(r"\bthe (.+?) privilege")
 _TABLE = re.compile(r"table [`'](?:(?P<schema>[^`']+)`\.`)?(?P<table>[^`']+)[`']")
 _USERS = re.compile(r"table ['`](?:mysql`\.`)?user['`]")
 _SCHEMA = re.compile(r"to database '([^']+)'")
+# Limits by the hour that MySQL calls otherwise in messages than ALTER USER does; MariaDB calls them the same.
+_HOURLY = {"max_questions": "MAX_QUERIES_PER_HOUR", "max_updates": "MAX_UPDATES_PER_HOUR"}
 _EXCEEDED = re.compile(r"the '(?P<limit>\w+)' resource \(current value: (?P<value>\d+)\)")
 _ROUTINE = re.compile(r"routine '([^']+)'")
 
@@ -119,7 +121,7 @@ def _fix(code: int, text: str, asker: Asker) -> str | None:
 def _room(text: str, asker: Asker) -> str:
     found = _EXCEEDED.search(text)
     if found and found["limit"] != "max_user_connections":
-        return f"ALTER USER {asker.account} WITH {found['limit'].upper()} 0;"
+        return f"ALTER USER {asker.account} WITH {_HOURLY.get(found['limit'], found['limit'].upper())} 0;"
     if found and int(found["value"]) >= CONNECTION_LIMIT:
         # That suffices an exporter, so something else has taken them.
         return f"give whatever else logs in as {asker.account}, a second exporter for example, an account of its own"
