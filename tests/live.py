@@ -16,7 +16,7 @@ import pytest
 
 from exporter.registry import collectors_of
 from tests.exporters import Exporter
-from tests.providers.base import DatabaseServer
+from tests.providers.base import DatabaseServer, Kind
 from tests.providers.fleet import Fleet
 from tests.providers.tools import Prometheus
 
@@ -65,14 +65,18 @@ def settled(problems: Callable[[], T]) -> T:
 
 @pytest.fixture(scope="session")
 def live(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """Start everything; `settled` waits for what comes later."""
+    """Start everything; `settled` waits for what comes later.
+
+    It goes on to the end of the run, on servers of its own: its load and its exporter are nothing for other tests.
+    """
     primaries, replicas, entries = {}, {}, []
     for flavor in ("postgres", "mysql", "mariadb"):
-        if not fleet.chosen(flavors=[flavor]):
+        chosen = fleet.chosen(flavors=[flavor])
+        if not chosen:
             continue
-        primary = primaries[flavor] = fleet.newest(flavor)
+        primary = primaries[flavor] = fleet.provider.create(max(chosen, key=lambda name: Kind.parse(name).release))
         account = primary.account()
-        replica = replicas[flavor] = fleet.replica(primary.name)
+        replica = replicas[flavor] = primary.replica()
         # The account reaches a replica by replication, or by a call of its own.
         replica.wait_until_caught_up()
         for name, server in ((primary.name, primary), (f"{flavor}-replica", replica)):
