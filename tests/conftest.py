@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.live import live, live_prometheus  # noqa: F401 - fixtures for every folder
+from tests.live import Live, live, live_prometheus  # noqa: F401 - fixtures for every folder
 from tests.providers.base import Account, DatabaseServer, ProviderError
 from tests.providers.engine import Engine
 from tests.providers.fleet import Fleet
@@ -106,6 +107,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         ]
         if alone:
             raise pytest.UsageError(f"this pytest-xdist does not group tests with this pytest, such as {alone[0]}")
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End what is live with the last test of its group, which one process runs in one go: it keeps a machine busy."""
+    grouped = "PYTEST_XDIST_WORKER" in os.environ and _group(item) == "live"
+    if grouped and (nextitem is None or _group(nextitem) != "live") and isinstance(item, pytest.Function):
+        running = item.funcargs.get("live")
+        if isinstance(running, Live):
+            running.stop()
 
 
 def _group(item: pytest.Item) -> str | None:

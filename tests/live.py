@@ -38,12 +38,14 @@ class Live:
         replicas: Theirs, by flavor.
         exporter: Watching all of them.
         prometheus: Scraping it, with the shipped rules loaded.
+        stop: Ends all of it.
     """
 
     primaries: dict[str, DatabaseServer]
     replicas: dict[str, DatabaseServer]
     exporter: Exporter
     prometheus: Prometheus
+    stop: Callable[[], None]
 
     def names(self) -> dict[str, str]:
         """The name of every server in the config, with its role."""
@@ -67,7 +69,7 @@ def settled(problems: Callable[[], T]) -> T:
 def live(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """Start everything; `settled` waits for what comes later.
 
-    It goes on to the end of the run, on servers of its own: its load and its exporter are nothing for other tests.
+    It has servers of its own: its load and its exporter are nothing for other tests.
     """
     primaries, replicas, entries = {}, {}, []
     for flavor in ("postgres", "mysql", "mariadb"):
@@ -98,6 +100,7 @@ def live(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Liv
     directory = tmp_path_factory.mktemp("live")
     with contextlib.ExitStack() as stack:
         for primary in primaries.values():
+            stack.callback(primary.remove)
             stack.enter_context(_load(primary))
         exporter = stack.enter_context(Exporter(directory, {"servers": entries}))
         prometheus = Prometheus(fleet.workspace, _config(exporter))
@@ -105,7 +108,7 @@ def live(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Liv
         stack.callback(prometheus.stop)
         # Every server through /probe, and the exporter's own page.
         prometheus.wait_for_targets(len(entries) + 1, 150)
-        yield Live(primaries, replicas, exporter, prometheus)
+        yield Live(primaries, replicas, exporter, prometheus, stack.close)
 
 
 @pytest.fixture(scope="session")
