@@ -79,6 +79,9 @@ def test_invalid_bytes_of_an_sql_ascii_database(server: DatabaseServer, connect:
             inside.close()
     finally:
         server.execute("DROP DATABASE session_ascii")
+        # Such a text keeps others from reading pg_stat_statements.
+        server.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        server.execute("SELECT pg_stat_statements_reset()")
 
 
 def test_latin1_is_read_and_asked_in(server: DatabaseServer, connect: Connect) -> None:
