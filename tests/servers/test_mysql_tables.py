@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -95,6 +96,65 @@ def test_indexes_that_nobody_uses(recorded: DatabaseServer, monkeypatch: pytest.
         "WHERE database_name = 'shop' AND index_name IN ('a', 'a_again', 'day') AND stat_name = 'size'"
     )
     assert found.one("mysql_index_findings_bytes", kind="unused") == sum(int(size) for (size,) in sizes) > 0
+
+
+@pytest.mark.full
+def test_an_index_that_is_new_is_not_unused_yet(recorded: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop(recorded)
+    recorded.execute("CREATE TABLE shop.old (id int PRIMARY KEY, a int, b int, KEY a (a))")
+    recorded.execute("CREATE TABLE shop.grown (id int PRIMARY KEY, a int, b int, KEY a (a))")
+    time.sleep(16)
+    recorded.execute("CREATE INDEX b ON shop.grown (b)")
+    # As long a time as it may take to be asked.
+    monkeypatch.setattr(index_findings, "_WEEK", 15)
+    with watching(recorded) as watch:
+        told = watch.run("mysql_index_findings").by("mysql_index_finding_info", "schema", "table", "kind")
+    assert {table for schema, table, kind in told if (schema, kind) == ("shop", "unused")} == {"items", "old"}
+
+
+@pytest.mark.parametrize("partitions", ["", "PARTITION BY HASH (id) PARTITIONS 3"])
+def test_pages_of_compressed_tables_are_smaller(server: DatabaseServer, watch: Watch, partitions: str) -> None:
+    server.execute("DROP DATABASE IF EXISTS squeezed")
+    server.execute("CREATE DATABASE squeezed")
+    server.execute(
+        "CREATE TABLE squeezed.`t-é` (id int PRIMARY KEY, a int, KEY a (a), KEY again (a)) "
+        f"ROW_FORMAT=COMPRESSED KEY_BLOCK_SIZE=4 {partitions}"
+    )
+    server.execute("CREATE TABLE squeezed.t (id int PRIMARY KEY, a int, KEY a (a), KEY again (a))")
+    for table in ("t-é", "t"):
+        server.execute(f"ANALYZE TABLE squeezed.`{table}`")
+    pages = dict(
+        server.execute(
+            "SELECT SUBSTRING_INDEX(LOWER(table_name), '#p#', 1), SUM(stat_value) FROM mysql.innodb_index_stats "
+            "WHERE database_name = 'squeezed' AND index_name = 'again' AND stat_name = 'size' GROUP BY 1"
+        )
+    )
+    found = watch.run("mysql_index_findings").by("mysql_index_finding_size_bytes", "schema", "table", "index")
+    assert found["squeezed", "t-é", "again"] == pages["t-é"] * 4096
+    assert found["squeezed", "t", "again"] == pages["t"] * 16384
+    server.execute("DROP DATABASE squeezed")
+
+
+@pytest.mark.flavor("mysql")
+def test_pages_of_a_compressed_table_in_a_shared_tablespace_are_not_guessed(
+    server: DatabaseServer, watch: Watch
+) -> None:
+    server.execute("DROP DATABASE IF EXISTS squeezed")
+    server.execute("CREATE DATABASE squeezed")
+    server.execute("CREATE TABLESPACE squeezing ADD DATAFILE 'squeezing.ibd' FILE_BLOCK_SIZE = 8192")
+    try:
+        server.execute(
+            "CREATE TABLE squeezed.t (id int PRIMARY KEY, a int, KEY a (a), KEY again (a)) TABLESPACE squeezing "
+            "ROW_FORMAT=COMPRESSED KEY_BLOCK_SIZE=8"
+        )
+        server.execute("ANALYZE TABLE squeezed.t")
+        found = watch.run("mysql_index_findings")
+        labels = {"schema": "squeezed", "index": "again"}
+        assert found.one("mysql_index_finding_info", **labels) == 1
+        assert found.values("mysql_index_finding_size_bytes", **labels) == []
+    finally:
+        server.execute("DROP DATABASE squeezed")
+        server.execute("DROP TABLESPACE squeezing")
 
 
 @pytest.mark.flavor("mysql")

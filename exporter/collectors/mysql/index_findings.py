@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.collectors.mysql.schema_sizes import SEES_TABLES
 from exporter.collectors.mysql.schemas import INTERNAL
+from exporter.collectors.mysql.shared_tables import known_as
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import Gate, granted, mariadb, mysql
 
 KINDS = ("unused", "duplicate", "redundant")
-# What was not used since the server started is unused once that is long enough ago to say so.
+# What was not used since the server started is unused once that is long enough ago to say so, and the definition of its
+# table, which is as young as its youngest index.
 _WEEK = 7 * 86400
 _SHOWN = 100
-_SIZES: Gate = granted("SELECT ON mysql.innodb_index_stats", fix="")
+_SIZES: Gate = granted("SELECT ON mysql.innodb_index_stats", fix="") & granted("PROCESS", fix="")
 
 # Put together here: in SQL each of these views would be looked through for each index of another.
 _INDEXES = f"""
@@ -42,12 +44,34 @@ _UNUSED = f"""
       AND EXISTS (SELECT 1 FROM performance_schema.setup_instruments
                   WHERE NAME = 'wait/io/table/sql/handler' AND ENABLED = 'YES')
       AND EXISTS (SELECT 1 FROM performance_schema.setup_consumers
-                  WHERE NAME = 'global_instrumentation' AND ENABLED = 'YES')"""
-_BYTES = """
+                  WHERE NAME = 'global_instrumentation' AND ENABLED = 'YES')
     UNION ALL
-    SELECT 'size', database_name, table_name, index_name, NULL, stat_value * @@GLOBAL.innodb_page_size,
+    SELECT 'young', TABLE_SCHEMA, TABLE_NAME, NULL, NULL, TIMESTAMPDIFF(SECOND, CREATE_TIME, NOW()),
            NULL, NULL, NULL, NULL, NULL
+    FROM information_schema.TABLES
+    WHERE CREATE_TIME > NOW() - INTERVAL {_WEEK} SECOND AND TABLE_SCHEMA NOT IN ({INTERNAL})"""
+# In pages, and with the size of those of compressed tables, by the name of the file.
+_PAGES = """
+    UNION ALL
+    SELECT 'pages', database_name, table_name, index_name, NULL, stat_value, NULL, NULL, NULL, NULL, NULL
     FROM mysql.innodb_index_stats WHERE stat_name = 'size'"""
+_COMPRESSED_MYSQL = """
+    UNION ALL
+    SELECT 'compressed', SUBSTRING_INDEX(NAME, '/', 1), SUBSTRING(NAME, 2 + CHAR_LENGTH(SUBSTRING_INDEX(NAME, '/', 1))),
+           NULL, NULL, ZIP_PAGE_SIZE, NULL, NULL, NULL, NULL, NULL
+    FROM information_schema.INNODB_TABLESPACES WHERE ZIP_PAGE_SIZE > 0 AND SPACE_TYPE = 'Single'
+    UNION ALL
+    SELECT 'compressed', TABLE_SCHEMA, TABLE_NAME, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM information_schema.TABLES WHERE ENGINE = 'InnoDB' AND ROW_FORMAT = 'Compressed'"""
+_COMPRESSED_MARIADB = """
+    UNION ALL
+    SELECT 'compressed',
+           CONVERT(CONVERT(CAST(REPLACE(SUBSTRING_INDEX(NAME, '/', 1), '#', '@0023') AS BINARY) USING filename)
+                   USING utf8mb4),
+           CONVERT(CONVERT(CAST(REPLACE(SUBSTRING_INDEX(NAME, '/', -1), '#', '@0023') AS BINARY) USING filename)
+                   USING utf8mb4),
+           NULL, NULL, ZIP_PAGE_SIZE, NULL, NULL, NULL, NULL, NULL
+    FROM information_schema.INNODB_SYS_TABLES WHERE ZIP_PAGE_SIZE > 0"""
 
 Name = tuple[str, str, str]
 
@@ -61,50 +85,72 @@ class _Index:
     columns: list[tuple[Any, ...]] = field(default_factory=list)
 
 
-def found(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
+def found(rows: Rows, context: Context) -> Rows:
     """A row for each kind with how many and how large, and one for each of the largest; see `KINDS`.
 
     A kind that nobody knows of this server is not there. A size that is not known is NULL, and a sum of sizes is
     that of those that are known, NULL if none is.
     """
+    parts: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows.dicts():
+        parts[row["part"]].append(row)
     indexes: dict[Name, _Index] = {}
-    references: set[tuple[str, str, str]] = set()
-    unused: set[Name] = set()
-    sizes: defaultdict[Name, float] = defaultdict(float)
-    uptime: float | None = None
-    for row in sorted(rows.dicts(), key=lambda row: row["place"] or 0):
-        name = (row["schema"], row["table"], row["index"])
-        if row["part"] == "index":
-            index = indexes.setdefault(name, _Index(name, not row["several"], row["type"], row["visible"] == 1))
-            index.columns.append((row["column"], row["length"], row["direction"]))
-        elif row["part"] == "reference":
-            references.add((row["schema"], row["table"], row["column"]))
-        elif row["part"] == "unused":
-            unused.add(name)
-        elif row["part"] == "size":
-            # Each partition has its own.
-            sizes[row["schema"], row["table"].partition("#P#")[0].partition("#p#")[0], row["index"]] += row["length"]
-        else:
-            uptime = row["length"]
-    plain = [index for index in indexes.values() if not index.unique]
+    for row in sorted(parts["index"], key=lambda row: row["place"]):
+        name = _name(row)
+        index = indexes.setdefault(name, _Index(name, not row["several"], row["type"], row["visible"] == 1))
+        index.columns.append((row["column"], row["length"], row["direction"]))
     kinds: dict[str, list[Name]] = {"duplicate": [], "redundant": []}
-    if uptime is not None and uptime >= _WEEK:
-        kinds["unused"] = [
-            index.name
-            for index in plain
-            # Searches of a text are not counted, and nobody may take away the index of a foreign key.
-            if index.name in unused
-            and index.kind != "FULLTEXT"
-            and (*index.name[:2], index.columns[0][0]) not in references
-        ]
+    if any(row["length"] >= _WEEK for row in parts["uptime"]):
+        kinds["unused"] = _unused(indexes.values(), parts)
     for kind, index in _needless(indexes.values()):
         kinds[kind].append(index.name)
+    sizes = _sizes(parts, int(context.facts.settings.get("innodb_page_size", 0)))
     return Rows.of(
         ("kind", "findings", "all_bytes", "schema", "table", "index", "one", "bytes"), list(_told(kinds, sizes))
     )
 
 
-def _needless(indexes: Any) -> Iterator[tuple[str, _Index]]:
+def _name(row: dict[str, Any]) -> Name:
+    return row["schema"], row["table"], row["index"]
+
+
+def _unused(indexes: Iterable[_Index], parts: Mapping[str, list[dict[str, Any]]]) -> list[Name]:
+    unused = {_name(row) for row in parts["unused"]}
+    references = {(row["schema"], row["table"], row["column"]) for row in parts["reference"]}
+    young = {(row["schema"], row["table"]) for row in parts["young"] if row["length"] < _WEEK}
+    return [
+        index.name
+        for index in indexes
+        # Searches of a text are not counted, and nobody may take away the index of a foreign key.
+        if index.name in unused
+        and not index.unique
+        and index.kind != "FULLTEXT"
+        and (*index.name[:2], index.columns[0][0]) not in references
+        and index.name[:2] not in young
+    ]
+
+
+def _sizes(parts: Mapping[str, list[dict[str, Any]]], page: int) -> dict[Name, int]:
+    """What indexes have in bytes, in all partitions together, where the size of their pages is known."""
+    compressed: dict[tuple[str, str], int | None] = {}
+    for row in sorted(parts["compressed"], key=lambda row: row["length"] or 0):
+        compressed[row["schema"], known_as(row["table"])] = row["length"]
+    sizes: defaultdict[Name, int] = defaultdict(int)
+    unknown: set[Name] = set()
+    for row in parts["pages"]:
+        # Statistics tell the partitions of a table apart, each is a table for itself.
+        piece = known_as(row["table"])
+        table = piece.partition("#p#")[0]
+        name = (row["schema"], table, row["index"])
+        # Those of a shared tablespace have no file by which their pages were known.
+        size = compressed.get((row["schema"], piece), compressed.get((row["schema"], table), page))
+        sizes[name] += row["length"] * (size or 0)
+        if not size:
+            unknown.add(name)
+    return {name: size for name, size in sizes.items() if name not in unknown}
+
+
+def _needless(indexes: Iterable[_Index]) -> Iterator[tuple[str, _Index]]:
     tables: defaultdict[tuple[str, str], list[_Index]] = defaultdict(list)
     for index in indexes:
         tables[index.name[:2]].append(index)
@@ -128,10 +174,10 @@ def _begins(other: _Index, index: _Index) -> bool:
     return len(other.columns) > len(index.columns) and other.columns[: len(index.columns)] == index.columns
 
 
-def _told(kinds: dict[str, list[Name]], sizes: dict[Name, float]) -> Iterator[dict[str, Any]]:
+def _told(kinds: Mapping[str, list[Name]], sizes: Mapping[Name, int]) -> Iterator[dict[str, Any]]:
     for kind, names in kinds.items():
         known = [sizes[name] for name in names if name in sizes]
-        yield {"kind": kind, "findings": len(names), "all_bytes": sum(known) if sizes else None}
+        yield {"kind": kind, "findings": len(names), "all_bytes": sum(known) if known or (sizes and not names) else None}
     named = [(kind, name, sizes.get(name)) for kind, names in kinds.items() for name in names]
     named.sort(key=lambda item: (-(item[2] or 0), item[:2]))
     for kind, (schema, table, index), size in named[:_SHOWN]:
@@ -139,15 +185,16 @@ def _told(kinds: dict[str, list[Name]], sizes: dict[Name, float]) -> Iterator[di
 
 
 def _queries() -> Iterator[Query]:
-    for servers, expression, visible in (
-        (mysql(8, 0, 13), "EXPRESSION", "IS_VISIBLE = 'YES'"),
-        (mysql(8), "NULL", "IS_VISIBLE = 'YES'"),
-        (mariadb(10, 6), "NULL", "IGNORED = 'NO'"),
+    for servers, expression, visible, compressed in (
+        (mysql(8, 0, 13), "EXPRESSION", "IS_VISIBLE = 'YES'", _COMPRESSED_MYSQL),
+        (mysql(8), "NULL", "IS_VISIBLE = 'YES'", _COMPRESSED_MYSQL),
+        (mariadb(10, 6), "NULL", "IGNORED = 'NO'", _COMPRESSED_MARIADB),
     ):
         indexes = _INDEXES.format(expression=expression, visible=visible)
-        yield Query(servers & READABLE & _SIZES, indexes + _UNUSED + _BYTES)
+        sizes = _PAGES + compressed
+        yield Query(servers & READABLE & _SIZES, indexes + _UNUSED + sizes)
         yield Query(servers & READABLE, indexes + _UNUSED)
-        yield Query(servers & _SIZES, indexes + _BYTES)
+        yield Query(servers & _SIZES, indexes + sizes)
         yield Query(servers, indexes)
 
 
@@ -168,7 +215,7 @@ index_findings = Collector(
                 "mysql_index_findings",
                 "findings",
                 help="Indexes by kind, unique ones left alone: unused since the server started, which was at least "
-                "seven days ago (needs performance_schema, which counts no searches of texts: FULLTEXT is never "
+                "seven days ago, and its table was defined, too (needs performance_schema, which counts no searches of texts: FULLTEXT is never "
                 "among them); duplicate, the same as another; redundant, the beginning of another.",
             ),
             gauge("mysql_index_findings_bytes", "all_bytes", help="Size of the indexes of a kind."),
@@ -186,5 +233,5 @@ index_findings = Collector(
             merge="max",
         ),
     ),
-    grants=("REFERENCES",),
+    grants=("PROCESS", "REFERENCES"),
 )

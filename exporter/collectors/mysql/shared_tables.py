@@ -81,13 +81,13 @@ class Shared:
 def shared(rows: Rows) -> list[Shared]:
     """Those that MYSQL or MARIADB list."""
     return [
-        Shared(row["name"], _known_as(row["table"] + row["piece"]), row["row_format"] == "Compressed")
+        Shared(row["name"], known_as(row["table"] + row["piece"]), row["row_format"] == "Compressed")
         for row in rows.dicts()
         if row["part"] == "homeless"
     ]
 
 
-def _known_as(table: str) -> str:
+def known_as(table: str) -> str:
     """A table's name with its partition's in lower case: some versions write it so, others as it was given."""
     place = table.lower().find("#p#")
     return table if place < 0 else table[:place] + table[place:].lower()
@@ -129,7 +129,7 @@ def _answered(answers: Sequence[Rows]) -> tuple[Known, set[tuple[str, str]]]:
         if row["part"] == "untold":
             untold.add((row["name"], row["table"]))
         elif row["bytes"] is not None:
-            known[row["part"], row["name"], _known_as(row["table"])] = int(row["bytes"])
+            known[row["part"], row["name"], known_as(row["table"])] = int(row["bytes"])
     return known, untold
 
 
