@@ -177,7 +177,8 @@ def _begins(other: _Index, index: _Index) -> bool:
 def _told(kinds: Mapping[str, list[Name]], sizes: Mapping[Name, int]) -> Iterator[dict[str, Any]]:
     for kind, names in kinds.items():
         known = [sizes[name] for name in names if name in sizes]
-        yield {"kind": kind, "findings": len(names), "all_bytes": sum(known) if known or (sizes and not names) else None}
+        told = known or (sizes and not names)
+        yield {"kind": kind, "findings": len(names), "all_bytes": sum(known) if told else None}
     named = [(kind, name, sizes.get(name)) for kind, names in kinds.items() for name in names]
     named.sort(key=lambda item: (-(item[2] or 0), item[:2]))
     for kind, (schema, table, index), size in named[:_SHOWN]:
@@ -215,8 +216,9 @@ index_findings = Collector(
                 "mysql_index_findings",
                 "findings",
                 help="Indexes by kind, unique ones left alone: unused since the server started, which was at least "
-                "seven days ago, and its table was defined, too (needs performance_schema, which counts no searches of texts: FULLTEXT is never "
-                "among them); duplicate, the same as another; redundant, the beginning of another.",
+                "seven days ago, as was the last change of its table's definition (needs performance_schema, which "
+                "counts no searches of texts: FULLTEXT is never among them); duplicate, the same as another; "
+                "redundant, the beginning of another.",
             ),
             gauge("mysql_index_findings_bytes", "all_bytes", help="Size of the indexes of a kind."),
             labels=("kind",),
