@@ -14,6 +14,7 @@ from exporter.collectors.recent import Key
 from exporter.config.model import ServerConfig
 from exporter.declare import Asking, Context, Rows
 from exporter.facts import Facts, Identity, Role
+from exporter.subjects.statements.digest_durations import DigestDurations
 from exporter.subjects.statements.digests import TrackedDigests
 from exporter.subjects.statements.texts import KEPT, Texts, shown
 from exporter.subjects.statements.tracked import EVERY_RUN, QUICK_STATEMENTS, Tracked
@@ -97,6 +98,30 @@ def test_of_very_many_not_every_run_looks_at_all() -> None:
     looks = ["look" in server.run()[0] for _ in range(2 + 2 * EVERY_RUN)]
     # Two at once, so that there is something to compare.
     assert looks == [True, True, *([False] * (EVERY_RUN - 1) + [True]) * 2]
+
+
+class Few(Plain):
+    """Statements of which few are shown, of which texts are of no use, and which are looked at in every run."""
+
+    has_texts = False
+    looks_every = 1
+    most = 3
+
+
+def test_of_very_many_every_run_looks_at_all_where_runs_are_rare() -> None:
+    server = Server(state=Few())
+    server.rows = [("shop", f"{number}", number) for number in range(QUICK_STATEMENTS + 1)]
+    assert [server.run()[0] for _ in range(2 + EVERY_RUN)] == [["look", "numbers"]] * (2 + EVERY_RUN)
+
+
+@pytest.mark.parametrize(("room", "own", "shown"), [(10, None, 3), (2, None, 2), (10, 7, 7), (2, 7, 7)])
+def test_what_costs_more_has_less_room_unless_it_is_given_more(room: int, own: int | None, shown: int) -> None:
+    server = Server(room=room, state=Few())
+    if own is not None:
+        config = {**server.config.model_dump(), "collectors": {"plain": {"limit": own}}}
+        server.config = ServerConfig.model_validate(config)
+    server.rows = [("shop", f"{number}", number) for number in range(9)]
+    assert len(server.run()[1].rows) == shown
 
 
 def test_only_what_was_asked_for_is_shown_and_several_rows_are_one() -> None:
@@ -225,8 +250,9 @@ def test_texts_are_kept_within_a_bound_those_shown_longest() -> None:
     assert texts.of(["gone"]) == {"gone": None}
 
 
-def test_names_are_data() -> None:
-    server = Server(state=TrackedDigests())
+@pytest.mark.parametrize("state", [TrackedDigests, DigestDurations])
+def test_names_are_data(state: type[TrackedDigests]) -> None:
+    server = Server(state=state())
     name = 'it\'s \\ a `"schema" %s {limit} \U0001f418'
     context = Context(server.config, FACTS, 0.0)
     sql = server.state.numbers([(name, "ab12"), (None, "cd"), (None, None), ("a", "x' OR 'x' = 'x")], context)

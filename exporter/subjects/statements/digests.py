@@ -68,16 +68,14 @@ class TrackedDigests(Tracked):
         return sql
 
     def numbers(self, statements: Sequence[Key], context: Context) -> str:
-        """See Tracked. One pass over the table: a look-up by its index takes the server as long as that, each."""
+        """See Tracked. One pass over the table, since each look-up by its index is a search through all of it too."""
         columns = [f"{number.sql} AS {name}" for name, number in NUMBERS.items() if number.when.passes(context.facts)]
         if _QUANTILE_SINCE.passes(context.facts):
             columns += [f"{column.upper()} / 1e12 AS {column}" for column in _QUANTILES.values()]
-        which = (f"{digest}.{schema.encode().hex()}" if schema else digest for schema, digest in statements if digest)
-        # The row for what found no room in the table is no more than one.
         return f"""
             SELECT SCHEMA_NAME AS `schema`, DIGEST AS digest, {", ".join(columns)}
             FROM {TABLE}
-            WHERE CONCAT_WS('.', DIGEST, LOWER(HEX(SCHEMA_NAME))) IN ({_literals(which)}) OR DIGEST IS NULL"""
+            WHERE {among(statements)}"""
 
     def texts(self, ids: Sequence[Hashable], context: Context) -> str:
         """See Tracked. A digest has the same text in every schema."""
@@ -94,6 +92,12 @@ class TrackedDigests(Tracked):
             for row in rows.rows
         )
         return Rows((*rows.columns, "latency"), [(*row, own) for row, own in zip(rows.rows, latency, strict=True)])
+
+
+def among(statements: Iterable[Key]) -> str:
+    """The condition on TABLE for these statements, byte by byte; the row of what found no room there is always in."""
+    which = (f"{digest}.{schema.encode().hex()}" if schema else digest for schema, digest in statements if digest)
+    return f"CONCAT_WS('.', DIGEST, LOWER(HEX(SCHEMA_NAME))) IN ({_literals(which)}) OR DIGEST IS NULL"
 
 
 def _literals(values: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ from exporter.subjects.statements.texts import Texts, shown
 
 log = logging.getLogger(__name__)
 
-# So many statements are looked through in every run; of more, every fourth run chooses anew.
+# So many statements are looked through in every run; of more, as a rule every fourth run chooses anew.
 QUICK_STATEMENTS = 1000
 EVERY_RUN = 4
 # So much longer than texts took to read they are left alone.
@@ -59,6 +59,12 @@ class Tracked(ABC):
     texts_every: ClassVar[float] = 0.0
     """Seconds between two readings of texts at most, where these cost more than those of a few statements; less, as far
     as they take no more than a thousandth of the time."""
+    has_texts: ClassVar[bool] = True
+    """Whether texts are read and shown."""
+    looks_every: ClassVar[int] = EVERY_RUN
+    """Of very many statements, every so many runs chooses anew."""
+    most: ClassVar[int | None] = None
+    """Statements at most, unless the config has a limit for this collector."""
 
     def __init__(self) -> None:
         self._selection = Selection()
@@ -107,7 +113,7 @@ class Tracked(ABC):
         rest = answers[1:] if looks else answers
         if not rest:
             return self.numbers(chosen, context) if chosen else None
-        if len(rest) == 1 and context.server.statements.text != "none":
+        if len(rest) == 1 and self.has_texts and context.server.statements.text != "none":
             unknown = self._texts.unknown(_ids(self._of(chosen, rest[0])))
             if unknown and time.monotonic() - self._texts_at >= self._texts_wait:
                 # Until it has worked: what fails is not asked for at once again.
@@ -133,7 +139,7 @@ class Tracked(ABC):
             self.left_out = len(totals) - len(self._selection.chosen)
             chosen = chosen or self._selection.chosen
             few = len(totals) <= QUICK_STATEMENTS or self._selection.fresh
-            self._runs_left = 0 if few else EVERY_RUN - 1
+            self._runs_left = 0 if few else self.looks_every - 1
         else:
             self._runs_left -= 1
         if not answers:
@@ -162,7 +168,10 @@ class Tracked(ABC):
 
     def _room(self, context: Context) -> int:
         own = context.server.collectors.get(self.name)
-        return own.limit if own is not None and own.limit is not None else context.server.statements.limit
+        if own is not None and own.limit is not None:
+            return own.limit
+        wanted = context.server.statements.limit
+        return wanted if self.most is None else min(self.most, wanted)
 
     def _first(self, looked: Rows, context: Context) -> tuple[Key, ...]:
         """Those that `feed` will choose if this is the first look."""
