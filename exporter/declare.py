@@ -224,7 +224,11 @@ class Collector:
     def width(self, facts: Facts) -> int:
         """How many series a row makes on a server with these facts, at most."""
         return sum(
-            part.when.passes(facts) and measure.when.passes(facts) for part in self.blocks for measure in part.measures
+            measure.series
+            for part in self.blocks
+            if part.when.passes(facts)
+            for measure in part.measures
+            if measure.when.passes(facts)
         )
 
     def derived(self) -> Collector | None:

@@ -17,6 +17,10 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
 
 
+# As many as one value of ours makes at most: 20 bounds, the end, sum and count; three quantiles, sum and count.
+_SERIES: dict[Kind, int] = {"histogram": 23, "summary": 5}
+
+
 class DeclarationError(ValueError):
     """A collector is declared wrongly; raised when its module is imported."""
 
@@ -46,6 +50,11 @@ class Measure:
     sql: str | None = None
     parse: Parse | None = None
     drop_in: bool = False
+
+    @property
+    def series(self) -> int:
+        """How many series a value makes at most."""
+        return _SERIES.get(self.kind, 1)
 
     def __post_init__(self) -> None:
         if not (NAME if self.drop_in else _NAME).match(self.name):

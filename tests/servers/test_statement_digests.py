@@ -170,6 +170,11 @@ def test_thousands_of_statements_make_no_more_series_than_configured(digesting: 
             # Look, numbers and texts, and what the session sets.
             assert watch.session.statements - before <= 5
         assert (SCHEMA, digest_of(digesting, "SELECT ? AS `busiest`")) in shown(watch.look(NAME))
+    with watching(digesting, collectors={NAME: {"limit": 30}}) as watch:
+        # All that one of them has fits into the limit: quantiles and text too.
+        sample = watch.look(NAME)
+        assert len(sample.all(f"{PREFIX}total")) == 30
+        assert len(sample.all("mysql_statement_info")) >= 28
 
 
 def test_two_that_take_turns_do_not_replace_each_other(digesting: DatabaseServer) -> None:
