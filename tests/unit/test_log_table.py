@@ -12,7 +12,7 @@ from exporter.config.model import ServerConfig, SlowLogSettings
 from exporter.declare import Context, Rows
 from exporter.facts import Facts, Identity, Role
 from exporter.subjects.logs.measures import COLUMNS
-from exporter.subjects.logs.mysql_table import MOST_ROWS, SlowLogTable
+from exporter.subjects.logs.mysql_table import SlowLogTable
 from tests.providers.base import wait_for
 
 SETTINGS = {"log_output": "TABLE", "slow_query_log": "ON", "long_query_time": "0"}
@@ -44,13 +44,17 @@ class Table:
         )
         context = Context(server, self.facts, time.monotonic())
         for _ in range(turns):
-            offset = self.state.ask("{offset}", (), context)
-            assert offset is not None
+            asked = self.state.ask("{counted} {offset} {most}", (), context)
+            assert asked is not None
+            counted, offset, most = map(int, asked.split())
+            # Each would read the whole table.
+            assert counted + bool(most) == 1
             rows = [("setting", *item, *[None] * 6) for item in SETTINGS.items()]
-            rows.append(("count", len(self.rows), self.rows[0][0] if self.rows else None, *[None] * 6))
+            rows.append(("count", len(self.rows) if counted else 0, *[None] * 7))
+            rows.append(("first", None, self.rows[0][0] if self.rows else None, *[None] * 6))
             rows += [
                 ("entry", None, "select 1", "d", f"00:00:{number}", "00:00:00", 0, 0, "root[root] @ h []")
-                for _, number in self.rows[int(offset) :][:MOST_ROWS]
+                for _, number in self.rows[offset:][:most]
             ]
             names = ("kind", "name", "value", "database", "seconds", "locked", "sent", "examined", "user")
             found = self.state.feed(Rows(names, rows), context)

@@ -6,7 +6,7 @@ from exporter.declare import Collector, Query
 from exporter.gates import mariadb, mysql
 from exporter.subjects.logs import measures
 from exporter.subjects.logs.mysql import SETTINGS, reader
-from exporter.subjects.logs.mysql_table import MOST_ROWS, SlowLogTable
+from exporter.subjects.logs.mysql_table import SlowLogTable
 from exporter.subjects.logs.reader import SHOWN
 
 _NAMES = ", ".join(f"'{name}'" for name in SETTINGS)
@@ -24,19 +24,22 @@ slow_log = Collector(
 )
 
 
+# The table has no index, so that to count its rows is to read all of it, as is to look for those at its end: each is
+# done only where it is wanted.
 def _table(settings_view: str) -> str:
     return f"""
         SELECT 'setting' AS kind, VARIABLE_NAME AS name, VARIABLE_VALUE AS value, NULL AS `database`, NULL AS seconds,
                NULL AS locked, NULL AS sent, NULL AS examined, NULL AS user
         FROM {settings_view} WHERE VARIABLE_NAME IN ({_NAMES})
         UNION ALL
-        SELECT 'count', COUNT(*), (SELECT CONCAT(start_time, ' ', thread_id) FROM mysql.slow_log LIMIT 1),
+        SELECT 'count', COUNT(*), NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM mysql.slow_log WHERE {{counted}} = 1
+        UNION ALL
+        SELECT 'first', NULL, (SELECT CONCAT(UNIX_TIMESTAMP(start_time), ' ', thread_id) FROM mysql.slow_log LIMIT 1),
                NULL, NULL, NULL, NULL, NULL, NULL
-        FROM mysql.slow_log
         UNION ALL
         (SELECT 'entry', NULL, LEFT(CONVERT(sql_text USING utf8mb4), 8192), db, CAST(query_time AS CHAR),
                 CAST(lock_time AS CHAR), rows_sent, rows_examined, user_host
-         FROM mysql.slow_log LIMIT {{offset}}, {MOST_ROWS})"""
+         FROM mysql.slow_log LIMIT {{offset}}, {{most}})"""
 
 
 table = Collector(

@@ -17,15 +17,14 @@ from exporter.subjects.statements.measures import slow_threshold
 
 # Rows of one run. The table has no index: each run reads all of it on the server.
 MOST_ROWS = 2000
-# More than a table has: the first run only looks at how many rows there are.
-_BEYOND = 10**15
 
 
 class SlowLogTable(Counting, Asking):
     """Reads the rows that were added to the table since the last run; the first run begins at its end.
 
     Takes rows of kind, name, value, database, seconds, locked, sent, examined and user: `setting`; `count` (rows of
-    the table, and what its first row is); `entry`, in the order in which they were added.
+    the table, if `counted` was 1); `first` (what its first row is, NULL if there is none); `entry`, `most` of them
+    after the first `offset`, in the order in which they were added.
     """
 
     def __init__(self) -> None:
@@ -48,7 +47,18 @@ class SlowLogTable(Counting, Asking):
             position = self._kept.read()
             if position is not None and position.where == _where(context):
                 self._next, self._first = position.offset, position.head
-        return None if answers else filled(sql, {"offset": _BEYOND if self._next is None or self.busy else self._next})
+        if answers:
+            return None
+        # The first run only looks at how many rows there are.
+        wanted = self._next is not None and not self.busy
+        return filled(
+            sql,
+            {
+                "counted": 1 if self._next is None else 0,
+                "offset": self._next or 0,
+                "most": MOST_ROWS if wanted else 0,
+            },
+        )
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Count what was added.
@@ -68,22 +78,30 @@ class SlowLogTable(Counting, Asking):
         threshold = max(float(settings["long_query_time"]), slow_threshold(context)) if on else None
         current = Rules(threshold, times=max(1, times))
         if not self.busy:
-            [(total, first)] = [(int(name), str(value)) for kind, name, value, *_ in rows.rows if kind == "count"]
-            entries = [row for row in rows.rows if row[0] == "entry"]
-            same, added = first == self._first, []
-            if self._next is None or (self._another and not same):
-                self._next = total
-            elif total < self._next or (self._first and not same):
-                # It was emptied, or another one put in its place.
-                self._next = 0
-            else:
-                self._next += len(entries)
-                self._read += len(entries)
-                added = entries
-            self._first, self._another = first if total else "", False
-            position = Position(_where(context), 0, 0, self._next, self._first, 0, 0)
-            self.begin(lambda: self._count(added, position, current))
+            self._take(rows, current, context)
         return self.rows(current, context, (self._read, 0, None))
+
+    def _take(self, rows: Rows, current: Rules, context: Context) -> None:
+        [first] = ["" if value is None else str(value) for kind, _, value, *_ in rows.rows if kind == "first"]
+        entries = [row for row in rows.rows if row[0] == "entry"]
+        same, self._first, known = first == self._first, first, bool(self._first)
+        added: list[tuple[Any, ...]] = []
+        if self._next is None:
+            [self._next] = [int(name) for kind, name, *_ in rows.rows if kind == "count"]
+        elif self._another and not same:
+            # Its rows are counted next time.
+            self._next = None
+            return
+        elif known and not same:
+            # It was emptied, or another one put in its place.
+            self._next = 0
+        else:
+            added = entries
+            self._next += len(entries)
+            self._read += len(entries)
+        self._another = False
+        position = Position(_where(context), 0, 0, self._next, first, 0, 0)
+        self.begin(lambda: self._count(added, position, current))
 
     def _count(self, entries: list[tuple[Any, ...]], position: Position, current: Rules) -> None:
         self.add(_events(entries), current)
