@@ -158,10 +158,11 @@ class Collector:
         state: Makes the Accumulator that each server keeps for this collector; an Asking one is not for
             collectors that go through databases.
         sampled: Makes the Samples that each server keeps for this collector, whose query is then asked once a second on
-            a session of its own, while scrapes show what the samples add up to. One collector of each engine at most.
+            a session of its own, while scrapes show what the samples add up to. It gets the limit, for what these may
+            show. One collector of each engine at most.
         every: Seconds between runs in the background; None runs it at every scrape.
         timeout: Seconds that one run may take at most.
-        limit: Rows that `{limit}` allows.
+        limit: Rows that `{limit}` allows; what `sampled` gets.
         each_database: Run once in every database of the server; the results are put together, with the name of the
             database in the column `database`. PostgreSQL only.
         elsewhere: Seconds between runs in the databases that we are not connected to; None leaves them out. The
@@ -184,7 +185,7 @@ class Collector:
     when: Gate = ANY
     rows: Hook | None = None
     state: Callable[[], Accumulator] | None = None
-    sampled: Callable[[], Samples] | None = None
+    sampled: Callable[[int | None], Samples] | None = None
     every: float | None = None
     timeout: float = 5.0
     limit: int | None = None

@@ -117,7 +117,7 @@ class Task:
             collector.state() if collector.state else None,
             config,
             databases,
-            collector.sampled() if collector.sampled else None,
+            collector.sampled(settings.limit or collector.limit) if collector.sampled else None,
         )
 
     @property

@@ -104,7 +104,7 @@ class Watch:
         if state is not None:
             rows = state.feed(rows, context)
         if collector.sampled is not None:
-            samples = collector.sampled()
+            samples = collector.sampled(collector.limit)
             samples.take(rows, context.now)
             rows = samples.rows(context.now)
         rendered = render(collector, rows, context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -144,6 +145,45 @@ def seconds(one: Watched) -> dict[tuple[str, str], float]:
     return {(labels["database"], labels["wait_class"]): value for labels, value in found}
 
 
+def label_of(server: DatabaseServer) -> str:
+    return "queryid" if server.engine == "postgres" else "digest"
+
+
+def by_statement(page: Samples, server: DatabaseServer) -> dict[tuple[str, str, str], float]:
+    """Seconds by database, class and statement, which add up to those of all sessions."""
+    label = label_of(server)
+    found = {
+        (labels["database"], labels["wait_class"], labels[label]): value
+        for labels, value in page.all("db_active_session_statement_seconds_total")
+    }
+    sums: dict[tuple[str, str], float] = {}
+    for (database, wait_class, _), value in found.items():
+        sums[database, wait_class] = sums.get((database, wait_class), 0.0) + value
+    of_all = page.all("db_active_session_seconds_total")
+    assert sums == pytest.approx({(each["database"], each["wait_class"]): value for each, value in of_all})
+    return found
+
+
+def names_statements(server: DatabaseServer) -> bool:
+    return server.flavor == "mysql" or (server.engine == "postgres" and server.version[0] >= 14)
+
+
+def statement_id(server: DatabaseServer, example: str) -> str:
+    """What the server calls statements like this one, of which it runs one that is short, if it must."""
+    if server.engine == "mysql":
+        return str(server.execute("SELECT STATEMENT_DIGEST(%s)", DATABASE, params=(example,))[0][0])
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    with server.connect(DATABASE) as connection, connection.cursor() as cursor:
+        cursor.execute(example)
+    [(found,)] = server.execute(
+        "SELECT queryid FROM pg_stat_statements JOIN pg_database d ON d.oid = dbid "
+        "WHERE datname = %s AND query LIKE replace(%s, '?', '$_') AND toplevel",
+        params=(DATABASE, re.sub(r"[0-9]+", "?", example).replace("_", r"\_")),
+    )
+    return str(found)
+
+
 @contextlib.contextmanager
 def asleep(server: DatabaseServer, config: ServerConfig) -> Iterator[None]:
     """A session of ours that sleeps in a statement meanwhile."""
@@ -216,6 +256,119 @@ def test_each_session_counts_where_it_is_and_for_as_long_as_it_is_there(
             )
     assert {key: value for key, value in grown.items() if key[0] == DATABASE} == {}
     assert "timeout" not in {wait_class for _, wait_class in grown}, "a session of ours is counted"
+
+
+SLEEPING = {"postgres": "SELECT pg_sleep({})", "mysql": "SELECT SLEEP({})"}
+
+
+def sleeps(clients: Clients, count: int, sql: str | None = None) -> None:
+    sql = sql or SLEEPING[clients.server.engine].format(120)
+    for _ in range(count):
+        clients.run(sql, "wait_event = 'PgSleep'" if clients.is_postgres else "STATE = 'User sleep'")
+
+
+def test_each_statement_has_its_sessions_and_what_they_wait_for(server: DatabaseServer, clients: Clients) -> None:
+    if not names_statements(server):
+        sleeps(clients, 1)
+        with watching(server) as (one, sampler):
+            for _ in range(2):
+                sampler.sample()
+                page = shown(scrape(one))
+        assert page.has("db_active_session_seconds_total")
+        assert not page.has("db_active_session_statement_seconds_total"), "nobody knows statements there"
+        return
+    expected = {
+        ("timeout", statement_id(server, SLEEPING[server.engine].format(0))): 3,
+        ("lock", statement_id(server, "UPDATE items SET n = 6 WHERE id = 2")): 2,
+    }
+    if not clients.is_postgres:
+        expected["timeout", statement_id(server, "CALL naps()")] = 1
+        with server.connect(DATABASE) as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE PROCEDURE naps() DO SLEEP(120)")
+        sleeps(clients, 1, "CALL naps()")
+    clients.holds("UPDATE items SET n = 5 WHERE id = 1")
+    sleeps(clients, 3)
+    trx = "ID IN (SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT')"
+    for _ in range(2):
+        clients.run("UPDATE items SET n = 6 WHERE id = 1", "wait_event_type = 'Lock'" if clients.is_postgres else trx)
+    with watching(server) as (one, sampler):
+        sampler.sample()
+        time.sleep(0.4)
+        begun = time.monotonic()
+        sampler.sample()
+        first = time.monotonic()
+        # What they did until they have series is the others'.
+        before = by_statement(shown(scrape(one)), server)
+        assert all(value == 0 for (_, _, which), value in before.items() if which != "(others)")
+        assert before[DATABASE, "timeout", "(others)"] > 0
+        for _ in range(4):
+            time.sleep(0.4)
+            last = time.monotonic()
+            sampler.sample()
+        done = time.monotonic()
+        after = by_statement(shown(scrape(one)), server)
+        for _ in range(2):
+            # However often somebody looks.
+            assert by_statement(shown(scrape(one)), server) == after
+    grown = {key: after[key] - before[key] for key in after if key[0] == DATABASE and after[key] > before[key]}
+    assert set(grown) == {(DATABASE, *which) for which in expected}
+    for which, sessions in expected.items():
+        assert sessions * (last - first) <= grown[DATABASE, *which] <= sessions * (done - begun), which
+
+
+def test_statements_beyond_the_limit_are_the_others(server: DatabaseServer, clients: Clients) -> None:
+    if not names_statements(server):
+        pytest.skip("nobody knows statements there")
+    plain = SLEEPING[server.engine]
+    most = statement_id(server, plain.format(0))
+    sleeps(clients, 1, plain.format(120) + ", 'another'")
+    sleeps(clients, 3)
+    config = config_of(server, collectors={name_of(server): {"limit": 1}})
+    with watching(server, config) as (one, sampler):
+        pages = []
+        for _ in range(4):
+            sampler.sample()
+            pages.append(by_statement(shown(scrape(one)), server))
+            time.sleep(0.3)
+    # The first page is of no time yet, and the second the first that has its series for certain.
+    grown = {key: value - pages[1][key] for key, value in pages[-1].items() if value > pages[1][key]}
+    assert set(grown) == {(DATABASE, "timeout", most), (DATABASE, "timeout", "(others)")}
+    assert grown[DATABASE, "timeout", most] == pytest.approx(3 * grown[DATABASE, "timeout", "(others)"])
+
+
+@pytest.mark.flavor("postgres")
+def test_who_waits_for_a_table_before_his_statement_is_parsed_has_none(
+    server: DatabaseServer, clients: Clients
+) -> None:
+    if not names_statements(server):
+        pytest.skip("nobody knows statements there")
+    clients.holds("ALTER TABLE other ADD COLUMN m int")
+    clients.run("SELECT * FROM other", "wait_event_type = 'Lock'")
+    with watching(server) as (one, sampler):
+        for _ in range(2):
+            sampler.sample()
+            found = by_statement(shown(scrape(one)), server)
+            time.sleep(0.3)
+    assert found[DATABASE, "lock", ""] > 0
+
+
+@pytest.mark.flavor("postgres")
+def test_without_ids_of_queries_there_are_no_series_of_statements(server: DatabaseServer, clients: Clients) -> None:
+    if not names_statements(server):
+        pytest.skip("nobody knows statements there")
+    sleeps(clients, 1)
+    server.restart(compute_query_id="off")
+    try:
+        with watching(server) as (one, sampler):
+            sampler.sample()
+            page = shown(scrape(one))
+        assert page.has("db_active_session_seconds_total")
+        assert not page.has("db_active_session_statement_seconds_total")
+    finally:
+        server.restart(compute_query_id="auto")
+    with watching(server) as (one, sampler):
+        sampler.sample()
+        assert shown(scrape(one)).has("db_active_session_statement_seconds_total")
 
 
 @pytest.mark.engine("mysql")
@@ -393,17 +546,17 @@ def test_an_account_without_room_for_it_is_told_so(server: DatabaseServer) -> No
 def test_as_it_is_shipped_its_rate_is_the_number_of_active_sessions(
     server: DatabaseServer, clients: Clients, exporter: Start
 ) -> None:
+    named = names_statements(server)
+    if named:
+        statement_id(server, SLEEPING[server.engine].format(0))
+    if server.engine == "mysql":
+        clients.holds(SLEEPING[server.engine].format(0))
     running = exporter(server_entry(server, server.account()))
     clients.holds("SELECT 1")
     page = running.scrape_until(
         lambda page: page.has("db_active_session_seconds_total", database=DATABASE), server.name
     )
-    for _ in range(4):
-        if clients.is_postgres:
-            clients.run("SELECT pg_sleep(120)", "wait_event = 'PgSleep'")
-        else:
-            clients.run("SELECT SLEEP(120)", "STATE = 'User sleep'")
-
+    sleeps(clients, 4)
     most = 0
 
     def look() -> tuple[float, float, Samples]:
@@ -433,6 +586,24 @@ def test_as_it_is_shipped_its_rate_is_the_number_of_active_sessions(
     assert last_page.has("database_exporter_collector_state", collector=name_of(server), state="ok")
     assert last_page.value("database_exporter_sample_interval_seconds") >= 1
     assert 2 <= most <= 3
+    if named:
+        # A text tells which statement it is that they sleep in.
+        info, label = ("pg_stat_statements_query_id", "query") if clients.is_postgres else (
+            "mysql_statement_info", "digest_text"
+        )  # fmt: skip
+        text = "SELECT pg_sleep($1)" if clients.is_postgres else "SELECT `SLEEP` (?)"
+        told = running.scrape_until(
+            lambda page: any(labels[label] == text for labels, _ in page.all(info)), server.name
+        )
+        known = {labels[label_of(server)] for labels, _ in told.all(info) if labels[label] == text}
+        [(which, its)] = [
+            (key, value - by_statement(first[2], server)[key])
+            for key, value in by_statement(last_page, server).items()
+            if key[0] == DATABASE and key[1] == "timeout" and key[2] in known
+        ]
+        both = [page.value("db_active_session_seconds_total", database=DATABASE, wait_class="timeout")
+                for page in (first[2], last_page)]  # fmt: skip
+        assert its == pytest.approx(both[1] - both[0]), which
 
 
 @pytest.mark.flavor("postgres")

@@ -14,7 +14,7 @@ from exporter.declare import Rows
 from exporter.subjects.sessions import mysql, postgres, totals
 from exporter.subjects.sessions.totals import ActiveSessions
 
-COLUMNS = ("database", "active", "wait_event_type", "sessions", "took")
+COLUMNS = ("database", "active", "wait_event_type", "statement", "sessions", "took")
 DATABASES = (None, "a", "b")
 EVENTS = (None, "Lock", "IO")
 CLASS = {None: "cpu", "Lock": "lock", "IO": "io"}
@@ -28,14 +28,15 @@ samples = st.lists(st.tuples(tenths, st.integers(0, 9).map(lambda count: count /
 
 
 def sample(found: dict[tuple[Any, ...], int], took: float | None = None) -> Rows:
-    rows: list[tuple[Any, ...]] = [(*who, count, took) for who, count in found.items()]
-    return Rows(COLUMNS, [*rows, (None, None, None, None, took)])
+    """Of sessions by database, whether active, wait and statement, which may be left out."""
+    rows: list[tuple[Any, ...]] = [(*who[:3], *(who[3:] or (None,)), count, took) for who, count in found.items()]
+    return Rows(COLUMNS, [*rows, (None, None, None, None, None, took)])
 
 
 def seconds(sessions: ActiveSessions, now: float) -> tuple[dict[tuple[str, str], float], float]:
     """What is exported: by database and class, and what no sample stands for."""
     [unobserved] = [row["unobserved"] for row in sessions.rows(now).dicts() if row["unobserved"] is not None]
-    shown = [row for row in sessions.rows(now).dicts() if row["unobserved"] is None]
+    shown = [row for row in sessions.rows(now).dicts() if row["seconds"] is not None]
     by_class = {(row["database"], row["wait_class"]): row["seconds"] for row in shown}
     assert len(by_class) == len(shown)
     return by_class, unobserved

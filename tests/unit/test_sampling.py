@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from exporter.polling.sampling import Sampling
 from exporter.polling.server import Watched
 from exporter.polling.snapshot import Snapshot, State
 from exporter.subjects.sessions import postgres
-from exporter.subjects.sessions.totals import BLOCKS
+from exporter.subjects.sessions.totals import blocks
 from tests.exporters import wait_for
 
 COLLECTOR = Collector(
@@ -32,7 +33,8 @@ COLLECTOR = Collector(
     queries=(Query(ANY, "SAMPLE"),),
     sampled=postgres.sessions,
     timeout=0.9,
-    blocks=BLOCKS,
+    limit=20,
+    blocks=blocks("queryid", ANY),
 )
 
 
@@ -52,8 +54,8 @@ class FakeSession:
         if self.engine.failing is not None:
             self.closed = self.engine.failing.broken
             raise self.engine.failing
-        row = ("a", True, None, 1, self.engine.took)
-        return Rows(("database", "active", "wait_event_type", "sessions", "took"), [row])
+        row = ("a", True, None, self.engine.running, 1, self.engine.took)
+        return Rows(("database", "active", "wait_event_type", "statement", "sessions", "took"), [row])
 
     def close(self) -> None:
         self.closed = True
@@ -71,6 +73,7 @@ class FakeEngine:
         self.failing: Failure | None = None
         self.ended: list[FakeSession] = []
         self.took: float | None = 0.001
+        self.running = 7
         self.system = "one"
 
     def connect(self, *_: Any, **__: Any) -> FakeSession:
@@ -167,6 +170,18 @@ def test_the_config_may_have_it_ask_more_seldom_or_not_at_all(engine: FakeEngine
     paused = watched(engine, paused=True)
     assert paused.sampler is None
     assert scrape(paused).state is State.PAUSED
+
+
+@pytest.mark.parametrize(("limit", "shown"), [({}, 20), ({"collectors": {"sampled": {"limit": 3}}}, 3)])
+def test_the_limit_says_how_many_statements_have_series(
+    engine: FakeEngine, clock: Clock, limit: dict[str, Any], shown: int
+) -> None:
+    server = watched(engine, **limit)
+    scrape(server)
+    for engine.running in range(30):
+        pass_time(server, clock, 2)
+    [family] = [family for family in scrape(server).families if "statement" in family.name]
+    assert len(set(re.findall(r'queryid="(\d+)"', family.text))) == shown
 
 
 def test_what_is_dear_is_asked_more_seldom_and_loses_no_time(engine: FakeEngine, clock: Clock) -> None:
@@ -376,7 +391,11 @@ def test_another_server_gets_another_session_and_the_counters_stay(engine: FakeE
     pass_time(server, clock, 10)
     assert before.closed
     assert engine.asked[-1][0] is not before
-    assert 'database="a",wait_class="cpu"} 19.0' in scrape(server).families[0].text
+    of_all, of_each, _ = scrape(server).families
+    assert 'database="a",wait_class="cpu"} 19.0' in of_all.text
+    # Nine seconds were over when the statement got its series.
+    assert 'database="a",wait_class="cpu",queryid="7"} 10.0' in of_each.text
+    assert 'database="a",wait_class="cpu",queryid="(others)"} 9.0' in of_each.text
 
 
 def test_closed_it_asks_nothing_any_more(engine: FakeEngine, clock: Clock) -> None:

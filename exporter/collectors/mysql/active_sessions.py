@@ -1,14 +1,12 @@
 """Active sessions by what they wait for, sampled once a second."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS, SEES_SESSIONS
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Collector, Query
 from exporter.gates import SAMPLED, mariadb, mysql
 from exporter.subjects.sessions import mysql as subject
-from exporter.subjects.sessions.totals import BLOCKS
+from exporter.subjects.sessions.statements import MOST_STATEMENTS
+from exporter.subjects.sessions.totals import blocks
 
 # InnoDB alone knows who waits for a row, and lists transactions under a latch that all locks need: on MariaDB for each
 # waiter it looks through the whole queue. So it is asked how many wait, which takes no latch, and for the list where
@@ -19,9 +17,9 @@ from exporter.subjects.sessions.totals import BLOCKS
 # the server, without the way to us. Names of schemas may differ by case alone.
 _SQL = """
     SELECT {hint} `database`, active, IF(active, state, NULL) AS state, IF(active, event, NULL) AS event,
-           active AND row_lock AS row_lock, COUNT(*) AS sessions, NULL AS took
+           active AND row_lock AS row_lock, IF(active, statement, NULL) AS statement, COUNT(*) AS sessions, NULL AS took
     FROM (
-        SELECT `database`, active, state, event,
+        SELECT `database`, active, state, event, statement,
                IF(waits > {most},
                   works AND ROW_NUMBER() OVER (
                       PARTITION BY works ORDER BY seconds > @@GLOBAL.innodb_lock_wait_timeout, seconds DESC
@@ -29,13 +27,14 @@ _SQL = """
                   COALESCE(FIND_IN_SET(id, waiters), 0) > 0) AS row_lock
         FROM (
             SELECT t.{id} AS id, t.{database} AS `database`, t.{command} NOT IN ('Sleep', 'Connect') AS active,
-                   t.{state} AS state, {event} AS event, {seconds} AS seconds, w.waits, w.waiters,
+                   t.{state} AS state, {event} AS event, {statement} AS statement, {seconds} AS seconds,
+                   w.waits, w.waiters,
                    t.{command} NOT IN ('Sleep', 'Connect') AND COALESCE(t.{state} IN (
                        'updating', 'update', 'executing', 'statistics', 'sending data', 'searching rows for update',
                        'updating main table', 'updating reference tables',
                        'deleting from main table', 'deleting from reference tables'
                    ), 0) AS works
-            FROM {table} t
+            FROM {table}
             CROSS JOIN (
                 SELECT waits, IF(waits < 1 OR waits > {most}, NULL, (
                     SELECT GROUP_CONCAT(trx_mysql_thread_id) FROM information_schema.INNODB_TRX
@@ -51,14 +50,14 @@ _SQL = """
             WHERE {clients}
         ) clients
     ) sessions
-    GROUP BY 1, 2, 3, 4, 5, CAST(`database` AS BINARY)
+    GROUP BY 1, 2, 3, 4, 5, 6, CAST(`database` AS BINARY)
     UNION ALL
-    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULLIF(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6)), 0) / 1e6"""
+    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULLIF(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6)), 0) / 1e6"""
 # What a list of this length takes is within what a sample may take.
 MOST_LISTED = 100
 # MySQL's group_concat_max_len may be too short for it.
 _MYSQL = {"enabled": "STATUS = 'enabled'", "hint": "/*+ SET_VAR(group_concat_max_len = 65536) */"}
-_MARIADB = {"enabled": "ENABLED", "hint": ""}
+_MARIADB = {"enabled": "ENABLED", "hint": "", "seconds": "t.TIME_MS / 1000"}
 
 # What is in progress within reading a table says more than that a table is being read. The table of waits is empty
 # unless somebody has switched it on.
@@ -66,6 +65,13 @@ _EVENT = """
     IF(t.PROCESSLIST_COMMAND = 'Sleep', NULL, (
         SELECT w.EVENT_NAME FROM performance_schema.events_waits_current w
         WHERE w.THREAD_ID = t.THREAD_ID AND w.END_EVENT_ID IS NULL ORDER BY w.EVENT_ID DESC LIMIT 1
+    ))"""
+# The digest of what the client sent, which is known once that is parsed: statements of a routine that it calls have
+# none. MariaDB knows a digest only when the statement is over.
+_STATEMENT = """
+    IF(t.PROCESSLIST_COMMAND = 'Sleep', NULL, (
+        SELECT s.DIGEST FROM performance_schema.events_statements_current s
+        WHERE s.THREAD_ID = t.THREAD_ID AND s.END_EVENT_ID IS NULL AND s.NESTING_EVENT_LEVEL = 0 LIMIT 1
     ))"""
 
 _THREADS = _SQL.format(
@@ -77,12 +83,13 @@ _THREADS = _SQL.format(
     id="PROCESSLIST_ID",
     seconds="t.PROCESSLIST_TIME",
     event=_EVENT,
-    table="performance_schema.threads",
+    statement=_STATEMENT,
+    table="performance_schema.threads t",
     clients=CLIENT_THREADS,
 )
 
 
-def _processes(server: Mapping[str, Any]) -> str:
+def _processes(**server: str) -> str:
     return _SQL.format(
         **server,
         most=MOST_LISTED,
@@ -91,23 +98,25 @@ def _processes(server: Mapping[str, Any]) -> str:
         state="STATE",
         id="ID",
         event="NULL",
-        table="information_schema.PROCESSLIST",
+        statement="NULL",
+        table="information_schema.PROCESSLIST t",
         clients=CLIENT_PROCESSES,
     )
 
 
 active_sessions = Collector(
     name="mysql_active_sessions",
-    about="Active sessions by what they wait for.",
+    about="Active sessions by what they wait for, and by statement; its limit is how many statements have series.",
     engine="mysql",
     when=(mysql(8) | mariadb(10, 6)) & SEES_SESSIONS & SAMPLED,
     queries=(
         Query(mysql(8) & READABLE, _THREADS),
-        Query(mysql(8), _processes({**_MYSQL, "seconds": "t.TIME"})),
-        Query(mariadb(10, 6), _processes({**_MARIADB, "seconds": "t.TIME_MS / 1000"})),
+        Query(mysql(8), _processes(**_MYSQL, seconds="t.TIME")),
+        Query(mariadb(10, 6), _processes(**_MARIADB)),
     ),
     sampled=subject.sessions,
     timeout=0.9,
-    blocks=BLOCKS,
+    limit=MOST_STATEMENTS,
+    blocks=blocks("digest", mysql(8) & READABLE),
     grants=("PROCESS", "SELECT ON performance_schema.*"),
 )

@@ -42,9 +42,9 @@ _EVENTS = (
 )
 
 
-def sessions() -> ActiveSessions:
+def sessions(most_statements: int | None = None) -> ActiveSessions:
     """What the samples of one server add up to."""
-    return ActiveSessions(CLASSES, classify)
+    return ActiveSessions(CLASSES, classify, most_statements)
 
 
 def classify(row: Mapping[str, Any]) -> str | None:

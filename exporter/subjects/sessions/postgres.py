@@ -11,9 +11,9 @@ from exporter.subjects.sessions.totals import ActiveSessions
 CLASSES = ("cpu", "io", "lock", "lwlock", "bufferpin", "ipc", "client", "timeout", "extension")
 
 
-def sessions() -> ActiveSessions:
+def sessions(most_statements: int | None = None) -> ActiveSessions:
     """What the samples of one server add up to."""
-    return ActiveSessions(CLASSES, classify)
+    return ActiveSessions(CLASSES, classify, most_statements)
 
 
 def classify(row: Mapping[str, Any]) -> str | None:
