@@ -1,6 +1,7 @@
 """The exporter with some collectors read at the scrape that it otherwise reads in the background; for the bench alone.
 
-All lines are written anew for each scrape, as they are where every value of every table has moved since the last one.
+All lines are written anew for each scrape, as they are where every value of every table has moved since the last one;
+labels are taken over from it, as they are then, too.
 Those that visit every database then read the one that the peer reads, too. Their names are in the environment variable
 BENCH_AT_SCRAPE, with commas between.
 """
@@ -42,7 +43,9 @@ def main() -> int:
         for name, item in declared.items()
     }
     registry.collectors_by_name = lambda: MappingProxyType(moved)  # type: ignore[assignment]
-    written._equal = lambda *_: False
+    equal = written._equal
+    # Of lines that is a pair of labels and values, of labels the list of their columns.
+    written._equal = lambda one, other: not isinstance(one, tuple) and equal(one, other)
     # Only now, so that it sees that registry.
     from exporter.cli import main as run  # noqa: PLC0415
 

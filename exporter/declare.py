@@ -134,6 +134,9 @@ class Query:
 
     With `lockless` it looks at no table closely where `{limit}` is 0, and still shows what it can: so it is asked again
     where the first try has met a lock.
+
+    With `verbatim` its numbers may stay as the server wrote them, since nobody but the page reads them; see
+    Rows.verbatim.
     """
 
     when: Gate
@@ -141,6 +144,7 @@ class Query:
     pivot: bool = False
     user_defined: bool = False
     lockless: bool = False
+    verbatim: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +221,10 @@ class Collector:
             raise DeclarationError(f"collector {self.name}: sampled= says when it runs and what is kept of it")
         if any("{limit}" in query.sql for query in self.queries) and self.limit is None:
             raise DeclarationError(f"collector {self.name}: its SQL says {{limit}}, so give limit=")
+
+        plain = all(measure.parse is None and measure.series == 1 for measure in self.measures())
+        if any(query.verbatim for query in self.queries) and (self.rows is not None or not plain):
+            raise DeclarationError(f"collector {self.name}: something reads the numbers of a query that is verbatim")
 
     def measures(self) -> list[Measure]:
         """All measures of all blocks."""

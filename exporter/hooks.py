@@ -20,6 +20,7 @@ class Rows:
         columns: Their names.
         rows: The tuples.
         further: The results of what was asked after it; see Asking.
+        verbatim: Columns whose numbers are texts, as the server wrote them: for the page, which shows them so.
         problem: Of what a state or hook gives: why something is missing that should be there. The collector has failed
             then, and the rows are shown all the same.
     """
@@ -28,6 +29,7 @@ class Rows:
     rows: Sequence[tuple[Any, ...]]
     further: tuple[Rows, ...] = ()
     problem: Failure | None = None
+    verbatim: frozenset[str] = frozenset()
 
     def dicts(self) -> list[dict[str, Any]]:
         """The rows by column name, for hooks that rewrite them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from operator import itemgetter
 
 from exporter.collectors.recent import Key, Recent
@@ -35,11 +36,12 @@ class Busiest:
         key_of = itemgetter(*(rows.columns.index(column) for column in self._key))
         counters = [rows.columns.index(column) for column in self._activity]
         by_key = {key_of(row): row for row in rows.rows}
-        totals = {key: (float(sum(row[index] or 0 for index in counters)),) for key, row in by_key.items()}
+        # Numbers may be texts, as the server wrote them.
+        totals = {key: (sum(float(row[index] or 0) for index in counters),) for key, row in by_key.items()}
         self._recent.take(totals, context.now)
         order = sorted(by_key, key=self._right, reverse=True)
         self._shown = frozenset(order[:room])
-        return Rows(rows.columns, [by_key[key] for key in order])
+        return replace(rows, rows=[by_key[key] for key in order])
 
     def rebase(self) -> None:
         """Other statistics from here on; who is shown stays."""

@@ -225,12 +225,13 @@ class _Run:
                 texts = shared
             column = self._column(values, index)
             name = measure.name + suffix
+            verbatim = self._rows.columns[index] in self._rows.verbatim
             if len(column) > 1:
-                write = partial(_text, name, measure, texts, end, column)
+                write = partial(_text, name, measure, texts, end, column, verbatim)
                 place = (name, end, measure.kind, measure.parse)
                 text, series, unprintable = self.written.again(place, (texts, column), write)
             else:
-                text, series, unprintable = _text(name, measure, texts, end, column)
+                text, series, unprintable = _text(name, measure, texts, end, column, verbatim)
             if unprintable:
                 self.dropped["value"] += unprintable
             if text:
@@ -290,6 +291,7 @@ def _together(prefix: str, labels: Sequence[str], columns: Sequence[list[str]]) 
 
 _ABSENT = type(None)
 _PLAIN = {int, float, _ABSENT}
+_WRITTEN = {str, _ABSENT}
 _MERGES: dict[str, Callable[[Iterable[Any]], Any]] = {"sum": sum, "max": max, "min": min}
 
 
@@ -317,15 +319,27 @@ def _unique(
     merge = _MERGES[part.merge]
     merged = []
     for group in groups.values():
+        if len(group) == 1:
+            merged.append(group[0])
+            continue
         together = list(group[0])
         for index in wanted:
-            present = [item[index] for item in group if item[index] is not None]
+            present = [_read(item[index]) for item in group if item[index] is not None]
             together[index] = merge(present) if present else None
         merged.append(tuple(together))
     return merged, list(groups)
 
 
-def _text(name: str, measure: Measure, labels: Sequence[str], end: str, values: Sequence[Any]) -> tuple[str, int, int]:
+def _read(value: Any) -> Any:
+    """A number that came as the server wrote it, or as it is."""
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() else float(value)
+    return value
+
+
+def _text(
+    name: str, measure: Measure, labels: Sequence[str], end: str, values: Sequence[Any], verbatim: bool
+) -> tuple[str, int, int]:
     """The lines of a metric, how many they are, and how many values could not be printed."""
     several = _SEVERAL.get(measure.kind)
     if several is None and measure.parse is None:
@@ -333,9 +347,14 @@ def _text(name: str, measure: Measure, labels: Sequence[str], end: str, values: 
         if _ABSENT in kinds:
             labels = [label for label, value in zip(labels, values, strict=True) if value is not None]
             values = [value for value in values if value is not None]
+        if verbatim:
+            # What several rows were merged into is a number.
+            merged = not kinds <= _WRITTEN
+            texts = [value if type(value) is str else number(value) for value in values] if merged else values
+            return _plain(name, labels, end, texts), len(values), 0
         # What Python writes as we would, which nearly all columns are, needs no look at each value.
         if kinds <= _PLAIN and (float not in kinds or all(map(math.isfinite, values))):
-            return _plain(name, labels, end, values), len(values), 0
+            return _plain(name, labels, end, map(repr, values)), len(values), 0
     dropped: Counter[str] = Counter()
     if several is not None:
         lines = _several_lines(several, name, labels, end, values, dropped)
@@ -344,16 +363,16 @@ def _text(name: str, measure: Measure, labels: Sequence[str], end: str, values: 
     return "".join(lines), len(lines), dropped["value"]
 
 
-def _plain(name: str, labels: Sequence[str], end: str, values: Sequence[int | float]) -> str:
+def _plain(name: str, labels: Sequence[str], end: str, numbers: Iterable[str]) -> str:
     """The lines in one piece: to write each by itself, as f-strings do, takes up to twice as long."""
-    if len(values) == 1:
-        return f"{name}{labels[0]}{end} {values[0]!r}\n"
-    parts = [""] * (5 * len(values))
-    parts[0::5] = repeat(name, len(values))
+    if len(labels) == 1:
+        return f"{name}{labels[0]}{end} {next(iter(numbers))}\n"
+    parts = [""] * (5 * len(labels))
+    parts[0::5] = repeat(name, len(labels))
     parts[1::5] = labels
-    parts[2::5] = repeat(f"{end} ", len(values))
-    parts[3::5] = map(repr, values)
-    parts[4::5] = repeat("\n", len(values))
+    parts[2::5] = repeat(f"{end} ", len(labels))
+    parts[3::5] = numbers
+    parts[4::5] = repeat("\n", len(labels))
     return "".join(parts)
 
 

@@ -237,7 +237,7 @@ def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: De
             elif isinstance(task.state, Asking):
                 rows = asked(task.state, sql, session, Context(task.server, facts, time.monotonic()), deadline)
             else:
-                rows = session.run(sql, deadline)
+                rows = (session.run_verbatim if query.verbatim else session.run)(sql, deadline)
         except Failure as failure:
             if failure.reason is not Reason.LOCK or failure.broken or not query.lockless:
                 raise

@@ -363,3 +363,37 @@ def test_only_names_that_a_column_completes_end_openly() -> None:
         block(gauge("x", "value", help="It."), named_by="what")
     with pytest.raises(DeclarationError, match="x_: the name ends with _"):
         block(gauge("x_", "value", help="It."))
+
+
+WRITTEN = st.one_of(
+    st.integers(-(2**64), 2**64).map(str),
+    st.floats(allow_nan=False, allow_infinity=False).map(lambda number: f"{number:.17g}"),
+    st.decimals(allow_nan=False, allow_infinity=False, places=4).map(str),
+    st.none(),
+)
+
+
+@given(rows=st.lists(st.tuples(st.sampled_from("abcdef"), WRITTEN), max_size=8), merge=st.sampled_from(["sum", "max"]))
+def test_numbers_that_stay_as_they_were_written_are_the_same_numbers(
+    rows: list[tuple[str, str | None]], merge: Any
+) -> None:
+    blocks = (block(gauge("g", "v", help="V."), labels=("k",), merge=merge),)
+    made = render_blocks(blocks, Rows(("k", "v"), rows, verbatim=frozenset({"v"})), "s", "mysql", None)
+    read = [(key, None if value is None else int(value) if value.isdecimal() else float(value)) for key, value in rows]
+    expected = render_blocks(blocks, Rows(("k", "v"), read), "s", "mysql", None)
+    assert made.dropped == expected.dropped
+    for one, other in zip(made.families, expected.families, strict=True):
+        numbers = [
+            [(sample.labels, float(sample.value)) for metric in parse_text(family.text) for sample in metric.samples]
+            for family in (one, other)
+        ]
+        assert numbers[0] == numbers[1]
+
+
+def test_of_a_text_among_numbers_that_were_written_nothing_is_shown() -> None:
+    blocks = (block(gauge("g", "v", help="V."), gauge("h", "w", help="W."), labels=("k",)),)
+    made = render_blocks(
+        blocks, Rows(("k", "v", "w"), [("a", "1", "2")], verbatim=frozenset({"v"})), "s", "mysql", None
+    )
+    assert [(family.name, family.series) for family in made.families] == [("g", 1)]
+    assert made.dropped == {"value": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,12 +83,15 @@ def test_the_beginning_of_another_is_redundant() -> None:
 
 
 def test_sizes_of_partitions_add_up() -> None:
-    sizes = [
-        {"part": "size", "schema": "s", "table": f"t#P#p{part}", "index": "b", "length": 16384} for part in range(3)
-    ]
-    told = found(Rows.of(_PARTS, [*_index("a", "x"), *_index("b", "x"), *sizes]), context()).dicts()
+    pages = [{"part": "pages", "schema": "s", "table": f"t#P#p{part}", "index": "b", "length": 2} for part in range(3)]
+    # The pages of one of them are smaller.
+    pages.append({"part": "compressed", "schema": "s", "table": "t#p#p1", "length": 4096})
+    known = replace(context().facts, settings={"innodb_page_size": "16384"})
+    told = found(
+        Rows.of(_PARTS, [*_index("a", "x"), *_index("b", "x"), *pages]), replace(context(), facts=known)
+    ).dicts()
     assert {row["kind"]: row["all_bytes"] for row in told if row["index"] is None} == {
-        "duplicate": 3 * 16384,
+        "duplicate": 2 * (2 * 16384 + 4096),
         "redundant": 0,
     }
 

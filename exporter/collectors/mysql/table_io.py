@@ -56,6 +56,7 @@ table_io = Collector(
             f"SELECT OBJECT_SCHEMA AS object_schema, OBJECT_NAME AS object_name, {_FIGURES} "
             "FROM performance_schema.table_io_waits_summary_by_table "
             "WHERE OBJECT_SCHEMA NOT IN ('mysql', 'performance_schema')",
+            verbatim=True,
         ),
     ),
     state=busiest("object_schema", "object_name", by=_COUNTED),
@@ -79,6 +80,7 @@ index_io = Collector(
             f"IFNULL(INDEX_NAME, 'NONE') AS index_name, {_INDEX_FIGURES} "
             "FROM performance_schema.table_io_waits_summary_by_index_usage "
             "WHERE OBJECT_SCHEMA NOT IN ('mysql', 'performance_schema')",
+            verbatim=True,
         ),
     ),
     state=busiest("object_schema", "object_name", "index_name", by=_COUNTED),

@@ -38,6 +38,7 @@ table_locks = Collector(
             f"SELECT OBJECT_SCHEMA AS object_schema, OBJECT_NAME AS object_name, COUNT_STAR AS locks, {_FIGURES} "
             "FROM performance_schema.table_lock_waits_summary_by_table "
             "WHERE OBJECT_SCHEMA NOT IN ('mysql', 'performance_schema', 'information_schema')",
+            verbatim=True,
         ),
     ),
     state=busiest("object_schema", "object_name", by=("locks",)),
