@@ -281,11 +281,16 @@ def test_each_statement_has_its_sessions_and_what_they_wait_for(server: Database
         ("timeout", statement_id(server, SLEEPING[server.engine].format(0))): 3,
         ("lock", statement_id(server, "UPDATE items SET n = 6 WHERE id = 2")): 2,
     }
-    if not clients.is_postgres:
-        expected["timeout", statement_id(server, "CALL naps()")] = 1
-        with server.connect(DATABASE) as connection, connection.cursor() as cursor:
-            cursor.execute("CREATE PROCEDURE naps() DO SLEEP(120)")
-        sleeps(clients, 1, "CALL naps()")
+    # Of what a routine does the client's statement is told.
+    with server.connect(DATABASE) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION naps(n int) RETURNS void LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(n); END'"
+            if clients.is_postgres
+            else "CREATE PROCEDURE naps(n int) DO SLEEP(n)"
+        )
+    nap = ("SELECT" if clients.is_postgres else "CALL") + " naps({})"
+    expected["timeout", statement_id(server, nap.format(0))] = 1
+    sleeps(clients, 1, nap.format(120))
     clients.holds("UPDATE items SET n = 5 WHERE id = 1")
     sleeps(clients, 3)
     trx = "ID IN (SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT')"
@@ -353,22 +358,43 @@ def test_who_waits_for_a_table_before_his_statement_is_parsed_has_none(
 
 
 @pytest.mark.flavor("postgres")
-def test_without_ids_of_queries_there_are_no_series_of_statements(server: DatabaseServer, clients: Clients) -> None:
+def test_without_ids_of_queries_statements_have_no_series_and_with_them_they_go_on(
+    server: DatabaseServer, clients: Clients
+) -> None:
     if not names_statements(server):
         pytest.skip("nobody knows statements there")
-    sleeps(clients, 1)
-    server.restart(compute_query_id="off")
+    family = "db_active_session_statement_seconds_total"
+    which = statement_id(server, "SELECT pg_sleep(0)")
+
+    def restart(value: str) -> None:
+        # Two starts at about one time are taken for the same.
+        wait_for(lambda: server.execute("SELECT now() > pg_postmaster_start_time() + interval '1 s'")[0][0])
+        server.restart(compute_query_id=value)
+
+    def look() -> Samples:
+        sampler.sample()
+        return shown(scrape(one))
+
+    def its_seconds() -> float:
+        return by_statement(look(), server).get((DATABASE, "timeout", which), 0.0)
+
+    restart("off")
     try:
         with watching(server) as (one, sampler):
-            sampler.sample()
-            page = shown(scrape(one))
-        assert page.has("db_active_session_seconds_total")
-        assert not page.has("db_active_session_statement_seconds_total")
+            page = look()
+            assert page.has("db_active_session_seconds_total")
+            assert not page.has(family)
+            restart("auto")
+            wait_for(lambda: look().has(family))
+            sleeps(clients, 1)
+            before = wait_for(its_seconds)
+            restart("on")
+            after = wait_for(lambda: (page := look()).has(family) and by_statement(page, server))
+            assert after[DATABASE, "timeout", which] >= before
+            sleeps(clients, 1)
+            wait_for(lambda: its_seconds() > before + 0.5)
     finally:
-        server.restart(compute_query_id="auto")
-    with watching(server) as (one, sampler):
-        sampler.sample()
-        assert shown(scrape(one)).has("db_active_session_statement_seconds_total")
+        restart("auto")
 
 
 @pytest.mark.engine("mysql")
