@@ -72,7 +72,6 @@ class Statements:
         self._recent = {key: seconds * fading for key, seconds in self._recent.items()}
         self._paged = now
         chosen = nlargest(self._most, self._recent, key=self._right)
-        self._shorten()
         leaving = self._shown.keys() - set(chosen)
         for key, seconds in self._new.items():
             _add(self._others[key[0]] if key in leaving else self._shown[key], seconds)
@@ -82,6 +81,7 @@ class Statements:
         for key in chosen:
             if key not in self._shown:
                 self._shown[key] = self._left.pop(key) if key in self._left else self._nothing()
+        self._shorten()
         for key in list(self._left)[: max(0, len(self._left) - MOST_REMEMBERED)]:
             del self._left[key]
         for (database, statement), seconds in self._shown.items():
