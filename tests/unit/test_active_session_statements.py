@@ -185,3 +185,11 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(kept._left) <= 10
     assert len(kept._recent) <= 12
     assert len(kept._shown) == 2
+
+
+def test_who_is_shown_is_remembered_however_many_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statements, "MOST_REMEMBERED", 2)
+    sessions = postgres.sessions(5)
+    sessions.take(sample([("a", None, number, 1) for number in range(5)]), 0.0)
+    for now in (1.0, 2.0):
+        assert shown(page(sessions, now)[1]) == {("a", number) for number in range(5)}
