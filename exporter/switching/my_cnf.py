@@ -1,4 +1,4 @@
-""".my.cnf as mysqld_exporter reads it: [client] is the server, [client.NAME] an account that may have its own."""
+""".my.cnf as mysqld_exporter reads it: [client] is the server, any other section an account that may have its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from exporter.switching.flags import Given
 
 DEFAULT_FILE = ".my.cnf"
 PASSWORD = "MYSQLD_EXPORTER_PASSWORD"  # noqa: S105 - a variable's name
-_WORDS = ("config.my-cnf", "mysqld.address", "mysqld.username")
+_ADDRESS_FLAG = "mysqld.address"
+_WORDS = ("config.my-cnf", _ADDRESS_FLAG, "mysqld.username")
 _ADDRESS = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*):(?P<port>\d*)")
 _SETTING = re.compile(r"([^=:]+?)\s*(?:[=:]\s*(.*))?")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -26,16 +27,42 @@ _MODES = {
 }
 # As its library of files reads a yes; a key without a value is one.
 _YES = ("1", "t", "true", "y", "yes", "on")
-_NOT_HERE = ("host", "port", "socket")
+_PLACES = ("host", "port", "socket")
+_DASHED = (
+    *("ssl-ca", "ssl-cert", "ssl-key", "ssl-skip-verfication"),
+    *("tls-server-name", "tls-min-version", "tls-max-version", "enable-cleartext-plugin"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section of the file; what it does not say itself, [client] says for it."""
+    """A section of the file; what it does not say itself, [A] says for [A.B]."""
 
     name: str
     own: Mapping[str, str]
     every: Mapping[str, str]
+
+    @property
+    def of_client(self) -> bool:
+        """Whether it is [client] or one below: flags and the variable speak for these alone."""
+        return self.name.partition(".")[0] == "client"
+
+    def user(self, given: Given) -> str | None:
+        """The user that the section or a flag names."""
+        return self.every.get("user") or (given.values.get("mysqld.username") if self.of_client else None)
+
+    def says_where(self, given: Given, *, alone: bool) -> bool:
+        """Whether it is a server, and no account for targets; if [client] is none, its place is that of those below.
+
+        In a section of another name, as [mysqld], socket and port are no client's: it has to say host.
+        """
+        if self.name == "client":
+            return True
+        if not self.of_client:
+            return "host" in self.every
+        if alone and _ADDRESS_FLAG in given.values:
+            return True
+        return any(key in (self.every if alone else self.own) for key in _PLACES)
 
 
 def is_named(given: Given) -> bool:
@@ -56,13 +83,26 @@ def from_my_cnf(given: Given, env: Mapping[str, str] | None = None) -> Config:
     """
     env = os.environ if env is None else env
     path = given.values.get("config.my-cnf", DEFAULT_FILE)
-    sections = _sections(path)
+    sections = _sections(path, env)
     problems: list[Problem] = []
     warnings: list[str] = []
     servers: list[ServerConfig] = []
+    accounts = [section for section in sections if section.user(given)]
+    if not accounts:
+        problems.append(Problem(path, "says no user; add user= to [client], or give --mysqld.username"))
+    alone = all(section.name != "client" for section in accounts)
     for section in sections:
         where = path if section.name == "client" else f"{path}, [{section.name}]"
-        if section.name != "client" and not any(key in section.own for key in _NOT_HERE):
+        warnings += [
+            f"{where}: {key} is ignored, as by mysqld_exporter, which knows {key.replace('_', '-')} alone"
+            for key in section.own
+            if "_" in key and key.replace("_", "-") in _DASHED
+        ]
+        if section not in accounts:
+            if section.own:
+                warnings.append(f"{where}: says no user, so it is left aside")
+            continue
+        if not section.says_where(given, alone=alone):
             warnings.append(
                 f"{where}: an account for targets of /probe, which asks servers of the config only, so that nobody can "
                 "make the exporter connect elsewhere: list them under servers: in a config file, or write host= here"
@@ -70,7 +110,7 @@ def from_my_cnf(given: Given, env: Mapping[str, str] | None = None) -> Config:
             continue
         server = _server(section, given, env, where, problems, warnings)
         if server is not None and any(server.name == other.name for other in servers):
-            problems.append(Problem(where, f"names {server.name} a second time; remove one"))
+            warnings.append(f"{where}: names {server.name} a second time; the account above is the one in use")
         elif server is not None:
             servers.append(server)
     if problems:
@@ -78,8 +118,8 @@ def from_my_cnf(given: Given, env: Mapping[str, str] | None = None) -> Config:
     return Config(servers=tuple(servers), web=Web(listen_addresses=(":9104",)), warnings=tuple(warnings))
 
 
-def _sections(path: str) -> list[Section]:
-    """The sections about clients; a file that is not there says nothing, as there."""
+def _sections(path: str, env: Mapping[str, str]) -> list[Section]:
+    """The sections but DEFAULT, [client] first; a file that is not there says nothing, as there."""
     found: dict[str, dict[str, str]] = {"client": {}}
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -94,13 +134,16 @@ def _sections(path: str) -> list[Section]:
         if line[0] == "[" and line[-1] == "]":
             current = found.setdefault(line[1:-1].strip(), {})
         elif setting := _SETTING.fullmatch(line):
-            current[setting[1].replace("_", "-")] = "true" if setting[2] is None else _unquoted(setting[2])
-    client = found["client"]
-    return [
-        Section(name, own, {**client, **own})
-        for name, own in found.items()
-        if name == "client" or name.startswith("client.")
-    ]
+            text = "true" if setting[2] is None else _unquoted(setting[2])
+            current[setting[1]] = _VARIABLE.sub(lambda found: env.get(found[1] or found[2], ""), text)
+    found.pop("DEFAULT", None)
+    return [Section(name, own, _inherited(found, name)) for name, own in found.items()]
+
+
+def _inherited(found: Mapping[str, Mapping[str, str]], name: str) -> dict[str, str]:
+    """What a section says with what those above it say: [A.B.C] has what [A] and [A.B] have."""
+    above = name.rpartition(".")[0]
+    return {**(_inherited(found, above) if above else {}), **found.get(name, {})}
 
 
 def _unquoted(value: str) -> str:
@@ -117,17 +160,14 @@ def _server(
     problems: list[Problem],
     warnings: list[str],
 ) -> ServerConfig | None:
-    said = {key: _VARIABLE.sub(lambda found: env.get(found[1] or found[2], ""), text)
-            for key, text in section.every.items()}  # fmt: skip
-    keys: dict[str, object] = {"engine": "mysql", "user": said.get("user") or given.values.get("mysqld.username")}
-    if not keys["user"]:
-        problems.append(Problem(where, "says no user; add user= to the section, or give --mysqld.username"))
-        return None
+    said = section.every
+    keys: dict[str, object] = {"engine": "mysql", "user": section.user(given)}
     if said.get("password"):
         keys["password"] = Secret.text(said["password"])
-    elif env.get(PASSWORD):
+    elif section.of_client and env.get(PASSWORD):
         keys["password"] = Secret.from_env(PASSWORD, env)
-    failure = _place(keys, said, section, given.values.get("mysqld.address", "localhost:3306"))
+    address = given.values.get(_ADDRESS_FLAG) if section.of_client else None
+    failure = _place(keys, said, section, address or "localhost:3306")
     if failure:
         problems.append(Problem("--mysqld.address", failure))
         return None

@@ -153,6 +153,28 @@ def test_sections_of_the_file_and_probes(
 
 
 @pytest.mark.parametrize(
+    ("section", "lines", "address"),
+    [
+        ("client.a", "user = {user}\npassword = {password}\n", "{host}:{port}"),
+        ("prod", "user = {user}\npassword = {password}\nhost = {host}\nport = {port}\nssl_ca = /none\n", "127.0.0.1:1"),
+    ],
+    ids=["below client", "of its own"],
+)
+def test_an_account_that_is_not_that_of_client(
+    server: DatabaseServer, program: Callable[..., Program], tmp_path: Path, section: str, lines: str, address: str
+) -> None:
+    account = server.account()
+    said = {"user": account.user, "password": f'"{account.password}"', "host": server.host, "port": server.port}
+    (tmp_path / "my.cnf").write_text(f"[{section}]\n{lines.format(**said)}")
+    flags = (f"--config.my-cnf={tmp_path / 'my.cnf'}", f"--mysqld.address={address.format(**said)}")
+    probe = f"/probe?target={server.host}:{server.port}&auth_module={section}"
+    assert peer(program, probe, *flags).value("mysql_up") == 1
+    with Exporter(tmp_path, None, {}, flags=flags) as exporter:
+        status, text = exporter.get(probe)
+    assert (status, parse(text).value("mysql_up")) == (200, 1)
+
+
+@pytest.mark.parametrize(
     ("column", "written", "utc"),
     [
         ("varchar(26)", "2026-01-02T06:04:05.678900", False),

@@ -100,6 +100,8 @@ def test_the_client_section_is_the_server(tmp_path: Path) -> None:
         # a comment
         [mysqld]
         user = mysql
+        port = 3307
+        socket = /run/mysqld.sock
         [client]
         user=ann
         password = "{CANARY}#;'"
@@ -113,8 +115,9 @@ def test_the_client_section_is_the_server(tmp_path: Path) -> None:
     assert server.password is not None
     assert server.password.reveal() == f"{CANARY}#;'"
     assert CANARY not in repr(config)
-    [warning] = config.warnings
-    assert "tls=false" in warning
+    tls, other = config.warnings
+    assert "tls=false" in tls
+    assert "[mysqld]: an account" in other
 
 
 def test_flags_and_the_variable_say_what_the_file_does_not(tmp_path: Path) -> None:
@@ -138,17 +141,43 @@ def test_flags_and_the_variable_say_what_the_file_does_not(tmp_path: Path) -> No
 def test_sections_are_servers_where_they_say_where(tmp_path: Path) -> None:
     text = (
         "[client]\nuser=ann\npassword=one\n[client.second]\nhost=127.0.0.2\npassword=two\n"
-        "[client.only_account]\nuser=bob\n[other]\nhost=x\n"
+        "[client.only_account]\nuser=bob\n[prod]\nuser=eve\nhost=127.0.0.3\nport=3307\n"
+        "[prod.replica]\nhost=127.0.0.4\npassword=three\n[twice]\nuser=eve\nhost=127.0.0.2\n[other]\nhost=x\n"
+        "[DEFAULT]\nuser=mallory\nhost=y\n"
     )
-    config = read(text, tmp_path)
-    assert [(server.name, server.user) for server in config.servers] == [
-        ("localhost:3306", "ann"),
-        ("127.0.0.2:3306", "ann"),
+    config = read(text, tmp_path, MYSQLD_EXPORTER_PASSWORD="of [client] alone")
+    assert [(server.name, server.user, server.password and server.password.reveal()) for server in config.servers] == [
+        ("localhost:3306", "ann", "one"),
+        ("127.0.0.2:3306", "ann", "two"),
+        ("127.0.0.3:3307", "eve", None),
+        ("127.0.0.4:3307", "eve", "three"),
     ]
-    assert [server.password.reveal() for server in config.servers if server.password] == ["one", "two"]
+    warnings = [line for line in config.warnings if "encrypted" not in line]
+    for name, said in (("client.only_account", "servers:"), ("twice", "a second time"), ("other", "says no user")):
+        [warning] = [line for line in warnings if f"[{name}]" in line]
+        assert said in warning
+    assert len(warnings) == 3
+
+
+def test_without_a_user_client_is_left_aside(tmp_path: Path) -> None:
+    module = f"[client.a]\nuser=ann\npassword={CANARY}\n"
+    config = read(module, tmp_path)
+    assert config.servers == ()
     [warning] = config.warnings
-    assert "[client.only_account]" in warning
     assert "servers:" in warning
+    for client, flags in (("", ["--mysqld.address=127.0.0.2:7"]), ("[client]\nhost=127.0.0.2\nport=7\n", [])):
+        [server] = read(f"{client}{module}", tmp_path, *flags).servers
+        assert (server.name, server.user) == ("127.0.0.2:7", "ann")
+    with pytest.raises(ConfigError, match="says no user"):
+        read("[client.a]\nuser=$NOBODY\nhost=127.0.0.2\n", tmp_path)
+
+
+def test_a_key_with_an_underscore_is_none_of_theirs(tmp_path: Path) -> None:
+    text = "[client]\nuser=ann\nhost=127.0.0.2\nssl_ca=/no/such/file\ntls=false\n"
+    config = read(text, tmp_path)
+    assert config.servers[0].tls.mode == "disable"
+    [warning] = config.warnings
+    assert "ssl_ca is ignored" in warning
 
 
 @pytest.mark.parametrize(
@@ -197,7 +226,6 @@ def test_passwords_in_quotation_marks(tmp_path: Path) -> None:
         ("[client]\npassword=canary-77x1\n", "--mysqld.address=a:1", "says no user"),
         ("[client]\nuser=a\npassword=canary-77x1\n", "--mysqld.address=canary", "must be host:port"),
         ("[client]\nuser=a\nport=many\npassword=canary-77x1\n", "--mysqld.address=a:1", "port"),
-        ("[client]\nuser=a\n[client.b]\nhost=a\nport=1\n", "--mysqld.address=a:1", "a second time"),
         ("[client]\nuser=a\nssl-ca=/no/such/file\n", "--mysqld.address=a:1", "/no/such/file"),
     ],
 )
