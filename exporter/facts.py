@@ -80,7 +80,7 @@ class Facts:
             `SELECT ON performance_schema.*` is spelt out the way SHOW GRANTS does.
         settings: The few settings that gates ask about, by name, values as the server prints them.
         pooled: Whether a transaction pooler stands between us and the server.
-        tables: How many tables and partitions with a file of their own the server has, counted up to a bound; None if
+        tables: How many tables, views and partitions the server has, of all engines, counted up to a bound; None if
             nobody has counted them.
         certificate_expiry: When the certificate ends that was shown to us, in Unix seconds; None if none was.
     """

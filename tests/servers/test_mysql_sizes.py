@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.config.model import CollectorSettings
+from exporter.engines.mysql import facts as mysql_facts
 from exporter.failure import Reason
 from exporter.polling.runs import Task
 from exporter.polling.snapshot import State
@@ -318,19 +319,23 @@ def test_for_what_is_free_few_tables_are_opened(wide: DatabaseServer) -> None:
 def test_above_its_number_of_tables_a_collector_steps_down(filled: DatabaseServer) -> None:
     """Counted anew as facts are learnt; the config may insist."""
     filled.execute("CREATE DATABASE IF NOT EXISTS counted")
-    table = "INNODB_TABLESPACES" if filled.flavor == "mysql" else "INNODB_SYS_TABLESPACES"
 
-    def files() -> int:
-        [(count,)] = filled.execute(f"SELECT COUNT(*) FROM information_schema.{table} WHERE NAME LIKE '%/%'")
-        return int(count)
+    def partitions() -> int:
+        """Those that the table has besides itself, on MySQL instead of itself."""
+        found = filled.execute(
+            "SELECT COUNT(*), COUNT(DISTINCT TABLE_SCHEMA, TABLE_NAME) FROM information_schema.PARTITIONS "
+            "WHERE PARTITION_NAME IS NOT NULL"
+        )
+        parts, tables = map(int, found[0])
+        return parts - tables if filled.flavor == "mysql" else parts
 
     with watching(filled) as watch:
         before = watch.facts().tables
-        assert before is not None
-        assert files() <= before <= files() + 10
+        shown = sum(len(filled.execute(f"SHOW TABLES FROM `{name}`")) for (name,) in filled.execute("SHOW DATABASES"))
+        assert before == shown + partitions()
         filled.execute("CREATE TABLE IF NOT EXISTS counted.p (a int) PARTITION BY HASH (a) PARTITIONS 20")
         facts = watch.facts()
-        assert facts.tables == before + 20
+        assert facts.tables == before + (20 if filled.flavor == "mysql" else 21)
         narrow = replace(collectors_by_name()["mysql_auto_increment"], tables=before + 10)
         miss = Task.of(narrow, watch.config).miss(facts)
         assert miss is not None
@@ -340,6 +345,46 @@ def test_above_its_number_of_tables_a_collector_steps_down(filled: DatabaseServe
         assert Task.of(narrow, insists).miss(facts) is None
         filled.execute("DROP TABLE counted.p")
         assert Task.of(narrow, watch.config).miss(watch.facts()) is None
+
+
+def test_tables_count_whatever_their_engine_and_file(filled: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = ["ENGINE = MyISAM", "ENGINE = InnoDB", "ENGINE = InnoDB", "ENGINE = InnoDB"]
+    if filled.flavor == "mariadb":
+        kinds += ["ENGINE = Aria", "ENGINE = Aria"]
+    with watching(filled) as watch, filled.connect() as session, session.cursor() as cursor:
+        before = watch.facts().tables
+        assert before is not None
+        # All these lie in one file.
+        cursor.execute("SET GLOBAL innodb_file_per_table = OFF")
+        try:
+            cursor.execute("CREATE DATABASE mixed")
+            for number, kind in enumerate(kinds):
+                cursor.execute(f"CREATE TABLE mixed.t{number} (a int) {kind}")
+            assert watch.facts().tables == before + len(kinds)
+            monkeypatch.setattr(mysql_facts, "_COUNTED", before + 2)
+            assert watch.facts().tables == before + 2
+        finally:
+            cursor.execute("SET GLOBAL innodb_file_per_table = ON")
+            cursor.execute("DROP DATABASE IF EXISTS mixed")
+    blind = filled.account("REVOKE REFERENCES ON *.* FROM 'counts_few'@'%'", name="counts_few")
+    with watching(filled, blind) as watch:
+        assert watch.facts().tables is None
+
+
+def test_to_count_tables_none_is_opened(wide: DatabaseServer) -> None:
+    def opened() -> int:
+        found = wide.execute("SHOW GLOBAL STATUS WHERE Variable_name IN ('Opened_tables', 'Opened_table_definitions')")
+        return sum(int(value) for _, value in found)
+
+    with watching(wide) as watch:
+        watch.facts()
+        wide.execute("FLUSH TABLES")
+        before = opened()
+        found = watch.facts().tables
+        assert found is not None
+        assert found > 200
+        # Those of the server itself that FLUSH has closed.
+        assert opened() - before <= 50
 
 
 def test_rows_and_sizes_of_each_table(filled: DatabaseServer) -> None:
