@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+
+from exporter.switching.families import matcher
 
 # From its sources, 0.19.0: by collector, as --collect.NAME has it, the metrics that it gives, as a pattern of the name.
 COLLECTORS: Mapping[str, str] = {
@@ -44,3 +47,9 @@ COLLECTORS: Mapping[str, str] = {
     "slave_status": "mysql_slave_status_.*",
     "sys.user_summary": "mysql_sys_.*",
 }
+
+
+def collected(names: Iterable[str]) -> re.Pattern[str] | None:
+    """What `collect[]=NAME` leaves on a page; None if no name is a collector's: like there, everything."""
+    wanted = [COLLECTORS[name] for name in names if name in COLLECTORS]
+    return matcher(wanted) if wanted else None

@@ -93,6 +93,7 @@ def _wishes(request: Request) -> Wishes:
         accept=", ".join(headers.getlist("accept")),
         accept_encoding=", ".join(headers.getlist("accept-encoding")),
         timeout=headers.get("x-prometheus-scrape-timeout-seconds"),
+        collect=request.query_params.getlist("collect[]"),
     )
 
 

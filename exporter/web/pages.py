@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from exporter.exposition.render import Family, escape, server_label
 from exporter.exposition.selfmetrics import about, up_alone
 from exporter.polling.flight import Flight
 from exporter.polling.scrape import Scrapes
+from exporter.switching.mysqld_families import collected
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +41,12 @@ _OWN_LABELS = re.compile(r'(\w+)="(?:[^"\\]|\\.)*"')
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a client asked for, by the headers of its request."""
+    """What a client asked for, by the headers of its request and by `collect[]` in its address."""
 
     accept: str | None = None
     accept_encoding: str | None = None
     timeout: str | None = None
+    collect: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Pages:
         names = list(self._scrapes.servers)
         if web.metrics_for_all or len(names) <= web.max_servers_on_metrics:
             flights = await self._fly(names, wishes)
-            return await self._in_pool(lambda: _answer(self._everything(flights), wishes))
+            return await self._in_pool(lambda: _answer(self._everything(flights, wishes), wishes))
         return await self._in_pool(lambda: _answer(self._ups(names), wishes))
 
     async def probe(self, name: str, wishes: Wishes) -> Page:
@@ -94,7 +96,7 @@ class Pages:
             KeyError: There is none of that name.
         """
         flights = await self._fly([name], wishes)
-        return await self._in_pool(lambda: _answer(self._server(name, flights[name]), wishes))
+        return await self._in_pool(lambda: _answer(self._server(name, flights[name], wishes), wishes))
 
     def hurry(self) -> None:
         """The end has begun: pages that wait for servers come out soon, with what there is by then."""
@@ -130,11 +132,11 @@ class Pages:
     async def _in_pool(self, make: Callable[[], Page]) -> Page:
         return await asyncio.get_running_loop().run_in_executor(self._pool, make)
 
-    def _everything(self, flights: Mapping[str, Flight]) -> list[Family]:
+    def _everything(self, flights: Mapping[str, Flight], wishes: Wishes) -> list[Family]:
         families = self._process.families(complete=True)
         for name, flight in flights.items():
             config = self._scrapes.servers[name].config
-            families.extend(labelled(family, config) for family in self._server(name, flight))
+            families.extend(labelled(family, config) for family in self._server(name, flight, wishes))
         return families
 
     def _ups(self, names: Iterable[str]) -> list[Family]:
@@ -146,9 +148,10 @@ class Pages:
                 families.extend(labelled(family, watched.config) for family in up_alone(watched))
         return families
 
-    def _server(self, name: str, flight: Flight) -> list[Family]:
+    def _server(self, name: str, flight: Flight, wishes: Wishes) -> list[Family]:
         """Everything about one server; whatever goes wrong here is not the other servers' affair."""
         watched = self._scrapes.servers[name]
+        only = collected(wishes.collect) if watched.config.engine == "mysql" else None
         try:
             outcomes = self._scrapes.outcomes(name, flight)
             families = about(watched, flight, outcomes)
@@ -156,7 +159,7 @@ class Pages:
                 task = watched.tasks[outcome.collector]
                 shown = outcome if task.every is None else watched.served(task)
                 if shown is not None:
-                    families.extend(shown.families)
+                    families.extend(item for item in shown.families if only is None or only.fullmatch(item.name))
         except Exception:
             log.exception("the page of %s", name)
             return up_alone(watched)

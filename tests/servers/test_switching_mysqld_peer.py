@@ -152,6 +152,40 @@ def test_sections_of_the_file_and_probes(
         assert account.password not in exporter.log()
 
 
+def test_a_page_of_some_collectors(server: DatabaseServer, program: Callable[..., Program], tmp_path: Path) -> None:
+    account = server.account()
+    flags = (f"--mysqld.address={server.host}:{server.port}", f"--mysqld.username={account.user}")
+    env = {"MYSQLD_EXPORTER_PASSWORD": account.password}
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    argv = [tool("mysqld_exporter"), f"--web.listen-address=127.0.0.1:{port}", *flags]
+    program("peer", argv, env=env, url=f"{url}/metrics")
+    with Exporter(tmp_path, None, env, flags=flags) as exporter:
+
+        def both(*collectors: str) -> tuple[set[str], set[str]]:
+            query = "&".join(f"collect[]={name}" for name in collectors)
+            return names(fetch(f"{url}/metrics?{query}")), names(parse(exporter.get(f"/metrics?{query}")[1]))
+
+        def as_theirs() -> bool:
+            theirs, ours = both("global_variables", "no_such_collector")
+            assert "mysql_global_variables_max_connections" in theirs
+            return not (theirs & set(metric_names())) - ours
+
+        # All of them are read in the background, after a while.
+        assert wait_for(as_theirs, 60, pause=0.5)
+        _, ours = both("global_variables", "no_such_collector")
+        assert "mysql_global_variables_max_connections" in ours
+        assert {name for name in ours if not re.fullmatch(COLLECTORS["global_variables"], name)} == set()
+        # Of names that are all unknown each shows everything.
+        for page in both("no_such_collector"):
+            assert page >= {"mysql_global_variables_max_connections", "mysql_global_status_uptime"}
+        status, text = exporter.get(f"/probe?target={server.host}:{server.port}&collect%5B%5D=global_status")
+    page = parse(text)
+    assert (status, page.value("mysql_up"), page.value("db_up")) == (200, 1, 1)
+    assert "mysql_global_status_uptime" in names(page)
+    assert "mysql_global_variables_max_connections" not in names(page)
+    assert "db_statements_total" not in page.metrics
+
+
 @pytest.mark.parametrize(
     ("section", "lines", "address"),
     [
