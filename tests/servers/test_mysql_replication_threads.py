@@ -330,6 +330,26 @@ def test_who_waits_for_the_definition_of_a_table(server: DatabaseServer) -> None
             waiter.join(10)
 
 
+def test_who_writes_while_all_tables_are_read_locked_waits_for_a_definition(server: DatabaseServer) -> None:
+    server.execute("CREATE DATABASE IF NOT EXISTS held")
+    server.execute("CREATE TABLE IF NOT EXISTS held.w (a int PRIMARY KEY)")
+    with server.connect() as holder, watching(server) as watch:
+        holder.cursor().execute("FLUSH TABLES WITH READ LOCK")
+        waiter = threading.Thread(target=server.execute, args=("REPLACE INTO held.w VALUES (1)",))
+        waiter.start()
+        try:
+
+            def waits() -> bool:
+                found = watch.run("mysql_lock_waits")
+                longest = found.one("mysql_lock_wait_longest_seconds", kind="metadata")
+                return found.by("mysql_lock_waiting_sessions", "kind") == {"row": 0, "metadata": 1} and longest > 0
+
+            assert wait_for(waits, 10)
+        finally:
+            holder.cursor().execute("UNLOCK TABLES")
+            waiter.join(10)
+
+
 @pytest.mark.flavor("mysql")
 def test_a_queue_for_the_definition_of_a_table_is_read_by_its_length_and_not_by_its_square(
     server: DatabaseServer,
