@@ -55,8 +55,8 @@ _THREADS = f"""
         ) locks
     ) w
     LEFT JOIN performance_schema.threads h ON h.THREAD_ID = w.holder"""
-# Who holds the definition of a table MariaDB tells with a plugin alone, or an instrument that is off as it comes. What a
-# global read lock or a backup holds up has one name there, and MySQL has it among the locks on definitions, too.
+# Who holds the definition of a table MariaDB tells only with a plugin, or an instrument that is off as it comes. What a
+# global read lock or a backup holds up has one name there; MySQL has it among the locks on definitions, too.
 _PROCESSES = f"""
     SELECT 'row' AS kind, x.trx_mysql_thread_id AS waiter, NULL AS holder, NULL AS holder_sleeps, {_WAIT} AS age
     FROM information_schema.INNODB_TRX x WHERE x.trx_state = 'LOCK WAIT'
