@@ -36,15 +36,6 @@ class Session(Protocol):
             Failure: It did not work; `broken` tells whether the session is lost.
         """
 
-    def run_verbatim(self, sql: str, deadline: Deadline) -> Rows:
-        """Run one statement whose numbers nobody reads but the page; where they come as texts, they stay texts.
-
-        To make numbers of them and write these anew is a quarter of what a row of MySQL costs.
-
-        Raises:
-            Failure: As of `run`.
-        """
-
     def run_user_defined(self, sql: str, deadline: Deadline, labels: frozenset[str]) -> Rows:
         """Run one statement that a user wrote: with the account's own search_path, and so that nothing it sets stays.
 

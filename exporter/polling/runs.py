@@ -200,6 +200,17 @@ class Task:
         return snapshot
 
 
+def arranged(query: Query, rows: Rows) -> Rows:
+    """What the server sent for a query, as the rows that it stands for.
+
+    Raises:
+        Failure: It is not what the query says.
+    """
+    if query.packed:
+        return unpacked(rows, query.packed)
+    return pivoted(rows) if query.pivot else rows
+
+
 def pivoted(rows: Rows) -> Rows:
     """Name and value rows as one row whose columns are the names in lower case, numbers as numbers."""
     columns, values = [], []
@@ -207,6 +218,24 @@ def pivoted(rows: Rows) -> Rows:
         columns.append(str(name).lower())
         values.append(_number(value))
     return Rows(tuple(columns), [tuple(values)])
+
+
+def unpacked(rows: Rows, names: tuple[str, ...]) -> Rows:
+    """The last column's numbers as columns of these names.
+
+    Raises:
+        Failure: They are not as many.
+    """
+    found = [(*row[:-1], *_parts(row[-1])) for row in rows.rows]
+    columns = (*rows.columns[:-1], *names)
+    if any(len(row) != len(columns) for row in found):
+        raise Failure(Reason.ERROR, f"the server packed other numbers than {', '.join(names)}")
+    return Rows(columns, found, verbatim=frozenset(names))
+
+
+def _parts(text: str) -> list[str] | list[str | None]:
+    parts = text.split(" ")
+    return [part or None for part in parts] if "" in parts else parts
 
 
 def _number(value: Any) -> Any:
@@ -237,7 +266,7 @@ def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: De
             elif isinstance(task.state, Asking):
                 rows = asked(task.state, sql, session, Context(task.server, facts, time.monotonic()), deadline)
             else:
-                rows = (session.run_verbatim if query.verbatim else session.run)(sql, deadline)
+                rows = session.run(sql, deadline)
         except Failure as failure:
             if failure.reason is not Reason.LOCK or failure.broken or not query.lockless:
                 raise
@@ -247,7 +276,7 @@ def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: De
             # One value that the driver can't read must not take the rest of the scrape along.
             log.exception("reading what %s asked for", task.name)
             raise Failure(Reason.ERROR, f"{type(error).__name__} while reading; see the log", broken=True) from None
-    return pivoted(rows) if query.pivot else rows
+    return arranged(query, rows)
 
 
 def asked(state: Asking, sql: str, session: Session, context: Context, deadline: Deadline) -> Rows:

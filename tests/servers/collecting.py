@@ -20,7 +20,7 @@ from exporter.exposition.page import Dialect, page
 from exporter.exposition.render import render
 from exporter.facts import Facts
 from exporter.failure import Failure, Reason
-from exporter.polling.runs import asked, pivoted
+from exporter.polling.runs import arranged, asked
 from exporter.registry import collectors_by_name
 from exporter.statement import statement
 from tests.providers.base import Account, DatabaseServer
@@ -131,7 +131,7 @@ class Watch:
             return asked(state, sql, self.session, context, Deadline.after(collector.timeout))
         if not collector.each_database:
             found = self.session.run(sql, Deadline.after(collector.timeout))
-            return pivoted(found) if query.pivot else found
+            return arranged(query, found)
         columns: tuple[str, ...] = ("database",)
         rows: list[tuple[Any, ...]] = []
         for database, closed in self.engine.databases(self.session, Deadline.after(10)).items():

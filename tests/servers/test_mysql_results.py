@@ -67,20 +67,3 @@ def test_an_error_among_the_rows_ends_the_statement_and_not_the_session(session:
         session.run(sql, Deadline.after(10))
     assert not caught.value.broken
     assert session.run("SELECT 7", Deadline.after(10)).rows == [(7,)]
-
-
-@pytest.mark.parametrize(
-    "number", ["18446744073709551615", "-1", "0.1e0", "1.50", "1e-7 / 3", "CAST(7 AS FLOAT)", "NULL"]
-)
-def test_numbers_can_stay_as_the_server_wrote_them(server: DatabaseServer, session: MySQLSession, number: str) -> None:
-    sql = f"SELECT {number} AS Number, '7' AS text, x'37' AS bytes"
-    found = session.run_verbatim(sql, Deadline.after(30))
-    [(written, text, _)] = found.rows
-    [(expected, *_)] = server.execute(sql)
-    assert written is None if expected is None else isinstance(written, str)
-    assert expected is None or float(written) == pytest.approx(float(expected))
-    # NULL has no type, and a text is no number.
-    assert text == "7"
-    assert found.verbatim == (frozenset({"number"}) if expected is not None else frozenset())
-    # The next one is read.
-    assert not isinstance(session.run(sql, Deadline.after(30)).rows[0][0], str)

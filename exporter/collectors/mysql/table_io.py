@@ -1,6 +1,7 @@
 """Reads and writes of each table and each index, with the time they took, from performance_schema."""
 
 from exporter.collectors.busiest import busiest
+from exporter.collectors.mysql.packing import packed
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Block, Collector, Query, block, counter
 from exporter.gates import mariadb, mysql
@@ -8,16 +9,18 @@ from exporter.gates import mariadb, mysql
 _OPERATIONS = ("fetch", "insert", "update", "delete")
 _TABLE = {"schema": "object_schema", "name": "object_name"}
 _COUNTED = tuple(f"count_{operation}" for operation in _OPERATIONS)
-_FIGURES = ", ".join(
-    f"COUNT_{name.upper()} AS count_{name}, SUM_TIMER_{name.upper()} / 1e12 AS time_{name}" for name in _OPERATIONS
-)
+_FIGURES = {
+    name: sql
+    for operation in _OPERATIONS
+    for name, sql in (
+        (f"count_{operation}", f"COUNT_{operation.upper()}"),
+        (f"time_{operation}", f"SUM_TIMER_{operation.upper()} / 1e12"),
+    )
+}
 # Rows are inserted into all indexes of a table, so the server counts that for none of them.
-_INDEX_FIGURES = ", ".join(
-    f"{_of.format(f'COUNT_{name.upper()}')} AS count_{name}, "
-    f"{_of.format(f'SUM_TIMER_{name.upper()} / 1e12')} AS time_{name}"
-    for name in _OPERATIONS
-    for _of in ("IF(INDEX_NAME IS NULL, {}, NULL)" if name == "insert" else "{}",)
-)
+_INDEX_FIGURES = {
+    name: f"IF(INDEX_NAME IS NULL, {sql}, NULL)" if name.endswith("_insert") else sql for name, sql in _FIGURES.items()
+}
 
 
 def _blocks(what: str, about: str, labels: dict[str, str]) -> tuple[Block, ...]:
@@ -53,10 +56,10 @@ table_io = Collector(
     queries=(
         Query(
             mysql(8) | mariadb(10, 6),
-            f"SELECT OBJECT_SCHEMA AS object_schema, OBJECT_NAME AS object_name, {_FIGURES} "
+            f"SELECT OBJECT_SCHEMA AS object_schema, OBJECT_NAME AS object_name, {packed(_FIGURES)} "
             "FROM performance_schema.table_io_waits_summary_by_table "
             "WHERE OBJECT_SCHEMA NOT IN ('mysql', 'performance_schema')",
-            verbatim=True,
+            packed=tuple(_FIGURES),
         ),
     ),
     state=busiest("object_schema", "object_name", by=_COUNTED),
@@ -77,10 +80,10 @@ index_io = Collector(
         Query(
             mysql(8) | mariadb(10, 6),
             f"SELECT OBJECT_SCHEMA AS object_schema, OBJECT_NAME AS object_name, "
-            f"IFNULL(INDEX_NAME, 'NONE') AS index_name, {_INDEX_FIGURES} "
+            f"IFNULL(INDEX_NAME, 'NONE') AS index_name, {packed(_INDEX_FIGURES)} "
             "FROM performance_schema.table_io_waits_summary_by_index_usage "
             "WHERE OBJECT_SCHEMA NOT IN ('mysql', 'performance_schema')",
-            verbatim=True,
+            packed=tuple(_INDEX_FIGURES),
         ),
     ),
     state=busiest("object_schema", "object_name", "index_name", by=_COUNTED),

@@ -1,6 +1,7 @@
 """Waits for locks on each table, from performance_schema."""
 
 from exporter.collectors.busiest import busiest
+from exporter.collectors.mysql.packing import packed
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Collector, Query, block, counter
 from exporter.gates import mariadb, mysql
@@ -17,10 +18,14 @@ _SQL_LOCKS = (
     "write_low_priority",
 )
 _EXTERNAL = ("read", "write")
-_FIGURES = ", ".join(
-    f"COUNT_{column.upper()} AS count_{name}, SUM_TIMER_{column.upper()} / 1e12 AS time_{name}"
+_FIGURES = {"locks": "COUNT_STAR"} | {
+    figure: sql
     for name, column in [*((name, name) for name in _SQL_LOCKS), *((name, f"{name}_external") for name in _EXTERNAL)]
-)
+    for figure, sql in (
+        (f"count_{name}", f"COUNT_{column.upper()}"),
+        (f"time_{name}", f"SUM_TIMER_{column.upper()} / 1e12"),
+    )
+}
 _LABELS = {"schema": "object_schema", "name": "object_name"}
 
 table_locks = Collector(
@@ -35,10 +40,10 @@ table_locks = Collector(
     queries=(
         Query(
             mysql(8) | mariadb(10, 6),
-            f"SELECT OBJECT_SCHEMA AS object_schema, OBJECT_NAME AS object_name, COUNT_STAR AS locks, {_FIGURES} "
+            f"SELECT OBJECT_SCHEMA AS object_schema, OBJECT_NAME AS object_name, {packed(_FIGURES)} "
             "FROM performance_schema.table_lock_waits_summary_by_table "
             "WHERE OBJECT_SCHEMA NOT IN ('mysql', 'performance_schema', 'information_schema')",
-            verbatim=True,
+            packed=tuple(_FIGURES),
         ),
     ),
     state=busiest("object_schema", "object_name", by=("locks",)),

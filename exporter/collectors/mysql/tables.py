@@ -45,7 +45,7 @@ def tables_of(schemas: Sequence[str] = ()) -> Collector:
         share=0.05,
         default=False,
         when=_SERVERS & SEES_TABLES,
-        queries=(Query(_SERVERS, _sql(which), verbatim=True),),
+        queries=(Query(_SERVERS, _sql(which)),),
         blocks=(
             # First, since tables take what room there is.
             block(

@@ -53,15 +53,13 @@ tablespaces = Collector(
             FROM ({_MYSQL}) AS files
             LEFT JOIN information_schema.FILES f ON f.TABLESPACE_NAME = files.name AND files.place <= {_ROOMY}
             ORDER BY files.place""",
-            verbatim=True,
         ),
         Query(
             mariadb(10, 6) & SEES_TABLES,
             f"""SELECT files.*, f.free FROM ({_MARIADB}) AS files LEFT JOIN ({_FREE}) AS f ON f.name = files.name
             ORDER BY files.place""",
-            verbatim=True,
         ),
-        Query(mariadb(10, 6), _MARIADB, verbatim=True),
+        Query(mariadb(10, 6), _MARIADB),
     ),
     blocks=(
         block(

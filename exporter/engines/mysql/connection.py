@@ -7,11 +7,36 @@ from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
-from pymysql.constants import COMMAND
+from pymysql.constants import COMMAND, FIELD_TYPE
 
 from exporter.engines.mysql.result import Result
 from exporter.engines.mysql.session import UNLOGGED
 
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _decimal(data: bytes) -> int | float:
+    return float(data) if b"." in data else int(data)
+
+
+def _bits(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def _decoders() -> dict[int, Callable[[bytes], Any]]:
+    types = [value for name, value in vars(FIELD_TYPE).items() if name.isupper()]
+    integers = (FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG, FIELD_TYPE.INT24)
+    decoders: dict[int, Callable[[bytes], Any]] = dict.fromkeys(types, _text)
+    decoders.update(dict.fromkeys((*integers, FIELD_TYPE.YEAR), int))
+    decoders.update(dict.fromkeys((FIELD_TYPE.FLOAT, FIELD_TYPE.DOUBLE), float))
+    decoders.update(dict.fromkeys((FIELD_TYPE.DECIMAL, FIELD_TYPE.NEWDECIMAL), _decimal))
+    decoders[FIELD_TYPE.BIT] = _bits
+    return decoders
+
+
+DECODERS = _decoders()
 # MySQL 5.7.3, MariaDB 10.2.4; PyMySQL has no name for it.
 _COM_RESET_CONNECTION = 31
 _CLEAR_TEXT = frozenset({b"mysql_clear_password", b"dialog", b"mysql_old_password"})

@@ -11,8 +11,7 @@ from exporter.config.secrets import SecretError
 from exporter.engines.deadline import WATCHDOG, Deadline
 from exporter.engines.mysql import facts as knowledge
 from exporter.engines.mysql import tls
-from exporter.engines.mysql.connection import ServerConnection
-from exporter.engines.mysql.decoders import DECODERS
+from exporter.engines.mysql.connection import DECODERS, ServerConnection
 from exporter.engines.mysql.errors import Asker, failure, one_line
 from exporter.engines.mysql.session import MySQLSession
 from exporter.engines.resolve import resolve

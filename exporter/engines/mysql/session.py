@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from exporter.declare import Rows
 from exporter.engines.deadline import WATCHDOG, Deadline
-from exporter.engines.mysql.decoders import DECODERS, NUMBERS, VERBATIM
 from exporter.engines.mysql.errors import Asker, failure
 from exporter.failure import Failure, Reason
 
@@ -115,13 +114,11 @@ class MySQLSession:
 
     def run(self, sql: str, deadline: Deadline) -> Rows:
         """Run one statement; see exporter.engines.base.Session."""
-        self._limit_to(deadline)
+        limit = _server_limit(deadline)
+        if limit != self._limit:
+            self._ask("SET SESSION " + statement_limit(self.flavor, limit), deadline)
+            self._limit = limit
         return self._ask(sql, deadline)
-
-    def run_verbatim(self, sql: str, deadline: Deadline) -> Rows:
-        """Run one statement and leave numbers as they come; see exporter.engines.base.Session."""
-        self._limit_to(deadline)
-        return self._ask(sql, deadline, verbatim=True)
 
     def run_user_defined(self, sql: str, deadline: Deadline, labels: frozenset[str]) -> Rows:  # noqa: ARG002
         """Run a user's statement; locks that it takes and what it sets end with it."""
@@ -158,22 +155,12 @@ class MySQLSession:
             log.warning("a session is closed, since a user's statement may have left something in it: %s", failed)
             self.close()
 
-    def _limit_to(self, deadline: Deadline) -> None:
-        limit = _server_limit(deadline)
-        if limit != self._limit:
-            self._ask("SET SESSION " + statement_limit(self.flavor, limit), deadline)
-            self._limit = limit
-
-    def _ask(self, sql: str, deadline: Deadline, *, verbatim: bool = False) -> Rows:
+    def _ask(self, sql: str, deadline: Deadline) -> Rows:
         def answer() -> Rows:
-            decoders: Any = VERBATIM if verbatim else DECODERS
-            self._connection.decoders = decoders
             with self._connection.cursor() as cursor:
                 cursor.execute(sql)
-                description: Any = cursor.description or ()
-                described = [(str(column[0]).lower(), column[1]) for column in description]
-                numbers = frozenset(name for name, kind in described if verbatim and kind in NUMBERS)
-                return Rows(tuple(name for name, _ in described), cursor.fetchall(), verbatim=numbers)
+                columns = tuple(str(column[0]).lower() for column in cursor.description or ())
+                return Rows(columns, cursor.fetchall())
 
         return self._guarded_by(answer, deadline)
 

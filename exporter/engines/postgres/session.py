@@ -101,10 +101,6 @@ class PostgresSession:
             return self._guarded(lambda: self._in_transaction(sql, local, "COMMIT"), deadline)
         return self._guarded(lambda: self._within(limit, sql), deadline)
 
-    def run_verbatim(self, sql: str, deadline: Deadline) -> Rows:
-        """Run one statement; its numbers come as numbers."""
-        return self.run(sql, deadline)
-
     def run_user_defined(self, sql: str, deadline: Deadline, labels: frozenset[str]) -> Rows:
         """Run a user's statement in a transaction that is rolled back, and its settings with it.
 
