@@ -163,7 +163,10 @@ def test_the_histogram_of_the_plugin() -> None:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [("innodb_row_lock_time", "counter"), ("innodb_row_lock_time_avg", "gauge"), ("uptime", "counter"),
-     ("wsrep_local_recv_queue", "gauge"), ("ssl_server_not_after", "gauge"), ("something_new", "untyped")],
+     ("wsrep_local_recv_queue", "gauge"), ("ssl_server_not_after", "gauge"), ("something_new", "untyped"),
+     ("mysqlx_init_error", "counter"), ("mysqlx_notified_by_group_replication", "counter"),
+     ("gr_control_messages_sent_count", "counter"), ("gr_control_messages_sent_roundtrip_time_sum", "counter"),
+     ("gr_flow_control_throttle_active_count", "gauge"), ("gr_last_consensus_end_timestamp", "untyped")],
 )  # fmt: skip
 def test_kinds_of_status_variables(name: str, kind: str) -> None:
     assert kind_of(name) == kind

@@ -11,8 +11,9 @@ _NAMES = """
     acl_package_spec_grants acl_procedure_grants acl_proxy_users acl_role_grants acl_roles acl_table_grants acl_users
     aria_pagecache_blocks_not_flushed aria_pagecache_blocks_unused aria_pagecache_blocks_used binlog_disk_use
     binlog_snapshot_position compression delayed_insert_threads error_log_buffered_bytes
-    error_log_buffered_events error_log_latest_write global_connection_memory innodb_async_reads_pending
-    innodb_async_reads_queue_size innodb_async_reads_tasks_running innodb_async_writes_pending
+    error_log_buffered_events error_log_latest_write global_connection_memory gr_flow_control_throttle_active_count
+    innodb_async_reads_pending innodb_async_reads_queue_size innodb_async_reads_tasks_running
+    innodb_async_writes_pending
     innodb_async_writes_queue_size innodb_async_writes_tasks_running innodb_available_undo_logs
     innodb_buffer_pool_load_incomplete innodb_buffer_pool_resize_status_code innodb_buffer_pool_resize_status_progress
     innodb_checkpoint_age innodb_checkpoint_max_age innodb_data_pending_fsyncs innodb_data_pending_reads
@@ -55,13 +56,15 @@ _GAUGE = re.compile(
 _COUNTER = re.compile(
     r"""(aborted_|access_denied_errors|aria_|binlog_|busy_time|bytes_|column_(de)?compressions|connections|count_hit_
         |cpu_time|created_tmp_|delayed_|delete_scan|deprecated_use_\w+_count\Z|empty_queries|error_log_expired_events
-        |executed_|feature_|flush_commands|innodb_(adaptive_hash_|async_|background_log_sync|bp_|buffer_pool_|bulk_|data_
-        |dblwr_|deadlocks|defragment_|encryption_|ibuf_|instant_alter|log_|lsn_|master_thread_|max_trx_id|num_|os_log_
+        |executed_|feature_|flush_commands|gr_\w+_(count|sum)\Z
+        |innodb_(adaptive_hash_|async_|background_log_sync|bp_|buffer_pool_|bulk_|data_|dblwr_|deadlocks|defragment_
+        |encryption_|ibuf_|instant_alter|log_|lsn_|master_thread_|max_trx_id|num_|os_log_
         |page_compression_|pages_|redo_log_\w+_lsn\Z|row_lock_|s_lock_|sampled_pages_|secondary_index_|system_rows_
         |undo_truncations|x_lock_)
         |key_(read|write)|master_gtid_wait_|max_(execution|statement)_time_|mysqlx_(bytes|connection|errors|messages
-        |notice|rows|sessions|stmt|crud|cursor|expect|prep|socket|ssl_accept|ssl_finished|aborted)|opened_
-        |optimizer_join_prefixes|qcache_|queries|query_time|questions|resultset_metadata_skipped|rows_|rpl_semi_sync_
+        |notice|notified_by_|rows|sessions|stmt|crud|cursor|expect|init_error|prep|socket|ssl_accept|ssl_finished
+        |aborted)|opened_|optimizer_join_prefixes|qcache_|queries|query_time|questions|resultset_metadata_skipped|rows_
+        |rpl_semi_sync_
         |rpl_transactions_|secondary_engine_|select_|slave_|slow_|sort_|ssl_(accept|callback|client|connect|finished
         |session)|subquery_cache_|syncs\Z|table_(locks|open_cache)_|tc_log_page_waits|temptable_|transactions_
         |threads_created|update_scan|uptime|wsrep_(local_(commits|cert_failures|replays|bf_aborts)|received|replicated
