@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from exporter.compare.pages import fetch
 from exporter.config.model import TLS
 from exporter.engines.deadline import Deadline
 from exporter.engines.mysql.engine import MYSQL
 from exporter.failure import Failure, Reason
 from tests.providers.base import Account, DatabaseServer, wait_for
 from tests.providers.processes import free_port
+from tests.providers.tools import Program, tool
 from tests.servers.collecting import config_of, watching
 
 pytestmark = [pytest.mark.engine("mysql"), pytest.mark.flavor("mariadb")]
@@ -72,6 +74,46 @@ def test_how_long_statements_take(timed: DatabaseServer) -> None:
     assert added[1.0] - added[0.1] == 1
     assert added[0.1] - added[0.01] == 2
     assert found.one(f"{name}_sum") == pytest.approx(sum(float(total) for _, _, total in bounds), abs=0.05)
+
+
+def test_how_long_reads_and_writes_take(timed: DatabaseServer, program: Callable[..., Program]) -> None:
+    """MariaDB 11.5 and later tells them apart, if all of the plugin is installed."""
+    name = "mysql_info_schema_{}_query_response_time_seconds_{}"
+    split = timed.kind.release >= (11, 5)
+    account = timed.account()
+    url = f"http://127.0.0.1:{(port := free_port())}/metrics"
+    flags = (f"--mysqld.address={timed.host}:{timed.port}", f"--mysqld.username={account.user}", "--config.my-cnf=none")
+    argv = [tool("mysqld_exporter"), f"--web.listen-address=127.0.0.1:{port}", *flags]
+    program("peer", argv, env={"MYSQLD_EXPORTER_PASSWORD": account.password}, url=url)
+    with watching(timed, account) as watch:
+        facts = watch.facts()
+        theirs = {metric for metric in fetch(url).metrics if "query_response_time_seconds" in metric}
+        assert watch.run("mysql_query_response_time", facts).names() == theirs
+        assert (name.format("read", "sum") in theirs) == split
+        if not split:
+            return
+        timed.execute("CREATE OR REPLACE DATABASE slow_writes")
+        timed.execute("CREATE TABLE slow_writes.t (a double)")
+
+        def slow(kind: str) -> float:
+            took = watch.run("mysql_query_response_time", facts).by(name.format(kind, "bucket"), "le")
+            return took["+Inf"] - next(count for bound, count in took.items() if float(bound) == 0.1)
+
+        writes, reads = slow("write"), slow("read")
+        for _ in range(3):
+            timed.execute("INSERT INTO slow_writes.t SELECT SLEEP(0.2)")
+        timed.execute("DO SLEEP(0.2)")
+        assert slow("write") - writes == 3
+        assert slow("read") - reads >= 1
+        timed.execute("DROP DATABASE slow_writes")
+        # A server that was upgraded does not have the newer parts.
+        timed.execute("UNINSTALL PLUGIN QUERY_RESPONSE_TIME_READ")
+        try:
+            left = watch.run("mysql_query_response_time").names()
+        finally:
+            timed.execute("INSTALL PLUGIN QUERY_RESPONSE_TIME_READ SONAME 'query_response_time'")
+        assert "mysql_info_schema_query_response_time_seconds_sum" in left
+        assert name.format("write", "sum") not in left
 
 
 @pytest.mark.full

@@ -37,6 +37,12 @@ SETTINGS = (
 
 # Not a setting, but asked for like one: whether performance_schema counts transactions.
 _INSTRUMENT = "SELECT ENABLED FROM performance_schema.setup_instruments WHERE NAME = 'transaction'"
+# The same of MariaDB 11.5's plugin: whether it tells reads and writes apart. An upgraded server has the parts of it
+# that were installed before.
+_SPLIT = """
+SELECT COUNT(*) FROM information_schema.PLUGINS
+WHERE PLUGIN_NAME IN ('QUERY_RESPONSE_TIME_READ', 'QUERY_RESPONSE_TIME_WRITE') AND PLUGIN_STATUS = 'ACTIVE'
+"""
 
 # Beyond this it makes no difference.
 _COUNTED = 20_000
@@ -128,6 +134,9 @@ def learn(session: MySQLSession, identity: Identity, deadline: Deadline) -> Fact
         except Failure as refused:
             if refused.reason is not Reason.PERMISSION:
                 raise
+    if "query_response_time_stats" in settings:
+        [(parts,)] = session.run(_SPLIT, deadline).rows
+        settings["query_response_time_split"] = "ON" if parts == 2 else "OFF"
     return Facts(
         engine="mysql",
         flavor=session.flavor,
