@@ -52,5 +52,6 @@ DEFAULTS: Mapping[str, str] = {
     "exporter.max_open_connections": "2",
     "collect.info_schema.processlist.min_time": "0",
     "collect.perf_schema.file_instances.filter": ".*",
+    "collect.perf_schema.file_instances.remove_prefix": "/var/lib/mysql/",
     "collect.perf_schema.memory_events.remove_prefix": "memory/",
 }

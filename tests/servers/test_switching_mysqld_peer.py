@@ -12,10 +12,14 @@ from pathlib import Path
 import pytest
 
 from exporter.catalogue import metric_names
+from exporter.commands.configuration import known
 from exporter.compare.pages import Page, fetch, parse
+from exporter.config import from_environment
 from exporter.registry import collectors_of
+from exporter.switching.apply import apply
 from exporter.switching.flags import take
 from exporter.switching.mysqld_families import COLLECTORS
+from exporter.switching.mysqld_flags import NOT_THERE
 from tests.exporters import Exporter
 from tests.providers.base import Account, DatabaseServer, wait_for
 from tests.providers.processes import free_port
@@ -39,6 +43,19 @@ def listed_flags() -> dict[str, bool]:
 def collectors() -> list[str]:
     """The flags that switch a whole collector."""
     return sorted(flag for flag in listed_flags() if flag.removeprefix("--collect.") in COLLECTORS)
+
+
+def test_a_default_said_aloud_is_no_matter() -> None:
+    """What a flag says is its default, by the real one's own list, is as here."""
+    done = subprocess.run([tool("mysqld_exporter"), "--help"], capture_output=True, text=True, check=False)
+    listed = dict(re.findall(r"^ +--([\w.-]+)=(\S+)", done.stdout + done.stderr, re.MULTILINE))
+    said = {flag: listed[flag].strip('"') for flag in NOT_THERE if flag in listed}
+    # The one is of 0.20.
+    assert NOT_THERE.keys() - said.keys() <= {"exporter.max_open_connections"}
+    config = from_environment({"DATA_SOURCE_NAME": "mysql://u:secret@one"})
+    assert config is not None
+    given = take([f"--{flag}={value}" for flag, value in said.items()], {})[1]
+    assert apply(config, given, collectors_of("mysql"), known()).config.warnings == ()
 
 
 def file_for(server: DatabaseServer, account: Account, directory: Path) -> Path:
