@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pymysql.cursors import DictCursor
@@ -56,6 +57,45 @@ def test_each_stopped_thread_is_told(standby: DatabaseServer, watch: Watch) -> N
     standby.execute("STOP REPLICA IO_THREAD")
     found = watch.run("mysql_replica_threads")
     assert found.by("mysql_replica_receiver_state", "state") == {"on": 0, "connecting": 0, "off": 1}
+
+
+@pytest.mark.flavor("mariadb")
+def test_of_each_connection_the_receiver_and_the_errors_are_told(standby: DatabaseServer, watch: Watch) -> None:
+    def shown(column: str) -> dict[str, Any]:
+        with standby.connect(cursorclass=DictCursor) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW ALL SLAVES STATUS")
+            return {row["Connection_name"]: row[column] for row in cursor.fetchall()}
+
+    def told() -> dict[str, str]:
+        """The one state that each receiver is in."""
+        found = watch.run("mysql_replica_status").by("mysql_replica_receiver_state", "channel", "state")
+        assert {state for _, state in found} == {"on", "connecting", "off"}
+        assert set(found.values()) == {0, 1}
+        states = [channel for (channel, _), value in found.items() if value]
+        assert len(states) == len(set(states))
+        return {channel: state for (channel, state), value in found.items() if value}
+
+    # Nobody listens there.
+    standby.execute("CHANGE MASTER 'nowhere' TO MASTER_HOST = '127.0.0.1', MASTER_PORT = 1, MASTER_USER = 'nobody'")
+    try:
+        assert told() == {"": "on", "nowhere": "off"}
+        standby.execute("START SLAVE 'nowhere'")
+        assert wait_for(lambda: shown("Last_IO_Errno")["nowhere"] != 0, 15)
+        assert shown("Slave_IO_Running") == {"": "Yes", "nowhere": "Connecting"}
+        assert told() == {"": "on", "nowhere": "connecting"}
+        errors = watch.run("mysql_replica_status").by("mysql_replica_error_number", "channel", "thread")
+        assert errors == {
+            ("", "receiver"): 0,
+            ("", "applier"): 0,
+            ("nowhere", "receiver"): shown("Last_IO_Errno")["nowhere"],
+            ("nowhere", "applier"): 0,
+        }
+        standby.execute("STOP SLAVE 'nowhere'")
+        standby.execute("STOP SLAVE")
+        assert told() == {"": "off", "nowhere": "off"}
+    finally:
+        standby.execute("STOP SLAVE 'nowhere'")
+        standby.execute("RESET SLAVE 'nowhere' ALL")
 
 
 @pytest.mark.flavor("mysql")
@@ -224,9 +264,9 @@ def test_an_error_of_the_applier_and_the_write_that_made_it(standby: DatabaseSer
     status = "mysql_slave_status_last_sql_errno"
     try:
         assert wait_for(lambda: watch.run("mysql_replica_status").values(status) == [1062], 15)
+        found = watch.run("mysql_replica_threads" if standby.flavor == "mysql" else "mysql_replica_status")
+        assert found.by("mysql_replica_error_number", "thread") == {"receiver": 0, "applier": 1062}
         if standby.flavor == "mysql":
-            found = watch.run("mysql_replica_threads")
-            assert found.by("mysql_replica_error_number", "thread") == {"receiver": 0, "applier": 1062}
             assert found.one("mysql_replica_error_timestamp_seconds", thread="applier") > 1e9
     finally:
         with standby.connect() as session, session.cursor() as cursor:

@@ -6,6 +6,7 @@ from typing import Any
 
 from exporter.collectors.mysql.gtid import PENDING, behind, positions
 from exporter.collectors.mysql.performance_schema import GRANTED
+from exporter.collectors.mysql.replica_threads import IN_STATE, LAST_ERROR, states
 from exporter.collectors.mysql.values import number
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Context, Measure, Query, Rows, block, counter, gauge
@@ -87,6 +88,7 @@ _ADDED = (
     *("source_name", "source_id", "channel_name", "connection_name", "channel", "kind"),
     *("running", "delay", "behind", "unapplied", "relay_bytes"),
     *("domain", "by", "at_gtid_io_pos", "at_gtid_slave_pos", "pending", "event", "event_at"),
+    *("state", "in_state", "thread", "error"),
 )
 # What changes on MariaDB whenever the source is heard of.
 _SIGNS = ("slave_io_running", "slave_received_heartbeats", "master_log_file", "read_master_log_pos")
@@ -96,7 +98,20 @@ def understood(rows: Rows, context: Context) -> Rows:
     """Add to each channel what the db_* names say of it."""
     found = [row | _of(row, context) for row in rows.dicts()]
     columns = tuple(dict.fromkeys((*rows.columns, *_ADDED)))
-    return Rows.of(columns, found + [more for row in found for more in (*_places(row), *_events(row))])
+    extra = [more for row in found for more in (*_places(row), *_events(row), *_threads(row))]
+    return Rows.of(columns, found + extra)
+
+
+def _threads(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """What both threads of MariaDB do, as rows that the other blocks find nothing in; MySQL has it elsewhere."""
+    if "connection_name" not in row:
+        return []
+    # Between the connection and the first event it is Preparing.
+    receiver = {"Yes": "on", "No": "off"}.get(row["slave_io_running"], "connecting")
+    errors = {"receiver": row["last_io_errno"], "applier": row["last_sql_errno"]}
+    channel = row["channel"]
+    told = [{"channel": channel, "thread": thread, "error": error} for thread, error in errors.items()]
+    return [*states(channel, receiver), *told]
 
 
 def _events(row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -256,6 +271,8 @@ replica_status = Collector(
             labels=("channel",),
             merge="max",
         ),
+        block(IN_STATE, labels=("channel", "state"), merge="max", when=mariadb(10, 6)),
+        block(LAST_ERROR, labels=("channel", "thread"), merge="max", when=mariadb(10, 6)),
         block(shared("db_storage_bytes", "relay_bytes"), labels=("kind",), merge="sum"),
         block(
             gauge(

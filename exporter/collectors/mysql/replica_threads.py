@@ -54,6 +54,18 @@ _SQL = """
     WHERE c.CHANNEL_NAME NOT LIKE 'group\\_replication\\_%'"""
 
 _STATES = ("on", "connecting", "off")
+# Of MariaDB, too, whose status of a replica has them.
+IN_STATE = gauge("mysql_replica_receiver_state", "in_state", help="1 for the state that the receiver is in.")
+LAST_ERROR = gauge(
+    "mysql_replica_error_number",
+    "error",
+    help="Number of the last error of the thread, 0 if it had none since it was started.",
+)
+
+
+def states(channel: str, receiver: str) -> list[dict[str, Any]]:
+    """A row for each state that a receiver can be in."""
+    return [{"channel": channel, "state": state, "in_state": int(receiver == state)} for state in _STATES]
 
 
 def told(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
@@ -62,7 +74,7 @@ def told(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
     for row in rows.dicts():
         channel = {"channel": row["channel"]}
         out.append(channel | {key: row[key] for key in ("applies", "heartbeats", "retries")})
-        out += [channel | {"state": state, "in_state": int(row["receiver"].lower() == state)} for state in _STATES]
+        out += states(row["channel"], row["receiver"].lower())
         for thread in ("receiver", "applier"):
             error = {"error": row[f"{thread}_error"], "error_at": row[f"{thread}_error_at"]}
             out.append(channel | {"thread": thread} | error)
@@ -97,16 +109,12 @@ replica_threads = Collector(
             merge="max",
         ),
         block(
-            gauge("mysql_replica_receiver_state", "in_state", help="1 for the state that the receiver is in."),
+            IN_STATE,
             labels=("channel", "state"),
             merge="max",
         ),
         block(
-            gauge(
-                "mysql_replica_error_number",
-                "error",
-                help="Number of the last error of the thread, 0 if it had none since it was started.",
-            ),
+            LAST_ERROR,
             gauge("mysql_replica_error_timestamp_seconds", "error_at", help="When the thread had its last error."),
             labels=("channel", "thread"),
             merge="max",
