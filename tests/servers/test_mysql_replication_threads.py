@@ -156,6 +156,33 @@ def test_what_a_replica_wrote_itself_is_not_taken_for_applied(standby: DatabaseS
     assert wait_for(lambda: pending() == [0], 10)
 
 
+@pytest.mark.flavor("mariadb")
+def test_how_far_a_source_and_its_replica_are_in_each_domain(standby: DatabaseServer, watch: Watch) -> None:
+    source = standby.primary
+    assert source is not None
+    with source.connect() as session, session.cursor() as cursor:
+        cursor.execute("SET SESSION gtid_domain_id = 7")
+        cursor.execute("REPLACE INTO threads.t VALUES (71)")
+        cursor.execute("SET SESSION server_id = 4711")
+        cursor.execute("REPLACE INTO threads.t VALUES (72)")
+    standby.wait_until_caught_up()
+
+    def as_shown(server: DatabaseServer, variable: str) -> dict[tuple[str, str], float]:
+        [(text,)] = server.execute(f"SELECT @@GLOBAL.{variable}")
+        parts = [member.split("-") for member in text.split(",") if member]
+        return {(domain, by): float(number) for domain, by, number in parts}
+
+    with watching(source) as there:
+        for server, looks in ((source, there), (standby, watch)):
+            found = looks.run("mysql_gtid_positions")
+            for name in ("gtid_binlog_pos", "gtid_current_pos"):
+                assert found.by(f"mysql_{name}", "domain_id", "server_id") == as_shown(server, name)
+        assert ("7", "4711") in there.run("mysql_gtid_positions").by("mysql_gtid_binlog_pos", "domain_id", "server_id")
+    # What the replica has applied is what its source has written.
+    applied = watch.run("mysql_replica_status").by("mysql_slave_status_gtid_slave_pos", "domain_id", "server_id")
+    assert applied[("7", "4711")] == as_shown(source, "gtid_binlog_pos")[("7", "4711")]
+
+
 def transactions(sets: str) -> int:
     """How many a set without tags has."""
     intervals = [part.split("-") for member in sets.replace("\n", "").split(",") for part in member.split(":")[1:]]
