@@ -136,8 +136,8 @@ class Query:
     where the first try has met a lock.
 
     With `packed` the last column has a text of so many numbers with a blank between two, nothing for one that is NULL,
-    and becomes columns of these names. They stay as the server wrote them, since nobody but the page reads them: to
-    take a row of MySQL apart, to make numbers of its values and to write these anew is most of what it costs.
+    and becomes columns of these names. They stay as the server wrote them, for the page and for `state`, which
+    gets texts: to take a row of MySQL apart, to make numbers of its values and to write these anew is most of its cost.
     """
 
     when: Gate

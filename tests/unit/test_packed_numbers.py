@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.collectors.busiest import busiest
 from exporter.collectors.mysql.packing import packed
 from exporter.declare import Collector, DeclarationError, Query, Rows, block, gauge, histogram
+from exporter.exposition.render import render_blocks
 from exporter.failure import Failure
 from exporter.gates import ANY
 from exporter.measures import Measure
 from exporter.polling.runs import unpacked
+from tests.unit.test_mysql_rows import context
 
 NUMBER = st.one_of(st.none(), st.integers().map(str), st.floats(allow_nan=False, allow_infinity=False).map(repr))
 
@@ -47,3 +52,15 @@ def test_nobody_else_may_read_them(measure: Measure) -> None:
             name="x", about="X.", engine="mysql", queries=queries, blocks=(plain,), rows=lambda rows, _context: rows
         )
     Collector(name="x", about="X.", engine="mysql", queries=queries, blocks=(plain,))
+
+
+def test_the_busiest_are_chosen_and_stay_as_they_were_written() -> None:
+    rows = unpacked(Rows(("k", "packed"), [("a", "9 0.5"), ("b", "10 1e-7"), ("c", " ")]), ("n", "t"))
+    found = busiest("k", by=("n",))().feed(rows, replace(context(), room=2))
+    assert [row[0] for row in found.rows][:2] == ["b", "a"]
+    blocks = (block(gauge("mysql_n", "n", help="N."), gauge("mysql_t", "t", help="T."), labels=("k",)),)
+    made = render_blocks(blocks, found, "s", "mysql", None, budget=4)
+    assert [family.text for family in made.families] == [
+        'mysql_n{server="s",k="b"} 10\nmysql_n{server="s",k="a"} 9\n',
+        'mysql_t{server="s",k="b"} 1e-7\nmysql_t{server="s",k="a"} 0.5\n',
+    ]
