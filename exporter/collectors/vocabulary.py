@@ -30,10 +30,6 @@ HELP = {
     "second, of which each session in it adds the time since the sample before; its rate is the average number of "
     "active sessions. On PostgreSQL the class is the type of the wait event, and cpu where there is none; on MySQL and "
     "MariaDB cpu is also whatever the server names no wait for. Beyond 2,000 databases further ones are `(others)`.",
-    "db_active_session_statement_seconds_total": "The same time by statement too, for those with the most of it of "
-    "late: by queryid on PostgreSQL, by digest on MySQL, which is empty where the server names none, as before a "
-    "statement is parsed. `(others)` is the time of the rest, and of each statement before it has a series, which "
-    "begins with 0: rates add up to those of db_active_session_seconds_total.",
     "db_active_session_unobserved_seconds_total": "Time that no sample of active sessions stands for, since one stands "
     "for 5 seconds at most: the server did not answer, or sampling was suspended.",
     "db_lock_waiting_sessions": "Client sessions that wait for a lock.",

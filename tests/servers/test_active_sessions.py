@@ -145,6 +145,10 @@ def seconds(one: Watched) -> dict[tuple[str, str], float]:
     return {(labels["database"], labels["wait_class"]): value for labels, value in found}
 
 
+def family_of(server: DatabaseServer) -> str:
+    return f"{'pg' if server.engine == 'postgres' else 'mysql'}_active_session_statement_seconds_total"
+
+
 def label_of(server: DatabaseServer) -> str:
     return "queryid" if server.engine == "postgres" else "digest"
 
@@ -154,7 +158,7 @@ def by_statement(page: Samples, server: DatabaseServer) -> dict[tuple[str, str, 
     label = label_of(server)
     found = {
         (labels["database"], labels["wait_class"], labels[label]): value
-        for labels, value in page.all("db_active_session_statement_seconds_total")
+        for labels, value in page.all(family_of(server))
     }
     sums: dict[tuple[str, str], float] = {}
     for (database, wait_class, _), value in found.items():
@@ -275,7 +279,7 @@ def test_each_statement_has_its_sessions_and_what_they_wait_for(server: Database
                 sampler.sample()
                 page = shown(scrape(one))
         assert page.has("db_active_session_seconds_total")
-        assert not page.has("db_active_session_statement_seconds_total"), "nobody knows statements there"
+        assert not page.has(family_of(server)), "nobody knows statements there"
         return
     expected = {
         ("timeout", statement_id(server, SLEEPING[server.engine].format(0))): 3,
@@ -363,7 +367,7 @@ def test_without_ids_of_queries_statements_have_no_series_and_with_them_they_go_
 ) -> None:
     if not names_statements(server):
         pytest.skip("nobody knows statements there")
-    family = "db_active_session_statement_seconds_total"
+    family = family_of(server)
     which = statement_id(server, "SELECT pg_sleep(0)")
 
     def restart(value: str) -> None:

@@ -68,8 +68,6 @@ VOCABULARY: dict[str, set[str]] = {
     "db_lock_waiting_sessions": {"database"},
     "db_lock_wait_longest_seconds": {"database"},
     "db_active_session_seconds_total": {"database", "wait_class"},
-    # A statement has the label that single statements of its engine have.
-    "db_active_session_statement_seconds_total": {"database", "wait_class", "queryid", "digest"},
     "db_active_session_unobserved_seconds_total": set(),
     "db_transaction_longest_seconds": set(),
     "db_statement_longest_seconds": set(),

@@ -117,6 +117,6 @@ active_sessions = Collector(
     sampled=subject.sessions,
     timeout=0.9,
     limit=MOST_STATEMENTS,
-    blocks=blocks("digest", mysql(8) & READABLE),
+    blocks=blocks("mysql", "digest", mysql(8) & READABLE),
     grants=("PROCESS", "SELECT ON performance_schema.*"),
 )

@@ -50,6 +50,6 @@ active_sessions = Collector(
     sampled=postgres.sessions,
     timeout=0.9,
     limit=MOST_STATEMENTS,
-    blocks=blocks("queryid", pg(14) & _NAMED),
+    blocks=blocks("pg", "queryid", pg(14) & _NAMED),
     grants=("pg_monitor",),
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exporter.collectors.vocabulary import shared
-from exporter.declare import Block, Rows, block
+from exporter.declare import Block, Rows, block, counter
 from exporter.gates import Gate
 from exporter.subjects.sessions.statements import MOST_STATEMENTS, OTHERS, Statements
 
@@ -22,8 +22,11 @@ FORGOTTEN_SECONDS = 3600.0
 COLUMNS = ("database", "wait_class", "statement", "seconds", "of_statement", "unobserved")
 
 
-def blocks(statement: str, when: Gate) -> tuple[Block, ...]:
-    """What comes out of COLUMNS; statements are told apart by the label `statement`, on servers where that is known."""
+def blocks(prefix: str, statement: str, when: Gate) -> tuple[Block, ...]:
+    """What comes out of COLUMNS; statements are told apart by the label `statement`, on servers where that is known.
+
+    It is the label of the engine's single statements, so the metric has the engine's prefix and is none of `db_*`.
+    """
     return (
         block(
             shared("db_active_session_seconds_total", "seconds"),
@@ -31,7 +34,14 @@ def blocks(statement: str, when: Gate) -> tuple[Block, ...]:
             merge="sum",
         ),
         block(
-            shared("db_active_session_statement_seconds_total", "of_statement"),
+            counter(
+                f"{prefix}_active_session_statement_seconds_total",
+                "of_statement",
+                help="The time of active sessions by statement too, for those with the most of it of late; the id is "
+                "empty where the server names none, as before a statement is parsed. `(others)` is the time of the "
+                "rest, and of each statement before it has a series, which begins with 0: rates add up to those of "
+                "db_active_session_seconds_total.",
+            ),
             labels={"database": "database", "wait_class": "wait_class", statement: "statement"},
             merge="sum",
             when=when,
