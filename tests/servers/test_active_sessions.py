@@ -578,6 +578,13 @@ def test_as_it_is_shipped_its_rate_is_the_number_of_active_sessions(
 ) -> None:
     named = names_statements(server)
     if named:
+        # On a server that many tests have used it might not be among those that have texts.
+        server.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements" if clients.is_postgres else "DO 0")
+        server.execute(
+            "SELECT pg_stat_statements_reset()"
+            if clients.is_postgres
+            else "TRUNCATE performance_schema.events_statements_summary_by_digest"
+        )
         statement_id(server, SLEEPING[server.engine].format(0))
     if server.engine == "mysql":
         clients.holds(SLEEPING[server.engine].format(0))
