@@ -34,7 +34,7 @@ COLLECTOR = Collector(
     sampled=postgres.sessions,
     timeout=0.9,
     limit=20,
-    blocks=blocks("queryid", ANY),
+    blocks=blocks("pg", "queryid", ANY),
 )
 
 
