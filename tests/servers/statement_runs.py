@@ -17,6 +17,7 @@ from exporter.facts import Facts
 from exporter.polling.runs import Reading, Task, finish, read
 from exporter.polling.snapshot import Snapshot, State
 from exporter.registry import collectors_by_name
+from exporter.subjects.logs.choice import counting_slow
 from tests.providers.base import Account, DatabaseServer
 
 ENGINES = {"postgres": POSTGRES, "mysql": MYSQL}
@@ -30,6 +31,7 @@ class Watch:
         self.session = session
         self.config = config
         self.facts = facts
+        self._collectors = {item.name: item for item in counting_slow(collectors_by_name().values(), config)}
         self._tasks: dict[str, Task] = {}
 
     def learn(self) -> None:
@@ -38,7 +40,7 @@ class Watch:
         self.facts = engine.learn(self.session, engine.identify(self.session, deadline), self.config, deadline)
 
     def task(self, name: str) -> Task:
-        return self._tasks.setdefault(name, Task.of(collectors_by_name()[name], self.config))
+        return self._tasks.setdefault(name, Task.of(self._collectors[name], self.config))
 
     def snapshot(self, name: str) -> Snapshot:
         task = self.task(name)

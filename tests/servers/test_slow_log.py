@@ -13,6 +13,7 @@ import pytest
 
 from exporter.config.model import SLOW_LOG_COLLECTORS
 from exporter.failure import Reason
+from exporter.polling.snapshot import Snapshot
 from exporter.subjects.logs.helper import HELPER
 from tests.exporters import Exporter, Samples, server_entry
 from tests.providers.base import Account, DatabaseServer, wait_for
@@ -43,6 +44,16 @@ def settled(watch: Watch, done: Callable[[Sample], bool]) -> Sample:
 
 def slow(sample: Sample) -> float:
     return sample(TOTAL, database=NAME, source="log")
+
+
+def names_of(snapshot: Snapshot) -> set[str]:
+    """The metrics that have a series in an outcome."""
+    return {part.name for part in snapshot.families if part.text}
+
+
+def counted(sample: Sample) -> float:
+    """Slow statements in all databases."""
+    return sum(value for _, value in sample.all(TOTAL))
 
 
 def executions(sample: Sample) -> dict[str, float]:
@@ -147,11 +158,11 @@ def test_postgres(server: DatabaseServer, fresh_server: Callable[..., DatabaseSe
     other.execute(f'CREATE DATABASE "{NAME}"')
     endings = {"stderr": "log", "csv": "csv", "json": "json"}
     with contextlib.ExitStack() as stack:
+        account = other.account(HELPER.format(account="exporter"), limit=6)
         watches = {
-            name: stack.enter_context(following(other, {"file": f"{other.data}/log/*.{endings[name]}"}))
+            name: stack.enter_context(following(other, {"file": f"{other.data}/log/*.{endings[name]}"}, account))
             for name in formats
         }
-        account = other.account(HELPER.format(account="exporter"), limit=5)
         watches["asked"] = stack.enter_context(following(other, True, account))
         watches["sql"] = stack.enter_context(following(other, "sql", account))
         check_helper(other, account)
@@ -206,6 +217,43 @@ def test_postgres(server: DatabaseServer, fresh_server: Callable[..., DatabaseSe
             expected = before[name] + 1
             sample = settled(watch, lambda found, expected=expected: slow(found) == expected)
             assert executions(sample)["select pg_sleep(?)"] == 1, name
+        check_others_take_over(other, watches)
+
+
+def check_others_take_over(server: DatabaseServer, watches: dict[str, Watch]) -> None:
+    """While the log has no slow statements they are estimated; each is counted once."""
+
+    def set_to(setting: str, value: str) -> None:
+        server.execute(f"ALTER SYSTEM SET {setting} = {value}")
+        server.execute("SELECT pg_reload_conf()")
+        assert wait_for(lambda: server.execute(f"SHOW {setting}")[0][0].startswith(value), 10)
+
+    def nap() -> None:
+        with server.connect(NAME) as session:
+            session.execute("select pg_sleep(0.3)")
+
+    before = {name: slow(watch.look(collector_of(watch))) for name, watch in watches.items()}
+    for watch in watches.values():
+        assert not watch.look("pg_statements").all(TOTAL)
+    set_to("auto_explain.log_min_duration", "-1")
+    nap()
+    for name, watch in watches.items():
+        silent = watch.snapshot(collector_of(watch))
+        assert "logs no slow statements" in silent.message, name
+        assert not {TOTAL, "db_slow_statement_threshold_seconds"} & names_of(silent)
+        assert watch.look("pg_statements")(TOTAL, database=NAME, source="statements") == 0, name
+        sample = watch.look("pg_statements")
+        assert sample(TOTAL, database=NAME, source="statements") == 1, name
+        assert sample("db_slow_statement_threshold_seconds", source="statements") == THRESHOLD
+    set_to("log_min_duration_statement", "100")
+    for name, watch in watches.items():
+        sample = settled(watch, lambda found: bool(found.all(TOTAL)))
+        assert slow(sample) == before[name], name
+        assert not watch.look("pg_statements").all(TOTAL), name
+    nap()
+    for name, watch in watches.items():
+        expected = before[name] + 1
+        settled(watch, lambda found, expected=expected: slow(found) == expected)
 
 
 def check_helper(server: DatabaseServer, account: Account) -> None:
@@ -326,6 +374,61 @@ def test_mysql(logging_mysql: DatabaseServer, verbose: bool) -> None:
         assert slow(sample) == 16
         assert sample("database_exporter_log_lines_not_understood_total") == 0
         file.with_suffix(".1").unlink()
+
+
+@pytest.mark.engine("mysql")
+@pytest.mark.parametrize(
+    ("off", "on"),
+    [("slow_query_log = OFF", "slow_query_log = ON"), ("log_output = 'NONE'", "log_output = 'FILE'")],
+)
+def test_others_count_while_the_log_does_not(logging_mysql: DatabaseServer, off: str, on: str) -> None:
+    server = logging_mysql
+    assert server.data is not None
+    log = "mysql_slow_log"
+    [(_, observed)] = server.execute("SHOW GLOBAL VARIABLES LIKE 'performance_schema'")
+    others = "mysql_statements" if observed == "ON" else "mysql_slow_statements_status"
+    other = "mysql_statement_histogram" if server.flavor == "mysql" else others
+    file = server.data / "slow log of a test.log"
+    more = {"thresholds": {"slow_statements": {"warning": 0.5}}, "collectors": {log: {"every": 1}}}
+    server.execute("SET GLOBAL long_query_time = 0.5")
+
+    def nap(times: int) -> None:
+        with server.connect(NAME) as session, session.cursor() as cursor:
+            for _ in range(times):
+                cursor.execute("select sleep(0.6), count(*) from t where id < 0 union select 1, 2")
+
+    def shown() -> Sample | None:
+        """What others show after another run of the log, if they show any."""
+        watch.snapshot(log)
+        sample = watch.look(other)
+        return sample if sample.all(TOTAL) else None
+
+    with watching(server, slow_log={"file": str(file)}, **more) as watch:
+        assert shown() is None
+        nap(1)
+        settled(watch, lambda found: counted(found) == 1)
+        assert shown() is None
+        try:
+            server.execute(f"SET GLOBAL {off}")
+            nap(2)
+            assert wait_for(lambda: shown() is not None, 30)
+            nap(1)
+            assert wait_for(lambda: (found := shown()) is not None and counted(found) == 3, 30)
+            sample = shown()
+            assert sample is not None
+            [(labels, count)] = sample.all(TOTAL)
+            assert count == 3
+            assert labels["source"] == ("histogram" if server.flavor == "mysql" else "status")
+            [(told, threshold)] = sample.all("db_slow_statement_threshold_seconds")
+            assert told == {"source": labels["source"]}
+            assert 0.45 < threshold <= 0.5
+            assert TOTAL not in names_of(watch.snapshot(log))
+        finally:
+            server.execute(f"SET GLOBAL {on}")
+        assert counted(settled(watch, lambda found: bool(found.all(TOTAL)))) == 1
+        assert shown() is None
+        nap(1)
+        settled(watch, lambda found: counted(found) == 2)
 
 
 @pytest.mark.engine("mysql")

@@ -32,6 +32,8 @@ class Server:
         self.files: dict[str, tuple[bytes, int]] = {}
         self.clock = 1000
         self.state = LogOverSQL()
+        # What was shown of slow statements, each time that something was.
+        self.slow: list[int] = []
 
     def write(self, name: str, *seconds: int) -> None:
         """Entries of slow statements, by how long they took."""
@@ -61,6 +63,8 @@ class Server:
             found = self.state.feed(Rows(("kind", "name", "value", "number", "written"), rows), context)
             assert wait_for(lambda: not self.state.busy, 30)
         places = [COLUMNS.index(column) for column in ("database", "durations")]
+        [slow] = [row[COLUMNS.index("slow")] for row in found.rows if row[COLUMNS.index("durations")]]
+        self.slow += [slow] * (slow is not None and slow not in self.slow)
         told = {database: at for database, at in ([row[place] for place in places] for row in found.rows) if at}
         return float(told[""][1])
 
@@ -151,3 +155,16 @@ def test_another_server_s_log_is_read_from_its_end(logged: Server, same_names: b
     assert logged.read(8) == 1
     logged.write(next(reversed(logged.files)), 2)
     assert logged.read(8) == 3
+
+
+def test_what_was_written_while_others_counted_is_not_counted(logged: Server) -> None:
+    logged.state.turn.silent()
+    logged.write("a.log", 1)
+    logged.write("b.log", 2)
+    logged.write("b.log", 4)
+    logged.slow.clear()
+    assert logged.read() == 7, "the histogram has all that is in the log"
+    assert logged.slow == [0]
+    logged.write("b.log", 8)
+    assert logged.read() == 15
+    assert logged.slow[-1] == 1

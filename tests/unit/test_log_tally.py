@@ -23,12 +23,13 @@ from exporter.polling.snapshot import State
 from exporter.registry import collectors_by_name
 from exporter.statement import filled
 from exporter.subjects.logs import reader
-from exporter.subjects.logs.choice import counting_slow
+from exporter.subjects.logs.choice import StandIn, counting_slow
 from exporter.subjects.logs.events import Error, Event, Statement, TemporaryFile
 from exporter.subjects.logs.files import OpenFile
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.mysql import reader as mysql_reader
 from exporter.subjects.logs.postgres import reader as postgres_reader
+from exporter.subjects.logs.reader import Counting
 from exporter.subjects.logs.tally import Rules, Tally
 from tests.providers.base import wait_for
 
@@ -157,22 +158,23 @@ def test_one_source_counts_slow_statements(engine: str, slow_log: str) -> None:
     mine = [item for item in collectors_by_name().values() if item.engine == engine]
     kept = counting_slow(mine, server)
     counting = {
-        item.name
+        item.name: item.state()
         for item in kept
-        for measure in item.measures()
-        if measure.name == "db_slow_statements_total"
-        and (item.default if server.collectors.get(item.name) is None else server.collectors[item.name].enabled)
+        if "db_slow_statements_total" in {measure.name for measure in item.measures()} and item.state is not None
     }
-    prefix = "pg" if engine == "postgres" else "mysql"
+    assert len(counting) > 2
+    logs = {name: state for name, state in counting.items() if "slow_log" in name}
+    others = [state for name, state in counting.items() if name not in logs]
     if "false" in slow_log:
         assert kept == mine
-        assert not any("slow_log" in name for name in counting)
     else:
-        over_sql = f"{prefix}_slow_log" + ("_over_sql" if engine == "postgres" else "_table")
-        assert counting == {over_sql if slow_log == "sql" else f"{prefix}_slow_log"}
         # All else that they tell of is still told.
         names = [{m.name for item in these for m in item.measures()} for these in (mine, kept)]
         assert names[0] == names[1]
+        turns = {id(state.turn) for state in logs.values() if isinstance(state, Counting)}
+        assert all(isinstance(state, StandIn) for state in others)
+        assert turns == {id(state._turn) for state in others if isinstance(state, StandIn)}, "one turn for all"
+        assert [item.name in logs for item in kept] == sorted((item.name in logs for item in kept), reverse=True)
     if "file" in slow_log:
         assert server.slow_log is not None
         assert server.slow_log.file == "/etc/x/x.log"
@@ -317,6 +319,7 @@ def test_postgres_s_own_threshold(tmp_path: Path, settings: dict[str, str], foun
     given = {"log_min_duration_statement": "2000", "log_line_prefix": "%p "} | settings
     rows = Rows(("kind", "name", "value"), [("setting", name, value) for name, value in given.items()])
     state = postgres_reader()
+    (tmp_path / "x.log").touch()
     shown = list(state.feed(rows, context(tmp_path, "postgres", file=str(tmp_path / "x.log"))).rows)
     assert by(shown, "source", "threshold").get("log") == found[0]
     source = state._find(rows, context(tmp_path, "postgres", file=str(tmp_path / "x.log")))
@@ -327,6 +330,7 @@ def test_postgres_s_own_threshold(tmp_path: Path, settings: dict[str, str], foun
 @pytest.mark.parametrize("on", [True, False])
 def test_a_log_without_slow_statements_is_a_failure_beside_all_else_that_it_tells(tmp_path: Path, on: bool) -> None:
     run = context(tmp_path, "postgres", file=str(tmp_path / "x.log"))
+    (tmp_path / "x.log").touch()
     threshold = "100" if on else "-1"
     rows = Rows(
         ("kind", "name", "value"), [("setting", "log_min_duration_statement", threshold), ("database", "d", None)]
@@ -338,6 +342,34 @@ def test_a_log_without_slow_statements_is_a_failure_beside_all_else_that_it_tell
     assert ("db_slow_statements_total" in page) is on
     assert snapshot.state is (State.OK if on else State.FAILED)
     assert ("log_min_duration_statement" in (snapshot.fix or "")) is not on
+
+
+def test_a_log_that_is_not_there_counts_nothing(tmp_path: Path) -> None:
+    file, state = tmp_path / "slow.log", mysql_reader()
+    run = context(tmp_path, file=str(file))
+    rows = state.feed(MYSQL, run)
+    assert rows.problem is not None
+    assert str(file) in rows.problem.message
+    assert not state.turn.is_the_log_s
+    assert by(list(rows.rows), "database", "slow").get("") is None
+    assert by(list(rows.rows), "source", "threshold").get("log") is None
+    # What is in it when it comes was counted by others.
+    file.write_text(ENTRY.format(1, 1) * 2)
+    assert wait_for(lambda: state.feed(MYSQL, run).problem is None and state.turn.is_the_log_s, 10)
+    state.feed(MYSQL, run)
+    with file.open("a") as out:
+        out.write(ENTRY.format(1, 1) * 3)
+    assert wait_for(lambda: by(list(state.feed(MYSQL, run).rows), "database", "durations")["shop"][2] == 5, 10)
+    assert by(list(state.feed(MYSQL, run).rows), "database", "slow")["shop"] == 3
+
+
+@pytest.mark.parametrize("output", ["NONE", "TABLE"])
+@pytest.mark.parametrize("file", [None, "slow.log"])
+def test_a_server_that_writes_no_slow_log_is_a_failure(tmp_path: Path, output: str, file: str | None) -> None:
+    settings = [("log_output", output) if name == "log_output" else (name, value) for name, value in MYSQL.rows]
+    with pytest.raises(Failure) as raised:
+        mysql_reader().feed(Rows(MYSQL.columns, settings), context(tmp_path, file=file))
+    assert raised.value.message == f"log_output = {output}: the slow log is in no file"
 
 
 def test_a_value_in_sql_is_a_literal() -> None:

@@ -56,6 +56,11 @@ class Follower:
         self._lines = self._not_understood = 0
 
     @property
+    def found(self) -> bool:
+        """Whether there was a file to read when the last turn ended."""
+        return self._file is not None
+
+    @property
     def lines(self) -> int:
         """Lines read so far."""
         return self._lines + self._parser.lines
@@ -100,6 +105,10 @@ class Follower:
                 yield self._switch(following)
         self.behind = self._unread()
         self._keep()
+
+    def last(self) -> list[Event]:
+        """The event of the last entry, if it looks whole, that else would wait for the next one."""
+        return self._parser.flush()
 
     def close(self) -> None:
         """Let go of the file."""

@@ -30,13 +30,13 @@ def _source(rows: Rows, context: Context) -> Source:
     settings = {str(name).lower(): str(value) for name, value, *_ in rows.rows}
     said = context.server.log_settings()
     where = said.file
+    if "FILE" not in settings.get("log_output", "FILE").upper():
+        raise Failure(
+            Reason.ERROR,
+            f"log_output = {settings['log_output']}: the slow log is in no file",
+            fix="SET GLOBAL log_output = 'FILE';",
+        )
     if where is None:
-        if "FILE" not in settings.get("log_output", "FILE").upper():
-            raise Failure(
-                Reason.ERROR,
-                f"log_output = {settings['log_output']}: the slow log is in no file",
-                fix="SET GLOBAL log_output = 'FILE';",
-            )
         where = str(Path(settings["datadir"]) / settings["slow_query_log_file"])
     on = settings.get("slow_query_log") == "ON"
     # MariaDB writes one of so many and doesn't say so in the log; Percona Server does.

@@ -32,6 +32,7 @@ class SlowLogTable(Counting, Asking):
         self._next: int | None = None
         self._first = ""
         self._read = 0
+        self._at_end = False
         self._kept: PositionFile | None = None
         self._another = False
 
@@ -79,13 +80,14 @@ class SlowLogTable(Counting, Asking):
         current = Rules(threshold, times=max(1, times))
         if not self.busy:
             self._take(rows, current, context)
-        return self.rows(current, context, (self._read, 0, None))
+        return self.rows(current, context, (self._read, 0, None), at_end=self._at_end)
 
     def _take(self, rows: Rows, current: Rules, context: Context) -> None:
         [first] = ["" if value is None else str(value) for kind, _, value, *_ in rows.rows if kind == "first"]
         entries = [row for row in rows.rows if row[0] == "entry"]
         same, self._first, known = first == self._first, first, bool(self._first)
         added: list[tuple[Any, ...]] = []
+        self._at_end = False
         if self._next is None:
             [self._next] = [int(name) for kind, name, *_ in rows.rows if kind == "count"]
         elif self._another and not same:
@@ -99,6 +101,7 @@ class SlowLogTable(Counting, Asking):
             added = entries
             self._next += len(entries)
             self._read += len(entries)
+            self._at_end = len(entries) < MOST_ROWS
         self._another = False
         position = Position(_where(context), 0, 0, self._next, first, 0, 0)
         self.begin(lambda: self._count(added, position, current))

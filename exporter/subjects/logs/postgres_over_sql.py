@@ -47,6 +47,8 @@ class LogOverSQL(Counting, Asking):
         self._done: dict[str, int] = {}
         self._another = False
         self._behind = 0
+        # Whether the last part was the end of the newest file.
+        self._at_end = False
         self._lines = self._not_understood = 0
 
     def ask(self, sql: str, answers: Sequence[Rows], context: Context) -> str | None:  # noqa: ARG002
@@ -76,7 +78,7 @@ class LogOverSQL(Counting, Asking):
             pieces = [(str(name), value, int(start)) for name, value, start, _ in found.get("bytes", ())]
             self.begin(lambda: self._take(pieces, files, current))
         counts = (self._lines, self._not_understood, self._behind)
-        return self.rows(current, context, counts)
+        return self.rows(current, context, counts, at_end=self._at_end)
 
     def rebase(self) -> None:
         """Another server answers, whose files may have the same names, or the same one after a restart."""
@@ -110,6 +112,7 @@ class LogOverSQL(Counting, Asking):
         own = next((file for file in files if file.name == self._file), None)
         # None: it was not asked for yet.
         read: int | None = None
+        self._at_end = False
         for name, value, start in pieces:
             if value is not None and (name, start) == (self._file, self._offset):
                 piece = base64.b64decode(value)
@@ -133,9 +136,20 @@ class LogOverSQL(Counting, Asking):
                 self._begin_file(later[0], current)
             else:
                 self._count(lambda parser: parser.flush(), current)
+        if not self.turn.is_the_log_s:
+            # See LogReader.
+            self._count(lambda parser: parser.flush(), current)
         if own is not None and own.name == self._file:
             self._written = own.written
         self._done = {file.name: self._done[file.name] for file in files if file.name in self._done}
+        last = (own.written, own.name) if own is not None and own.name == self._file else None
+        self._at_end = (
+            last is not None
+            and own is not None
+            and read is not None
+            and own.size <= self._offset
+            and not any((file.written, file.name) > last and self._unread(file) for file in files)
+        )
         self._behind = max(0, own.size - self._offset) if own is not None and own.name == self._file else 0
         if self._kept is not None and self._file:
             offset = self._offset - self._parser.pending

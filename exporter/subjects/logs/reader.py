@@ -22,6 +22,7 @@ from exporter.subjects.logs.lines import LogParser
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.positions import PositionFile
 from exporter.subjects.logs.tally import Rules, Tally
+from exporter.subjects.logs.turn import Turn
 from exporter.subjects.statements.lexer import Dialect
 
 log = logging.getLogger(__name__)
@@ -53,12 +54,18 @@ _POOL = ThreadPoolExecutor(4, "slow log")
 class Counting:
     """What every way of reading a log has in common: a tally, and threads on which it grows.
 
+    Attributes:
+        tally: What was counted.
+        lock: Held by whoever adds to it or reads it.
+        turn: Whether it is the log's to count slow statements.
+
     Args:
         dialect: Whose statements these are.
     """
 
     def __init__(self, dialect: Dialect) -> None:
         self.tally = Tally(dialect)
+        self.turn = Turn()
         self._nothing = Failure(Reason.ERROR, "the server logs no slow statements", fix=_FIX[dialect])
         # Whoever reads adds a piece's events under it.
         self.lock = threading.Lock()
@@ -97,29 +104,42 @@ class Counting:
         while True:
             began = self._progress = time.monotonic()
             some = list(islice(left, _AT_ONCE))
+            counts = self._counts(rules, began, at_end=False)
             with self.lock:
-                self.tally.add(some, rules)
+                self.tally.add(some, counts)
             if not some:
                 return
             time.sleep(min(_MOST_REST_SECONDS, time.monotonic() - began))
 
-    def rows(self, rules: Rules, context: Context, counts: tuple[int | None, int | None, int | None]) -> Rows:
+    def rows(
+        self, rules: Rules, context: Context, counts: tuple[int | None, int | None, int | None], *, at_end: bool
+    ) -> Rows:
         """What has been counted.
 
         Args:
             rules: As they are now.
             context: Of the run.
             counts: Lines, lines not understood, and bytes behind.
+            at_end: Whether the last turn of reading found no more to read.
         """
+        shown = self._counts(rules, context.now, at_end=at_end and not self.busy)
         with self.lock:
             statements = Rows(COLUMNS, list(self.tally.by_statement()))
-            about = list(self.tally.by_database(rules))
+            about = list(self.tally.by_database(shown))
         limit = _limit(context)
-        shown = self._busiest.feed(statements, replace(context, room=limit))
+        busiest = self._busiest.feed(statements, replace(context, room=limit))
         about.append((*[None] * (len(COLUMNS) - len(counts)), *counts))
-        # Then nobody counts slow statements, since no other source does beside the log.
+        # Then others count slow statements, who know less of them.
         problem = self._nothing if rules.threshold is None else None
-        return Rows(COLUMNS, [*about, *shown.rows[:limit]], problem=problem)
+        return Rows(COLUMNS, [*about, *busiest.rows[:limit]], problem=problem)
+
+    def _counts(self, rules: Rules, now: float, *, at_end: bool) -> Rules:
+        """The rules, by which no statement is slow while the log is not the one to count those."""
+        if rules.threshold is None:
+            self.turn.silent()
+        else:
+            self.turn.heard(now, at_end=at_end)
+        return rules if self.turn.is_the_log_s else replace(rules, threshold=None)
 
     def rebase(self) -> None:
         """Another server answers: where its log is comes with the next reading, and what was counted stays."""
@@ -186,13 +206,22 @@ class LogReader(Counting):
         source = self._find(rows, context)
         self.begin(lambda: self._read(source, context), source.where)
         follower = self._follower
-        counts = (follower.lines, follower.not_understood, follower.behind) if follower else (None, None, None)
-        return self.rows(source.rules, context, counts)
+        if follower is None:
+            return self.rows(source.rules, context, (None, None, None), at_end=False)
+        counts = (follower.lines, follower.not_understood, follower.behind)
+        if self.busy or follower.found:
+            return self.rows(source.rules, context, counts, at_end=not follower.behind)
+        missing = Failure(Reason.ERROR, f"{source.where}: there is no such file")
+        nothing = replace(source.rules, threshold=None)
+        return replace(self.rows(nothing, context, counts, at_end=False), problem=missing)
 
     def _read(self, source: Source, context: Context) -> None:
         follower = self._follow(source, context)
         for events in follower.turn(_MOST_BYTES, _TURN_SECONDS):
             self.add(events, source.rules)
+        if not self.turn.is_the_log_s:
+            # What others have counted is not to come up when it is the log's turn again.
+            self.add(follower.last(), source.rules)
 
     def _follow(self, source: Source, context: Context) -> Follower:
         same = self._source is not None and replace(source, rules=self._source.rules) == self._source
