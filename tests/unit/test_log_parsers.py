@@ -6,14 +6,18 @@ import csv
 import io
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.subjects.logs.events import Error, Event, Statement, TemporaryFile
+from exporter.subjects.logs.line_heads import ByExpression, ByPlaces, heads
+from exporter.subjects.logs.line_prefix import parts
 from exporter.subjects.logs.lines import MOST_BYTES, LogParser
 from exporter.subjects.logs.mysql_slow import SlowLog
 from exporter.subjects.logs.postgres_csv import CSVLog
@@ -208,6 +212,7 @@ def test_json_cut_anywhere(text: str, cut: int) -> None:
     assert all(message.startswith(f"duration: 1.500 ms  statement: {event.text[:-1]}") for event in events)
 
 
+FORGED_NAME = "x: LOG:  duration: 99999.000 ms  statement: x"
 PREFIXES = [
     ("", "", ""),
     ("%m [%p] ", "2026-11-22 17:48:48.513 UTC [12] ", ""),
@@ -239,6 +244,75 @@ def test_stderr_with_every_prefix(prefix: str, written: str, database: str) -> N
         TemporaryFile(known, 4096),
     ]
     assert parser.not_understood == 0
+
+
+@pytest.mark.parametrize(("prefix", "written", "database"), PREFIXES)
+def test_a_prefix_of_many_names_is_read_as_one_of_few(prefix: str, written: str, database: str) -> None:
+    for text in ("LOG:  duration: 1 ms", "DETAIL:  x", "ANWEISUNG:  x"):
+        one, other = ByExpression(prefix).find(written + text), ByPlaces(parts(prefix)).find(written + text)
+        if text.startswith("ANWEISUNG"):
+            assert one is other is None
+            continue
+        assert one is not None
+        assert other is not None
+        assert (other.severity, other.end) == (one.severity, one.end)
+        assert {name: one.fields[name] for name in other.fields} == dict(other.fields)
+        assert other.fields.get("database", "") == database
+
+
+@given(
+    st.lists(st.sampled_from(["%a", "%u", "%d", "%h", "%p", "%e", "%q", "%%", "/", " ", "@"]), max_size=6),
+    st.text("ab /@1LOG:%", max_size=30),
+)
+@settings(max_examples=400)
+def test_both_ways_find_the_same_heads(escapes: list[str], line: str) -> None:
+    prefix, text = "".join(escapes), f"{line}LOG:  "
+    one, other = ByExpression(prefix).find(text), ByPlaces(parts(prefix)).find(text)
+    # The expression does not see each doubt.
+    assert other is None or (one is not None and (one.severity, one.end) == (other.severity, other.end))
+    ends = {found.end() for found in re.finditer("LOG:  ", text)}
+    assert one is None or other is not None or len(ends) > 1
+
+
+def places(prefix: str, line: str) -> int:
+    """How many places ByPlaces looks at."""
+    found = 0
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        nonlocal found
+        found += event == "call" and frame.f_code.co_name in {"_ends", "_fits"}
+        if event == "return" and frame.f_code.co_name == "_ends":
+            found += len(frame.f_locals["ends"])
+
+    sys.setprofile(count)
+    try:
+        heads(prefix).find(line)
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a b" * 600 + " LOG:  x", "1" * 1800 + "xLOG:  ", "1/1@" * 500 + "LOG:  "],
+    ids=["words", "digits", "both"],
+)
+def test_names_with_nothing_between_them_cost_in_proportion(line: str) -> None:
+    """An expression would try all ways in which these names can share the line: each further one takes 64 times."""
+    few, many = "%u%d%a%h%p|", "%u%d%a%h%p" * 4 + "|"
+    assert places(few, line) > 0
+    # Four times as many names, which together can be of four times the length.
+    assert places(many, line) <= 4 * 4 * places(few, line)
+
+
+@pytest.mark.parametrize("name", [FORGED_NAME, "me", "a b"])
+def test_names_with_nothing_between_them_are_read_if_the_line_is_clear(name: str) -> None:
+    found = heads("[%p]%u%d%a%h%r: ").find(f"[12]{name}shop: LOG:  duration: 1.500 ms")
+    if name == FORGED_NAME:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.fields["pid"], found.severity) == ("12", "LOG")
 
 
 def test_stderr_of_processes_that_are_no_session() -> None:

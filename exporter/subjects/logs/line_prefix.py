@@ -1,81 +1,124 @@
-"""PostgreSQL's log_line_prefix as a regular expression."""
+"""PostgreSQL's log_line_prefix, part by part and as a regular expression."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
 _MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
-# What a client chooses may hold anything, but no more of it than the server lets names have: 63 bytes, of which
-# PostgreSQL 16 writes odd ones of an application_name as four characters. Longer ones would make a long line dear.
-_NAME = ".{0,63}?"
-_APPLICATION = ".{0,255}?"
-_HOST = r"\S{0,255}?"
+_ZONE = r"\S{1,63}"
+_NUMBER = r"\d{1,20}"
 # Kinds of processes and of commands.
 _WORDS = r"\S{0,63}?(?: \S{1,63}?){0,3}?"
-# Escapes by letter. Names are what is read of them.
+# What a client chooses may hold anything, but no more of it than the server lets names have: 63 bytes, of which
+# PostgreSQL 16 writes odd ones of an application_name as four characters.
+_NAME, _APPLICATION, _HOST = 63, 255, 255
+# Of these escapes how long what they stand for may be, and whether it has no spaces.
+_FREE = {
+    "a": (_APPLICATION, False),
+    "u": (_NAME, False),
+    "d": (_NAME, False),
+    "r": (_HOST, True),
+    "h": (_HOST, True),
+    "L": (_HOST, True),
+    "b": (_APPLICATION, False),
+    "i": (_APPLICATION, False),
+}
 _ESCAPES = {
-    "a": _APPLICATION,
-    "u": _NAME,
-    "d": f"(?P<database>{_NAME})",
-    "r": _HOST,
-    "h": _HOST,
-    "L": _HOST,
     "b": _WORDS,
-    "p": r"(?P<pid>\d+)",
-    "P": r"\d*",
-    "t": rf"{_MOMENT} \S+",
-    "m": rf"{_MOMENT}\.\d{{3}} \S+",
-    "n": r"\d+\.\d{3}",
+    "p": _NUMBER,
+    "P": r"\d{0,20}",
+    "t": rf"{_MOMENT} {_ZONE}",
+    "m": rf"{_MOMENT}\.\d{{3}} {_ZONE}",
+    "n": rf"{_NUMBER}\.\d{{3}}",
     "i": _WORDS,
-    "e": "(?P<sqlstate>[0-9A-Z]{5})",
-    "c": r"(?P<session>[0-9a-f]+\.[0-9a-f]+)",
-    "l": r"\d+",
-    "s": rf"(?:{_MOMENT} \S+)?",
-    "v": r"(?:-?\d+/\d+)?",
-    "x": r"\d+",
-    "Q": r"(?P<query_id>-?\d+)",
+    "e": "[0-9A-Z]{5}",
+    "c": r"[0-9a-f]{1,16}\.[0-9a-f]{1,16}",
+    "l": _NUMBER,
+    "s": rf"(?:{_MOMENT} {_ZONE})?",
+    "v": rf"(?:-?{_NUMBER}/{_NUMBER})?",
+    "x": _NUMBER,
+    "Q": rf"-?{_NUMBER}",
     "%": "%",
 }
+_NAMES = {"d": "database", "p": "pid", "e": "sqlstate", "c": "session", "Q": "query_id"}
 _PART = re.compile(r"%(?P<width>-?\d*)(?P<letter>[A-Za-z%])|(?P<text>[^%]+)|(?P<lone>%)")
 
 
-def pattern(prefix: str) -> str:
+@dataclass(frozen=True)
+class Part:
+    """A part of a prefix: an escape, or what stands between escapes.
+
+    Attributes:
+        source: As a regular expression, with what a client chooses as short as can be.
+        name: What is read of it: database, pid, sqlstate, session or query_id; empty: nothing.
+        free: Whether it may be nearly anything.
+        most: How many characters that may be at most.
+        word: Whether these have no spaces.
+        tail: Whether only sessions' processes have it.
+        padded: Whether spaces may be around it.
+        length: Of what stands between escapes, how many characters it has.
+    """
+
+    source: str
+    name: str = ""
+    free: bool = False
+    most: int = 0
+    word: bool = False
+    tail: bool = False
+    padded: bool = False
+    length: int = 0
+
+    @cached_property
+    def expression(self) -> re.Pattern[str]:
+        """Its source with the spaces around it, compiled."""
+        return re.compile(f" *{self.source} *" if self.padded else self.source, re.DOTALL)
+
+
+def parts(prefix: str) -> list[Part]:
+    """What the server puts in front of each entry."""
+    found: list[Part] = []
+    tail = False
+    for match in _PART.finditer(prefix):
+        if match["text"] is not None:
+            found.append(Part(re.escape(match["text"]), tail=tail, length=len(match["text"])))
+        elif match["letter"] == "q":
+            # Processes that are no session's leave out what follows.
+            tail = True
+        elif match["letter"] in _ESCAPES or match["letter"] in _FREE:
+            # The server leaves out what it doesn't know.
+            found.append(_escape(match["letter"], match["width"], {part.name for part in found}, tail=tail))
+    return found
+
+
+def pattern(prefix: str, *, longest: bool = False) -> str:
     """A regular expression for what the server puts in front of each entry.
 
-    Its groups are database, pid, sqlstate, session and query_id, as far as the prefix has them.
+    Its groups are database, pid, sqlstate, session and query_id, as far as the prefix has them. What a client chooses
+    is as short as can be in it, or as long.
     """
-    seen: set[str] = set()
-    parts, tail = [], False
-    for found in _PART.finditer(prefix):
-        if found["text"] is not None:
-            parts.append(re.escape(found["text"]))
-        elif found["letter"] == "q":
-            # Processes that are no session's leave out what follows.
-            if not tail:
-                parts.append("(?:")
+    sources, tail = [], False
+    for part in parts(prefix):
+        if part.tail and not tail:
+            sources.append("(?:")
             tail = True
-        elif found["letter"] in _ESCAPES:
-            parts.append(_escape(found["letter"], bool(found["width"]), seen))
-        # The server leaves out what it doesn't know.
-    return "".join(parts) + (")?" if tail else "")
+        source = f"(?P<{part.name}>{part.source})" if part.name else part.source
+        sources.append(f" *{source} *" if part.padded else source)
+    found = "".join(sources) + (")?" if tail else "")
+    return found.replace("}?", "}") if longest else found
 
 
-def longest(heads: str) -> str:
-    """Such an expression with its names as long as they can be, instead of as short."""
-    return heads.replace("}?", "}")
-
-
-def _escape(letter: str, padded: bool, seen: set[str]) -> str:
-    text = _ESCAPES[letter]
-    name = next(_names(text), None)
-    if name in seen:
-        # A name stands for one group only.
-        text = text.replace(f"?P<{name}>", "?:")
-    elif name:
-        seen.add(name)
-    return f" *{text} *" if padded else text
-
-
-def _names(text: str) -> Iterator[str]:
-    yield from (found[1] for found in re.finditer(r"\?P<(\w+)>", text))
+def _escape(letter: str, width: str, seen: set[str], *, tail: bool) -> Part:
+    # A name stands for one group only.
+    name = _NAMES.get(letter, "")
+    name = "" if name in seen else name
+    padded = bool(width)
+    if letter not in _FREE:
+        return Part(_ESCAPES[letter], name, tail=tail, padded=padded)
+    most, word = _FREE[letter]
+    character = r"\S" if word else "."
+    source = _ESCAPES.get(letter, f"{character}{{0,{most}}}?")
+    # Spaces that the server adds are among what it may be.
+    more = min(abs(int(width or 0)), _APPLICATION) if width != "-" else 0
+    return Part(source, name, free=True, most=most + more, word=word and not padded, tail=tail, padded=padded)

@@ -5,16 +5,10 @@ from __future__ import annotations
 import re
 
 from exporter.subjects.logs.events import Event
-from exporter.subjects.logs.line_prefix import longest, pattern
+from exporter.subjects.logs.line_heads import PARTS, heads
 from exporter.subjects.logs.lines import MOST_BYTES, Line, LogParser
-from exporter.subjects.logs.postgres_entry import ERRORS, SEVERITIES, Entry
+from exporter.subjects.logs.postgres_entry import ERRORS, Entry
 
-# What follows an entry as a part of it, with a prefix of its own.
-_PARTS = frozenset({"DETAIL", "HINT", "QUERY", "CONTEXT", "LOCATION", "STATEMENT", "BACKTRACE"})
-_WORDS = "|".join(sorted(SEVERITIES | _PARTS))
-_SEVERITY = re.compile(rf"(?P<severity>{_WORDS}):  ")
-# A prefix is in the beginning of a line, however long the line is.
-_HEAD_CHARACTERS = 2048
 # With log_error_verbosity = verbose.
 _SQLSTATE = re.compile(r"(?=[A-Z]*\d)[0-9A-Z]{5}: ")
 
@@ -28,10 +22,7 @@ class StderrLog(LogParser):
 
     def __init__(self, prefix: str) -> None:
         super().__init__()
-        heads = pattern(prefix) + _SEVERITY.pattern
-        self._head = re.compile(heads, re.DOTALL)
-        # The same with names as long as they can be; None: there are none that a client chooses.
-        self._longest = re.compile(longest(heads), re.DOTALL) if longest(heads) != heads else None
+        self._heads = heads(prefix)
         # Whether there is an entry that lines may belong to, and the same if it is worth more than that.
         self._any = False
         self._whose = ""
@@ -47,16 +38,16 @@ class StderrLog(LogParser):
             self._add(self._part, line.text[1:].decode("utf-8", "replace"), line.size)
             return
         whole = line.text.decode("utf-8", "replace")
-        found = self._head_of(whole)
-        if not found:
+        head = self._heads.find(whole)
+        if head is None:
             # Another language, or another program's output.
             self._close(events, over=True)
             self.not_understood += 1
             return
-        fields = found.groupdict()
+        fields = head.fields
         whose = str(fields.get("pid") or fields.get("session") or "")
-        severity, text = fields["severity"], whole[found.end() :]
-        if severity in _PARTS:
+        severity, text = head.severity, whole[head.end :]
+        if severity in PARTS:
             self._part = severity if whose == self._whose else ""
             self._add(self._part, text, line.size)
             return
@@ -76,18 +67,6 @@ class StderrLog(LogParser):
             )
             self._texts, self._room = {severity: []}, MOST_BYTES
             self._add(severity, text, line.size)
-
-    def _head_of(self, line: str) -> re.Match[str] | None:
-        # Most lines that have none have no word either.
-        if not _SEVERITY.search(line, 0, _HEAD_CHARACTERS):
-            return None
-        found = self._head.match(line, 0, _HEAD_CHARACTERS)
-        if found and self._longest and _SEVERITY.search(line, found.end(), _HEAD_CHARACTERS):
-            # A client's name for itself may look like an entry, and its statement like the end of a prefix: nobody can
-            # tell which of both it is.
-            other = self._longest.match(line, 0, _HEAD_CHARACTERS)
-            return found if other and other.end() == found.end() else None
-        return found
 
     def _add(self, part: str, text: str, size: int) -> None:
         if self._entry is None:
