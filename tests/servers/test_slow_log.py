@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -218,6 +219,7 @@ def test_postgres(server: DatabaseServer, fresh_server: Callable[..., DatabaseSe
             sample = settled(watch, lambda found, expected=expected: slow(found) == expected)
             assert executions(sample)["select pg_sleep(?)"] == 1, name
         check_others_take_over(other, watches)
+        check_overwriting(other, watches)
 
 
 def check_others_take_over(server: DatabaseServer, watches: dict[str, Watch]) -> None:
@@ -254,6 +256,25 @@ def check_others_take_over(server: DatabaseServer, watches: dict[str, Watch]) ->
     for name, watch in watches.items():
         expected = before[name] + 1
         settled(watch, lambda found, expected=expected: slow(found) == expected)
+
+
+def check_overwriting(server: DatabaseServer, watches: dict[str, Watch]) -> None:
+    """A file whose name is used again for another one, which is longer when it is looked at, is read from its start."""
+    assert server.data is not None
+    before = {name: settled(watch, lambda found: bool(found.all(TOTAL))) for name, watch in watches.items()}
+    newest = {path.suffix: path for path in sorted((server.data / "log").iterdir(), key=lambda p: p.stat().st_mtime)}
+    most = max(path.stat().st_size for path in newest.values())
+    for path in newest.values():
+        # The server goes on at its start, since it adds to what it has open.
+        os.truncate(path, 0)
+    with server.connect(NAME) as session:
+        session.execute("select pg_sleep(0.3)")
+        session.execute(b"select pg_sleep(0.3), '" + b"x" * (most + 10_000) + b"'")
+    for name, watch in watches.items():
+        expected = slow(before[name]) + 2
+        sample = settled(watch, lambda found, expected=expected: slow(found) == expected)
+        lines = "database_exporter_log_lines_not_understood_total"
+        assert sample(lines) == before[name](lines), name
 
 
 def check_helper(server: DatabaseServer, account: Account) -> None:

@@ -19,7 +19,7 @@ SETTINGS = {
     "logging_collector": "on",
     "log_destination": "stderr",
     "log_min_duration_statement": "0",
-    "log_line_prefix": "",
+    "log_line_prefix": "%p ",
 }
 FACTS = Facts("postgres", "postgres", (18, 0), "18.0", Identity("1", 0.0, Role.PRIMARY))
 
@@ -38,8 +38,15 @@ class Server:
     def write(self, name: str, *seconds: int) -> None:
         """Entries of slow statements, by how long they took."""
         self.clock += 1
-        text = b"".join(b"LOG:  duration: %d000.000 ms  statement: select 1\n" % number for number in seconds)
+        text = b"".join(
+            b"%d LOG:  duration: %d000.000 ms  statement: select 1\n" % (self.clock, number) for number in seconds
+        )
         self.files[name] = (self.files.get(name, (b"", 0))[0] + text, self.clock)
+
+    def overwrite(self, name: str, *seconds: int) -> None:
+        """The same name for a file that begins anew."""
+        self.files[name] = (b"", 0)
+        self.write(name, *seconds)
 
     def restart_exporter(self) -> None:
         self.state = LogOverSQL()
@@ -51,12 +58,15 @@ class Server:
         )
         context = Context(server, FACTS, time.monotonic())
         for _ in range(turns):
-            sql = self.state.ask("{file}|{offset}", (), context)
+            sql = self.state.ask("{file}|{offset}|{heads}", (), context)
             assert sql is not None
-            name, offset = sql.split("|")
-            name, start = name.strip("'"), int(offset)
+            name, offset, heads = sql.replace("'", "").split("|")
+            start = int(offset)
             rows = [("setting", *item, None, None) for item in SETTINGS.items()]
             rows += [("file", key, None, len(text), at) for key, (text, at) in self.files.items()]
+            for other in filter(None, heads.split("/")):
+                head = base64.b64encode(self.files[other][0][:1024]).decode() if other in self.files else None
+                rows.append(("head", other, head, None, None))
             if name:
                 piece = base64.b64encode(self.files[name][0][start:]).decode() if name in self.files else None
                 rows.append(("bytes", name, piece, start, None))
@@ -168,3 +178,37 @@ def test_what_was_written_while_others_counted_is_not_counted(logged: Server) ->
     logged.write("b.log", 8)
     assert logged.read() == 15
     assert logged.slow[-1] == 1
+
+
+def test_a_file_that_was_overwritten_in_place_is_read_anew(logged: Server) -> None:
+    logged.write("a.log", 1, 2)
+    assert logged.read() == 3
+    # By the time we look again it is longer than what we had read of it.
+    logged.overwrite("a.log", 4, 8, 16, *[32] * 100)
+    assert logged.read(8) == 3 + 4 + 8 + 16 + 3200
+    logged.write("a.log", 64)
+    assert logged.read() == 3 + 4 + 8 + 16 + 3200 + 64
+
+
+def test_a_file_that_was_overwritten_while_others_were_written_is_read_anew(logged: Server) -> None:
+    logged.write("a.log", 1)
+    assert logged.read() == 1
+    logged.write("b.log", 2)
+    assert logged.read(8) == 3
+    # One that we have read to its end, and one that was there before we came.
+    logged.overwrite("a.log", 4, *[8] * 100)
+    assert logged.read(8) == 3 + 804
+    logged.overwrite("older.log", 16, *[32] * 100)
+    assert logged.read(8) == 3 + 804 + 3216
+    assert logged.read(8) == 3 + 804 + 3216
+
+
+def test_a_file_that_was_overwritten_while_the_exporter_was_away_is_read_anew(logged: Server) -> None:
+    logged.write("a.log", 1)
+    assert logged.read() == 1
+    logged.restart_exporter()
+    logged.write("a.log", 2)
+    assert logged.read(8) == 2, "the same file goes on"
+    logged.overwrite("a.log", 4, *[8] * 100)
+    logged.restart_exporter()
+    assert logged.read(8) == 804

@@ -5,6 +5,7 @@ from __future__ import annotations
 from exporter.declare import Collector, Query
 from exporter.gates import pg
 from exporter.subjects.logs import measures
+from exporter.subjects.logs.files import HEAD_BYTES
 from exporter.subjects.logs.postgres import SETTINGS, reader
 from exporter.subjects.logs.postgres_over_sql import MOST_BYTES, LogOverSQL
 from exporter.subjects.logs.reader import SHOWN
@@ -48,6 +49,9 @@ over_sql = Collector(
             SELECT 'database', datname, NULL, NULL, NULL FROM pg_database WHERE datallowconn
             UNION ALL
             SELECT 'file', name, NULL, size, extract(epoch FROM modification) FROM pg_ls_logdir()
+            UNION ALL
+            SELECT 'head', name, encode(database_exporter.read_log(name, 0, {HEAD_BYTES}), 'base64'), NULL, NULL
+            FROM unnest(string_to_array({{heads}}, '/')) AS name
             UNION ALL
             SELECT 'bytes', {{file}}::text,
                    encode(database_exporter.read_log({{file}}, {{offset}}, {MOST_BYTES}), 'base64'), {{offset}}, NULL

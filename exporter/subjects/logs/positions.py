@@ -20,10 +20,11 @@ class Position:
         device: Of the file's identity.
         inode: Of the file's identity.
         offset: Bytes before which everything is counted.
-        head: A hash of the file's first bytes.
+        head: A hash of the file's first bytes; over SQL its name.
         head_bytes: How many of them.
         written: When the file was last written, in nanoseconds: if it is gone, what is newer comes after it.
         remembered: What the parser has to know besides.
+        begins: Over SQL, the hash.
     """
 
     where: str
@@ -34,6 +35,7 @@ class Position:
     head_bytes: int
     written: int
     remembered: str = ""
+    begins: str = ""
 
 
 class PositionFile:

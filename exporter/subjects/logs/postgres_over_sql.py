@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from exporter.declare import Asking, Context, Rows
@@ -16,6 +17,8 @@ from exporter.subjects.logs.postgres import ENDINGS, parser, rules
 from exporter.subjects.logs.reader import Counting, positions
 
 MOST_BYTES = 2 * 1024 * 1024
+# Files whose first bytes are read in one run: for each the helper lists all of them.
+_HEADS_AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,11 @@ class _File:
 class LogOverSQL(Counting, Asking):
     """Reads a part of the log with each run: what to ask for next is known when a run ends.
 
-    Takes rows of kind, name, value, number and written: `setting` and `database`, `file` (size, Unix seconds), and
-    `bytes` (the name of a file, its bytes in base64 and the offset that they were read from).
+    Takes rows of kind, name, value, number and written: `setting` and `database`, `file` (size, Unix seconds), `head`
+    (the first HEAD_BYTES of a file in base64) for each name in `heads`, and `bytes` (the name of a file, its bytes in
+    base64 and the offset that they were read from).
+
+    A name may stand for another file than before, which then begins anew: its first bytes tell.
     """
 
     def __init__(self) -> None:
@@ -45,6 +51,9 @@ class LogOverSQL(Counting, Asking):
         self._written = 0
         # How far other files were read, or were there before we came: a name may be used again.
         self._done: dict[str, int] = {}
+        # What these files and ours began with, and of the one where a position was kept the hash of so many bytes.
+        self._heads: dict[str, bytes] = {}
+        self._begins = ("", 0)
         self._another = False
         self._behind = 0
         # Whether the last part was the end of the newest file.
@@ -56,7 +65,11 @@ class LogOverSQL(Counting, Asking):
 
         While the last part is being counted none is asked for.
         """
-        return None if answers else filled(sql, {"file": "" if self.busy else self._file, "offset": self._offset})
+        if answers:
+            return None
+        unknown = [name for name in self._done if name not in self._heads and _plain(name)][:_HEADS_AT_ONCE]
+        heads = [] if self.busy else [name for name in (self._file, *unknown) if name]
+        return filled(sql, {"file": "" if self.busy else self._file, "offset": self._offset, "heads": "/".join(heads)})
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Count what was read.
@@ -75,8 +88,11 @@ class LogOverSQL(Counting, Asking):
         files = sorted((f for f in files if f.name.endswith(ending)), key=lambda file: (file.written, file.name))
         if not self.busy:
             self._prepare((form, settings.get("log_line_prefix", "")), files, context)
+            heads = {
+                str(name): base64.b64decode(value) for name, value, *_ in found.get("head", ()) if value is not None
+            }
             pieces = [(str(name), value, int(start)) for name, value, start, _ in found.get("bytes", ())]
-            self.begin(lambda: self._take(pieces, files, current))
+            self.begin(lambda: self._take(pieces, files, heads, current))
         counts = (self._lines, self._not_understood, self._behind)
         return self.rows(current, context, counts, at_end=self._at_end)
 
@@ -94,9 +110,12 @@ class LogOverSQL(Counting, Asking):
                 position = self._kept.read()
             if position is not None and position.where == "sql":
                 self._file, self._offset, self._written = position.head, position.offset, position.written
+                self._begins = (position.begins, position.head_bytes)
             else:
+                self._begins = ("", 0)
                 self._begin_at_the_end(files)
             self._done = {file.name: file.size for file in files if file.written <= self._written}
+            self._heads = {}
             self._another = False
         if form != self._form or self._parser is None:
             self._form, self._parser = form, parser(*form)
@@ -107,9 +126,14 @@ class LogOverSQL(Counting, Asking):
         newest = files[-1] if files else _File("", 0, 0)
         self._file, self._offset, self._written, self._parser = newest.name, newest.size, newest.written, None
 
-    def _take(self, pieces: list[tuple[str, Any, int]], files: list[_File], current: Any) -> None:
+    def _take(
+        self, pieces: list[tuple[str, Any, int]], files: list[_File], heads: dict[str, bytes], current: Any
+    ) -> None:
         assert self._parser is not None
         own = next((file for file in files if file.name == self._file), None)
+        if self._overwritten(heads) and own is not None:
+            self._begin_file(own, current)
+            pieces = []
         # None: it was not asked for yet.
         read: int | None = None
         self._at_end = False
@@ -142,6 +166,7 @@ class LogOverSQL(Counting, Asking):
         if own is not None and own.name == self._file:
             self._written = own.written
         self._done = {file.name: self._done[file.name] for file in files if file.name in self._done}
+        self._heads = {name: head for name, head in self._heads.items() if name in self._done or name == self._file}
         last = (own.written, own.name) if own is not None and own.name == self._file else None
         self._at_end = (
             last is not None
@@ -151,9 +176,31 @@ class LogOverSQL(Counting, Asking):
             and not any((file.written, file.name) > last and self._unread(file) for file in files)
         )
         self._behind = max(0, own.size - self._offset) if own is not None and own.name == self._file else 0
-        if self._kept is not None and self._file:
-            offset = self._offset - self._parser.pending
-            self._kept.write(Position("sql", 0, 0, offset, self._file, 0, self._written, self._parser.remember()))
+        self._keep()
+
+    def _keep(self) -> None:
+        if self._kept is None or not self._file:
+            return
+        assert self._parser is not None
+        offset = self._offset - self._parser.pending
+        head = self._heads.get(self._file, b"")[:offset]
+        begins, length = (_hash(head), len(head)) if head else self._begins
+        remembered = self._parser.remember()
+        self._kept.write(Position("sql", 0, 0, offset, self._file, length, self._written, remembered, begins))
+
+    def _overwritten(self, heads: dict[str, bytes]) -> bool:
+        """Whether our file is another one than before; others that are are not read yet."""
+        ours = False
+        for name, head in heads.items():
+            known = self._heads.get(name)
+            hashed, length = self._begins if name == self._file else ("", 0)
+            if (known is not None and not head.startswith(known)) or (hashed and _hash(head[:length]) != hashed):
+                ours |= name == self._file
+                self._done.pop(name, None)
+            self._heads[name] = head
+        if self._file in heads:
+            self._begins = ("", 0)
+        return ours
 
     def _unread(self, file: _File) -> bool:
         return file.size > 0 and self._done.get(file.name) != file.size
@@ -173,6 +220,15 @@ class LogOverSQL(Counting, Asking):
         self._lines += self._parser.lines - before[0]
         self._not_understood += self._parser.not_understood - before[1]
         self.add(events, current)
+
+
+def _plain(name: str) -> bool:
+    """Whether a name can be in a literal; the server's log collector gives no others, unless somebody wants them."""
+    return name.isprintable() and not {"\\", "/"} & set(name)
+
+
+def _hash(head: bytes) -> str:
+    return blake2b(head, digest_size=16).hexdigest()
 
 
 def _format(settings: dict[str, str]) -> tuple[str, str]:
