@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.subjects.logs import follow
 from exporter.subjects.logs.events import Statement
 from exporter.subjects.logs.files import Files
 from exporter.subjects.logs.follow import Follower
@@ -258,6 +259,20 @@ def test_a_turn_is_bounded_and_says_how_far_behind_it_is(log: Log) -> None:
     assert list(log.follower.turn(MOST, 0.0))
     assert log.read()[-1] == 101
     assert log.follower.behind == 0
+
+
+def test_who_is_killed_while_it_counts_counts_nothing_twice(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.write(1)
+    assert log.read() == []
+    log.write(100)
+    monkeypatch.setattr(follow, "_PIECE_BYTES", 1000)
+    seen: list[int] = []
+    for events in log.follower.turn(MOST, 10.0):
+        seen += [round(event.seconds * 1000) for event in events if isinstance(event, Statement)]
+        if len(seen) > 20:
+            break
+    log.restart()
+    assert seen + log.read() == list(range(2, 102))
 
 
 def test_the_database_is_known_after_a_restart(tmp_path: Path) -> None:

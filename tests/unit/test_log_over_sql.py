@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from exporter.declare import Context, Rows
 from exporter.facts import Facts, Identity, Role
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.postgres_over_sql import LogOverSQL
+from exporter.subjects.logs.tally import Rules
 from tests.providers.base import wait_for
 
 SETTINGS = {
@@ -212,3 +215,30 @@ def test_a_file_that_was_overwritten_while_the_exporter_was_away_is_read_anew(lo
     logged.overwrite("a.log", 4, *[8] * 100)
     logged.restart_exporter()
     assert logged.read(8) == 804
+
+
+class KilledError(Exception):
+    """The process is gone."""
+
+
+def test_who_is_killed_while_it_counts_counts_nothing_twice(logged: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged.write("a.log", 1)
+    assert logged.read() == 1
+    logged.write("a.log", 2, 3)
+    add = logged.state.tally.add
+    seen: list[float] = []
+
+    def count_and_die(events: Iterable[Any], rules: Rules) -> None:
+        some = list(events)
+        add(some, rules)
+        seen.extend(event.seconds for event in some)
+        if some:
+            raise KilledError
+
+    monkeypatch.setattr(logged.state.tally, "add", count_and_die)
+    with pytest.raises(KilledError):
+        logged.read()
+    logged.restart_exporter()
+    logged.write("a.log", 4)
+    assert seen
+    assert sum(seen) + logged.read() == 2 + 3 + 4

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from exporter.declare import Context, Rows
 from exporter.facts import Facts, Identity, Role
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.mysql_table import SlowLogTable
+from exporter.subjects.logs.tally import Rules
 from tests.providers.base import wait_for
 
 SETTINGS = {"log_output": "TABLE", "slow_query_log": "ON", "long_query_time": "0"}
@@ -120,3 +123,28 @@ def test_another_server_s_table_is_read_from_its_end(table: Table, rows: int) ->
     table.rows.clear()
     table.add(4)
     assert table.read() == 7
+
+
+class KilledError(Exception):
+    """The process is gone."""
+
+
+def test_who_is_killed_while_it_counts_counts_nothing_twice(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    table.add(2, 3)
+    add = table.state.tally.add
+    seen: list[float] = []
+
+    def count_and_die(events: Iterable[Any], rules: Rules) -> None:
+        some = list(events)
+        add(some, rules)
+        seen.extend(event.seconds for event in some)
+        if some:
+            raise KilledError
+
+    monkeypatch.setattr(table.state.tally, "add", count_and_die)
+    with pytest.raises(KilledError):
+        table.read()
+    table.restart_exporter()
+    table.add(4)
+    assert seen
+    assert sum(seen) + table.read() == 2 + 3 + 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from exporter.subjects.logs.events import Event
@@ -11,7 +12,8 @@ from exporter.subjects.logs.files import HEAD_BYTES, Files, Found, Identity, Ope
 from exporter.subjects.logs.lines import LogParser
 from exporter.subjects.logs.positions import Position, PositionFile
 
-_PIECE_BYTES = 262_144
+# Who is killed while it is being counted has lost no more than that.
+_PIECE_BYTES = 65_536
 
 
 # Files read to their end that are known when they grow once more.
@@ -74,11 +76,20 @@ class Follower:
         """Read on, until the end or a bound is reached, and keep the position.
 
         Yields:
-            The events of a piece. Who stops asking in the middle loses none, but the position is not kept.
+            The events of a piece, whose end is kept by then: who is killed counts none of them twice.
 
         Raises:
             OSError: A file can't be read, or the position not be kept.
         """
+        for events in self._steps(most_bytes, seconds):
+            with suppress(OSError):
+                # That it can't be kept is told in the end.
+                self._keep()
+            yield events
+        self.behind = self._unread()
+        self._keep()
+
+    def _steps(self, most_bytes: int, seconds: float) -> Iterator[list[Event]]:
         end = time.monotonic() + seconds
         if self._file is None:
             self._begin()
@@ -90,8 +101,6 @@ class Follower:
                 self._offset += len(piece)
                 left, idle = left - len(piece), False
                 yield self._parser.feed(piece)
-                # Who is killed in a long turn has counted no more than a piece that comes again.
-                self._keep()
                 if left <= 0 or time.monotonic() >= end:
                     break
                 continue
@@ -103,12 +112,13 @@ class Follower:
             # Once more: it may have grown after we saw its end, and before the next one was there.
             if self._file.size == self._offset:
                 yield self._switch(following)
-        self.behind = self._unread()
-        self._keep()
 
     def last(self) -> list[Event]:
         """The event of the last entry, if it looks whole, that else would wait for the next one."""
-        return self._parser.flush()
+        events = self._parser.flush()
+        with suppress(OSError):
+            self._keep()
+        return events
 
     def close(self) -> None:
         """Let go of the file."""

@@ -17,6 +17,8 @@ from exporter.subjects.logs.postgres import ENDINGS, parser, rules
 from exporter.subjects.logs.reader import Counting, positions
 
 MOST_BYTES = 2 * 1024 * 1024
+# Who is killed while it is being counted has lost no more than that.
+_PIECE_BYTES = 65_536
 # Files whose first bytes are read in one run: for each the helper lists all of them.
 _HEADS_AT_ONCE = 20
 
@@ -134,15 +136,7 @@ class LogOverSQL(Counting, Asking):
         if self._overwritten(heads) and own is not None:
             self._begin_file(own, current)
             pieces = []
-        # None: it was not asked for yet.
-        read: int | None = None
-        self._at_end = False
-        for name, value, start in pieces:
-            if value is not None and (name, start) == (self._file, self._offset):
-                piece = base64.b64decode(value)
-                read = len(piece)
-                self._offset += len(piece)
-                self._count(lambda parser, piece=piece: parser.feed(piece), current)
+        read = self._read(pieces, current)
         if own is None:
             later = [file for file in files if file.written >= self._written and self._unread(file)]
             if later:
@@ -177,6 +171,19 @@ class LogOverSQL(Counting, Asking):
         )
         self._behind = max(0, own.size - self._offset) if own is not None and own.name == self._file else 0
         self._keep()
+
+    def _read(self, pieces: list[tuple[str, Any, int]], current: Any) -> int | None:
+        """How many bytes were read on; None if they were not asked for yet."""
+        read: int | None = None
+        for name, value, start in pieces:
+            if value is not None and (name, start) == (self._file, self._offset):
+                whole = base64.b64decode(value)
+                read = len(whole)
+                for at in range(0, read, _PIECE_BYTES):
+                    piece = whole[at : at + _PIECE_BYTES]
+                    self._offset += len(piece)
+                    self._count(lambda parser, piece=piece: parser.feed(piece), current)
+        return read
 
     def _keep(self) -> None:
         if self._kept is None or not self._file:
@@ -219,7 +226,11 @@ class LogOverSQL(Counting, Asking):
         events = read(self._parser)
         self._lines += self._parser.lines - before[0]
         self._not_understood += self._parser.not_understood - before[1]
-        self.add(events, current)
+        try:
+            # Before they are counted: who is killed counts none of them twice.
+            self._keep()
+        finally:
+            self.add(events, current)
 
 
 def _plain(name: str) -> bool:
