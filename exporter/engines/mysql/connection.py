@@ -7,7 +7,7 @@ from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
-from pymysql.constants import COMMAND, FIELD_TYPE
+from pymysql.constants import COMMAND, CR, FIELD_TYPE
 
 from exporter.engines.mysql.result import Result
 from exporter.engines.mysql.session import UNLOGGED
@@ -39,6 +39,7 @@ def _decoders() -> dict[int, Callable[[bytes], Any]]:
 DECODERS = _decoders()
 # MySQL 5.7.3, MariaDB 10.2.4; PyMySQL has no name for it.
 _COM_RESET_CONNECTION = 31
+_READ_BYTES = 128 * 1024
 _CLEAR_TEXT = frozenset({b"mysql_clear_password", b"dialog", b"mysql_old_password"})
 
 
@@ -52,6 +53,7 @@ class ServerConnection(Connection):
     local = False
     server_thread_id: tuple[int]
     _sock: Any
+    _rfile: Any
     _secure: bool
     _write_timeout: float | None
     _next_seq_id: int
@@ -64,6 +66,29 @@ class ServerConnection(Connection):
     def encrypted(self) -> Any:
         """The socket, if it is one with TLS, else None."""
         return self._sock if hasattr(self._sock, "cipher") else None
+
+    def connect(self, sock: Any = None) -> None:
+        """See PyMySQL; what the server sends is then read in larger pieces, since each costs a call of the kernel."""
+        super().connect(sock)
+        # All that was sent until now was read: the server speaks when it is asked.
+        self._rfile.close()
+        self._rfile = self._sock.makefile("rb", _READ_BYTES)
+
+    def ahead(self) -> bytes:
+        """What has come and is not read yet; waits until there is some.
+
+        Raises:
+            pymysql.OperationalError: The connection is lost.
+        """
+        try:
+            data: bytes = self._rfile.peek()
+        except OSError as error:
+            self._force_close()
+            raise pymysql.OperationalError(CR.CR_SERVER_LOST, f"Lost connection to MySQL server ({error})") from error
+        if not data:
+            self._force_close()
+            raise pymysql.OperationalError(CR.CR_SERVER_LOST, "Lost connection to MySQL server")
+        return data
 
     def part(self) -> None:
         """Say goodbye and close; five bytes, which block on a full send buffer only, and then not for long."""

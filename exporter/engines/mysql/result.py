@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pymysql import err
 from pymysql.connections import MySQLResult
+from pymysql.constants import CR
 from pymysql.protocol import MysqlPacket
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _LENGTHS = {_TWO: 2, _THREE: 3, _EIGHT: 8}
 _EOF, _ERROR = 0xFE, 0xFF
 _EOF_SIZE = 9  # and what is as short as that, and begins with _EOF, is no row
 _SPLIT_SIZE = 0xFFFFFF  # of a packet that goes on in the next
-_LOST = 2013
+_HEADER = 4  # bytes before each packet: its size and its number
 
 Convert = Callable[[bytes], Any]
 
@@ -38,38 +39,59 @@ class Result(MySQLResult):
         converts = [convert or bytes for _, convert in self.converters]
         rows: list[tuple[Any, ...]] = []
         batch: list[bytes] = []
-        for packet in self._packets():
-            batch.append(packet)
-            if len(batch) == _BATCH:
+        while not batch or not _is_last(batch[-1]):
+            if len(batch) >= _BATCH:
                 rows += tuples(batch, converts)
                 batch = []
+            batch += self._packets() or [self._packet()]
+        last = MysqlPacket(batch.pop(), self.connection.encoding)
+        last.check_error()
+        self._check_packet_is_eof(last)
         rows += tuples(batch, converts)
         self.connection = None  # type: ignore[assignment]  # as PyMySQL does, it is not part of a cycle then
         self.affected_rows = len(rows)
         self.rows = rows
 
-    def _packets(self) -> Iterator[bytes]:
-        """What is sent of each row, up to the packet that ends the result."""
+    def _packets(self) -> list[bytes]:
+        """What is in the packets that have come as a whole already, up to the one that ends the result."""
+        ahead = self.connection.ahead()
+        packets: list[bytes] = []
+        at, end = 0, len(ahead)
+        while (start := at + _HEADER) <= end:
+            size = ahead[at] | ahead[at + 1] << 8 | ahead[at + 2] << 16
+            if size == _SPLIT_SIZE or start + size > end:
+                break
+            self._count(ahead[at + 3])
+            at = start + size
+            packets.append(ahead[start:at])
+            if _is_last(packets[-1]):
+                break
+        self.connection._read_bytes(at)
+        return packets
+
+    def _packet(self) -> bytes:
+        """What is in the next packet, of which some has not come yet, or which goes on in further ones."""
+        read = self.connection._read_bytes
+        data = b""
+        size = _SPLIT_SIZE
+        while size == _SPLIT_SIZE:
+            header = read(_HEADER)
+            size = header[0] | header[1] << 8 | header[2] << 16
+            self._count(header[3])
+            data = data + read(size) if data else read(size)
+        return data
+
+    def _count(self, number: int) -> None:
         connection = self.connection
-        read = connection._read_bytes
-        while True:
-            data = b""
-            size = _SPLIT_SIZE
-            while size == _SPLIT_SIZE:
-                header = read(4)
-                size = header[0] | header[1] << 8 | header[2] << 16
-                if header[3] != connection._next_seq_id:
-                    connection._force_close()
-                    # MariaDB says farewell with a packet of number 0.
-                    raise err.OperationalError(_LOST, "Lost connection to MySQL server during query")
-                connection._next_seq_id = (header[3] + 1) % 256
-                data = data + read(size) if data else read(size)
-            if data[0] == _ERROR or (data[0] == _EOF and len(data) < _EOF_SIZE):
-                last = MysqlPacket(data, connection.encoding)
-                last.check_error()
-                self._check_packet_is_eof(last)
-                return
-            yield data
+        if number != connection._next_seq_id:
+            connection._force_close()
+            # MariaDB says farewell with a packet of number 0.
+            raise err.OperationalError(CR.CR_SERVER_LOST, "Lost connection to MySQL server during query")
+        connection._next_seq_id = (number + 1) % 256
+
+
+def _is_last(packet: bytes) -> bool:
+    return packet[0] == _ERROR or (packet[0] == _EOF and len(packet) < _EOF_SIZE)
 
 
 def tuples(packets: list[bytes], converts: list[Convert]) -> list[tuple[Any, ...]]:

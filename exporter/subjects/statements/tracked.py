@@ -88,12 +88,18 @@ class Tracked(ABC):
 
     def totals(self, looked: Rows, context: Context) -> dict[Key, Numbers]:  # noqa: ARG002
         """Calls, time and I/O of the statements that may have series, of the quick look."""
+        if not looked.rows:
+            return {}
         width = len(self.key)
-        totals: dict[Key, Numbers] = {}
-        for row in looked.rows:
-            key, numbers = row[:width], tuple(float(value or 0) for value in row[width:])
+        columns = list(zip(*looked.rows, strict=True))
+        keys: list[Key] = list(zip(*columns[:width], strict=True))
+        numbers: list[Numbers] = list(zip(*map(_floats, columns[width:]), strict=True))
+        totals = dict(zip(keys, numbers, strict=True))
+        if len(totals) < len(keys):
             # The same statement may have several rows, as MySQL's digests do at times.
-            totals[key] = tuple(map(add, totals[key], numbers)) if key in totals else numbers
+            totals = {}
+            for key, own in zip(keys, numbers, strict=True):
+                totals[key] = tuple(map(add, totals[key], own)) if key in totals else own
         return totals
 
     def readable(self, text: str, context: Context) -> str:  # noqa: ARG002 - for engines that leave literals in it
@@ -205,6 +211,10 @@ class Tracked(ABC):
         columns |= {"text": shows, "known": [None if text is None else 1 for text in shows]}
         more = zip(*columns.values(), strict=True)
         return Rows((*rows.columns, *columns), [(*row, *own) for row, own in zip(rows.rows, more, strict=True)])
+
+
+def _floats(values: Sequence[Any]) -> list[float]:
+    return [float(value or 0) for value in values]
 
 
 def _ids(found: Mapping[Key, object]) -> list[Hashable]:
