@@ -114,6 +114,20 @@ def test_a_database_that_is_gone_leaves_nothing_to_one_of_its_name() -> None:
     server = Server()
     server(5, log=True)
     server(5, 5, log=False)
-    server.stand_in.feed(Rows(COLUMNS, []), Context(SERVER, FACTS, time.monotonic()))
+    others = Rows(COLUMNS, [("other", 1, 0, "statements", 1.0)])
+    server.stand_in.feed(others, Context(SERVER, FACTS, time.monotonic()))
     server.slow = 0
     assert server(2, log=False) == [2]
+
+
+def test_two_sources_that_take_turns_after_the_log_each_go_on_where_they_were() -> None:
+    server = Server()
+    server(5, 5, log=True)
+    assert server(1, 1, log=False) == [0, 2]
+    rows = Rows(COLUMNS, [("", 100, 40, "status", 0.5)])
+    seen = []
+    for _ in range(2):
+        server.now += 15
+        server.stand_in.feed(rows, Context(SERVER, FACTS, server.now))
+        seen += server(3, log=False)
+    assert seen == [5, 8]

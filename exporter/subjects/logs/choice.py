@@ -85,14 +85,20 @@ class StandIn:
         ours, log_counted = self._turn.asked(context.now)
         database, slow, source, threshold = (rows.columns.index(name) for name in ("database", *_OF_SLOW))
         now = {(row[database], row[source]): row[slow] for row in rows.rows if row[slow] is not None}
+        # A server may have two sources that take turns; what is not there now goes on where it was.
+        sources = {key[1] for key in now}
+        before, shown = (
+            {key: count for key, count in counts.items() if key[1] not in sources}
+            for counts in (self._before, self._shown)
+        )
         if not ours and (self._at is None or log_counted > self._at):
-            self._before = now
+            self._before = before | now
         elif ours and self._ours:
             for key, count in now.items():
                 self._shown[key] = self._shown.get(key, 0) + count - self._before.get(key, 0)
-            self._before = now
+            self._before = before | now
         # What a database had that is gone is of no use to another one of its name.
-        self._shown = {key: self._shown.get(key, 0) for key in now}
+        self._shown = shown | {key: self._shown.get(key, 0) for key in now}
         self._ours, self._at = ours, context.now
         changed = []
         for row in rows.rows:

@@ -29,7 +29,8 @@ class Digests:
 
     def __init__(self) -> None:
         self._totals = Totals(time_wraps=True)
-        self._server = Totals()
+        self._overflow = Totals()
+        self._status = Totals()
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Take a reading in."""
@@ -41,26 +42,28 @@ class Digests:
         schemas = [_name(row[1]) for row in rows.rows if row[0] == "schema"]
         totals = self._totals.take(_digests(rows, threshold * PICOSECONDS if estimate else None), schemas)
         overflow = sum(int(row[3]) for row in rows.rows if row[0] == "digest" and row[2] is None)
-        server = self._server.take(
-            [
-                Reading("overflow", "overflow", overflow, 0),
-                Reading("status", "status", int(status[3]) if status is not None else 0, 0),
-            ]
-        )
+        unseen = self._overflow.take([Reading("", "", overflow, 0)])[""].calls
+        if status is None or not by_status:
+            # What others count is theirs: the next reading of it is a baseline.
+            self._status.rebase()
         found: list[tuple[Any, ...]] = [
             (name, total.calls, total.time / PICOSECONDS)
             + ((total.slow, "statements", threshold) if estimate else (None, None, None))
             + (None, None)
             for name, total in sorted(totals.items())
         ]
-        slow = (server["status"].calls, "status", int(status[4]) / PICOSECONDS) if status and by_status else (None,) * 3
-        found.append((None, None, None, *slow, None, server["overflow"].calls))
+        slow: tuple[Any, ...] = (None, None, None)
+        if status is not None and by_status:
+            counted = self._status.take([Reading("", "", int(status[3]), 0)])[""].calls
+            slow = (counted, "status", int(status[4]) / PICOSECONDS)
+        found.append((None, None, None, *slow, None, unseen))
         return Rows(DIGEST_COLUMNS, found)
 
     def rebase(self) -> None:
         """Another server answers."""
         self._totals.rebase()
-        self._server.rebase()
+        self._overflow.rebase()
+        self._status.rebase()
 
 
 class Questions:
