@@ -147,7 +147,7 @@ def _inherited(found: Mapping[str, Mapping[str, str]], name: str) -> dict[str, s
 
 
 def _unquoted(value: str) -> str:
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'`":
         return value[1:-1].replace('\\"', '"') if value[0] == '"' else value[1:-1]
     return value
 

@@ -378,15 +378,16 @@ def test_what_uses_no_index_stays_out_of_the_slow_log_too(
     server: DatabaseServer, account: Account, connect: Connect
 ) -> None:
     """MySQL lets only those do that who may set more of their session; without it the rest is set all the same."""
+    bare = connect(config_of(server, account))
+    assert value(bare, "@@session.long_query_time") == 3600
+    if server.flavor == "mysql":
+        server.execute(f"GRANT SESSION_VARIABLES_ADMIN ON *.* TO '{account.user}'@'%'")
+    # It has begun before the setting is switched on.
+    session = connect(config_of(server, account))
     server.execute("SET GLOBAL slow_query_log = 1")
     server.execute("SET GLOBAL log_queries_not_using_indexes = 1")
     server.execute("SET GLOBAL log_output = 'TABLE'")
     try:
-        bare = connect(config_of(server, account))
-        assert value(bare, "@@session.long_query_time") == 3600
-        if server.flavor == "mysql":
-            server.execute(f"GRANT SESSION_VARIABLES_ADMIN ON *.* TO '{account.user}'@'%'")
-        session = connect(config_of(server, account))
         session.run("SELECT 'unindexed of ours', COUNT(*) FROM information_schema.PLUGINS", deadline())
         with server.connect(user=account.user, password=account.password) as other, other.cursor() as cursor:
             cursor.execute("SELECT 'unindexed of theirs', COUNT(*) FROM information_schema.PLUGINS")

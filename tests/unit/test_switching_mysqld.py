@@ -214,7 +214,13 @@ def test_names_and_versions_of_tls(tmp_path: Path) -> None:
 
 
 def test_passwords_in_quotation_marks(tmp_path: Path) -> None:
-    for written, password in (('"a\\"b"', 'a"b'), ("'a\\'", "a\\"), ("a#b;c", "a#b;c"), ('a"b', 'a"b')):
+    for written, password in (
+        ('"a\\"b"', 'a"b'),
+        ("'a\\'", "a\\"),
+        ("a#b;c", "a#b;c"),
+        ('a"b', 'a"b'),
+        ("`c#d`", "c#d"),
+    ):
         [server] = read(f"[client]\nuser=ann\npassword={written}\n", tmp_path).servers
         assert server.password is not None
         assert server.password.reveal() == password

@@ -21,8 +21,8 @@ _SQL = """
                 ELSE 'reserved' END AS kind,
            COUNT(*) AS sessions,
            MAX({statement_age}) AS age,
-           SUM(t.{state} LIKE 'Waiting for %lock') AS waiting,
-           MAX(CASE WHEN t.{state} LIKE 'Waiting for %lock' THEN {statement_age} END) AS wait_age
+           SUM({waits}) AS waiting,
+           MAX(CASE WHEN {waits} THEN {statement_age} END) AS wait_age
     FROM {sessions}
     WHERE {connected}
     GROUP BY kind
@@ -35,10 +35,15 @@ _SQL = """
     WHERE {clients}
     GROUP BY 2"""
 
+
+def _waits(state: str) -> str:
+    return f"t.{state} LIKE 'Waiting for %lock' OR t.{state} = 'Waiting for table flush'"
+
+
 # Unlike the age in the process list, the timer of a statement is right for a client that has set its own clock.
 _THREADS = _SQL.format(
     command="PROCESSLIST_COMMAND",
-    state="PROCESSLIST_STATE",
+    waits=_waits("PROCESSLIST_STATE"),
     id="PROCESSLIST_ID",
     statement_age="COALESCE(s.TIMER_WAIT / 1e12, t.PROCESSLIST_TIME)",
     sessions="""performance_schema.threads t
@@ -53,7 +58,7 @@ _THREADS = _SQL.format(
 def _processes(age: str) -> str:
     return _SQL.format(
         command="COMMAND",
-        state="STATE",
+        waits=_waits("STATE"),
         id="ID",
         statement_age=age,
         sessions="information_schema.PROCESSLIST t",

@@ -31,6 +31,11 @@ _INDEXES = f"""
     SELECT 'reference', TABLE_SCHEMA, TABLE_NAME, NULL, COLUMN_NAME, NULL, NULL, NULL, ORDINAL_POSITION, NULL,
            NULL
     FROM information_schema.KEY_COLUMN_USAGE
+    WHERE REFERENCED_TABLE_NAME IS NOT NULL AND ORDINAL_POSITION = 1 AND TABLE_SCHEMA NOT IN ({INTERNAL})
+    UNION ALL
+    SELECT 'reference', REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, NULL, REFERENCED_COLUMN_NAME, NULL, NULL, NULL,
+           ORDINAL_POSITION, NULL, NULL
+    FROM information_schema.KEY_COLUMN_USAGE
     WHERE REFERENCED_TABLE_NAME IS NOT NULL AND ORDINAL_POSITION = 1 AND TABLE_SCHEMA NOT IN ({INTERNAL})"""
 # Where reads are not counted at all, as some switch off for its cost, nothing is known to be unused.
 _UNUSED = f"""
@@ -121,7 +126,8 @@ def _unused(indexes: Iterable[_Index], parts: Mapping[str, list[dict[str, Any]]]
     return [
         index.name
         for index in indexes
-        # Searches of a text are not counted, and nobody may take away the index of a foreign key.
+        # Searches of a text are not counted, and nobody may take away the index of a foreign key, on
+        # either side of it.
         if index.name in unused
         and not index.unique
         and index.kind != "FULLTEXT"

@@ -1,4 +1,4 @@
-"""Who waits for a lock and who holds it: on rows, and on the definition of tables."""
+"""Who waits for a lock and who holds it: on rows, on the definition of tables, and on tables as a whole."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from exporter.gates import mariadb, mysql
 # Names of tables that differ by case or accents the view takes for the same, but only those of routines and events are.
 _WAIT = "TIMESTAMPDIFF(SECOND, CONVERT_TZ(x.trx_wait_started, 'SYSTEM', @@session.time_zone), NOW())"
 _PENDING = "LOCK_STATUS = 'PENDING' AND OBJECT_TYPE NOT IN ('USER LEVEL LOCK', 'LOCKING SERVICE')"
+# The server's own threads, as that which purges old rows, wait without a statement, and nobody waits for them.
+# Who holds what these wait for is told nowhere.
+_TABLE = "('Waiting for table level lock', 'Waiting for table flush')"
 _THREADS = f"""
     SELECT 'row' AS kind, t.THREAD_ID AS waiter, NULL AS holder, NULL AS holder_sleeps, {_WAIT} AS age
     FROM information_schema.INNODB_TRX x
@@ -29,7 +32,7 @@ _THREADS = f"""
     UNION ALL
     SELECT 'metadata', p.waiter, NULL, NULL, COALESCE(s.TIMER_WAIT / 1e12, t.PROCESSLIST_TIME)
     FROM (SELECT OWNER_THREAD_ID AS waiter FROM performance_schema.metadata_locks WHERE {_PENDING} LIMIT {{limit}}) p
-    LEFT JOIN performance_schema.threads t ON t.THREAD_ID = p.waiter
+    JOIN performance_schema.threads t ON t.THREAD_ID = p.waiter AND t.PROCESSLIST_ID IS NOT NULL
     LEFT JOIN performance_schema.events_statements_current s
         ON s.THREAD_ID = p.waiter AND s.END_EVENT_ID IS NULL AND s.NESTING_EVENT_LEVEL = 0
     UNION ALL
@@ -54,7 +57,10 @@ _THREADS = f"""
             LIMIT {{limit}}
         ) locks
     ) w
-    LEFT JOIN performance_schema.threads h ON h.THREAD_ID = w.holder"""
+    LEFT JOIN performance_schema.threads h ON h.THREAD_ID = w.holder
+    UNION ALL
+    SELECT 'table', THREAD_ID, NULL, NULL, PROCESSLIST_TIME
+    FROM performance_schema.threads WHERE PROCESSLIST_STATE IN {_TABLE}"""
 # Who holds the definition of a table MariaDB tells only with a plugin, or an instrument that is off as it comes. What a
 # global read lock or a backup holds up has one name there; MySQL has it among the locks on definitions, too.
 _PROCESSES = f"""
@@ -68,8 +74,10 @@ _PROCESSES = f"""
     UNION ALL
     SELECT 'metadata', ID, NULL, NULL, TIME_MS / 1000
     FROM information_schema.PROCESSLIST
-    WHERE STATE LIKE 'Waiting for % metadata lock' OR STATE = 'Waiting for backup lock'"""
-_KINDS = ("row", "metadata")
+    WHERE STATE LIKE 'Waiting for % metadata lock' OR STATE = 'Waiting for backup lock'
+    UNION ALL
+    SELECT 'table', ID, NULL, NULL, TIME_MS / 1000 FROM information_schema.PROCESSLIST WHERE STATE IN {_TABLE}"""
+_KINDS = ("row", "metadata", "table")
 
 
 def counted(rows: Rows, context: Context) -> Rows:
@@ -83,7 +91,7 @@ def counted(rows: Rows, context: Context) -> Rows:
         roots = {edge["holder"]: edge["holder_sleeps"] for edge in mine if edge["holder"] not in waiters}
         roots.pop(None, None)
         asleep = sum(1 for sleeps in roots.values() if sleeps)
-        told = kind == "row" or names_holders
+        told = kind == "row" or (kind == "metadata" and names_holders)
         out.append(
             {
                 "kind": kind,
@@ -98,7 +106,8 @@ def counted(rows: Rows, context: Context) -> Rows:
 
 lock_waits = Collector(
     name="mysql_lock_waits",
-    about="Sessions that wait for locks on rows and on the definition of tables, and those that hold them up.",
+    about="Sessions that wait for locks on rows, on definitions of tables and on whole tables, and those that hold them "
+    "up.",
     engine="mysql",
     limit=10_000,
     when=(mysql(8) & READABLE) | mariadb(10, 6),
@@ -106,7 +115,12 @@ lock_waits = Collector(
     rows=counted,
     blocks=(
         block(
-            gauge("mysql_lock_waiting_sessions", "waiting", help="Sessions that wait for a lock, by its kind."),
+            gauge(
+                "mysql_lock_waiting_sessions",
+                "waiting",
+                help="Sessions that wait for a lock, by its kind: row; metadata, a table's definition; table, a whole "
+                "table, or that it is closed for FLUSH TABLES.",
+            ),
             gauge(
                 "mysql_lock_wait_longest_seconds",
                 "longest",

@@ -97,7 +97,8 @@ def derived(rows: Rows, context: Context) -> Rows:
     In every block the rows of the others have neither label nor value, and merge away.
     """
     status = {str(name).lower(): number(value) for name, value in rows.rows}
-    # MariaDB has the counter but never counts in it; there a full server is told by failed logins alone.
+    # MariaDB refuses most in the slot that it keeps for administrators, and then counts a failed login alone; here it
+    # counts who came while somebody had that slot. So few would look as if the server was hardly ever full.
     known = [name for name in _ERRORS if name != "max_connections" or context.facts.flavor != "mariadb"]
     more: list[dict[str, Any]] = [
         *({"page_state": name, "pages": status.get(f"innodb_buffer_pool_pages_{name}")} for name in _PAGES),

@@ -93,16 +93,15 @@ class MySQLSession:
 
     def prepare(self, deadline: Deadline, lock_seconds: float) -> None:
         """Learn what the server is and make the settings of the session, which waits that long for a lock."""
-        [(text, comment, account, unindexed)] = self._ask(
-            "SELECT @@version, @@version_comment, CURRENT_USER(), @@GLOBAL.log_queries_not_using_indexes", deadline
-        ).rows
+        [(text, comment, account)] = self._ask("SELECT @@version, @@version_comment, CURRENT_USER()", deadline).rows
         self.flavor, self.version, self.version_text = read_version(str(text), str(comment))
         user, _, host = str(account).rpartition("@")
         quoted = user.replace("'", "''")
         self._asker = Asker(f"'{quoted}'@'{host}'", self.flavor, self.version)
         settings, courtesies = session_settings(self.flavor, self.version, lock_seconds)
         attempts = [settings + courtesies, settings]
-        if unindexed and self.flavor != "mariadb":
+        # Also where it is off: it may be switched on while the session goes on.
+        if self.flavor != "mariadb":
             attempts.insert(0, [*settings, *courtesies, UNINDEXED])
         for attempt in attempts:
             try:
