@@ -108,7 +108,13 @@ def from_my_cnf(given: Given, env: Mapping[str, str] | None = None) -> Config:
                 "make the exporter connect elsewhere: list them under servers: in a config file, or write host= here"
             )
             continue
-        server = _server(section, given, env, where, problems, warnings)
+        faults: list[Problem] = []
+        server = _server(section, given, env, where, faults, warnings)
+        if faults and section.name != "client" and len(accounts) > 1:
+            # There it fails when it is asked for; it is no reason to be blind to the others.
+            warnings += [f"{fault}; the section is left aside until that is mended" for fault in faults]
+            continue
+        problems += faults
         if server is not None and any(server.name == other.name for other in servers):
             warnings.append(f"{where}: names {server.name} a second time; the account above is the one in use")
         elif server is not None:

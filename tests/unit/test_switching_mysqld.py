@@ -243,6 +243,22 @@ def test_what_is_wrong_is_said_without_the_password(text: str, flag: str, said: 
     assert CANARY not in message
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"), [("ssl-ca=/no/such/file", "/no/such/file"), ("port=70000", "port"), ("port=many", "port")]
+)
+def test_a_fault_in_one_of_several_sections_is_that_of_its_server(fault: str, said: str, tmp_path: Path) -> None:
+    sections = f"[client]\nuser=ann\nhost=db1\n[client.two]\nhost=db2\npassword={CANARY}\n{fault}\n"
+    config = read(f"{sections}[three]\nuser=eve\nhost=db3\n", tmp_path)
+    assert [server.host for server in config.servers] == ["db1", "db3"]
+    [warning] = [text for text in config.warnings if "[client.two]" in text]
+    assert said in warning
+    assert "left aside" in warning
+    assert CANARY not in "".join(config.warnings)
+    # Of one section nothing is left.
+    with pytest.raises(ConfigError, match=said):
+        read(f"[two]\nuser=ann\nhost=db2\n{fault}\n", tmp_path)
+
+
 def test_which_words_name_the_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("DATA_SOURCE_NAME", "DATA_SOURCE_URI", "MYSQLD_EXPORTER_PASSWORD"):

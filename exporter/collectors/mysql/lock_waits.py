@@ -106,8 +106,7 @@ def counted(rows: Rows, context: Context) -> Rows:
 
 lock_waits = Collector(
     name="mysql_lock_waits",
-    about="Sessions that wait for locks on rows, on definitions of tables and on whole tables, and those that hold them "
-    "up.",
+    about="Sessions that wait for locks on rows, on definitions of tables and on whole tables, and who holds them up.",
     engine="mysql",
     limit=10_000,
     when=(mysql(8) & READABLE) | mariadb(10, 6),
