@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from exporter.collectors.mysql import index_findings
+from exporter.collectors.mysql import needless_indexes
 from exporter.collectors.mysql.connections_tls import connections_tls
 from exporter.collectors.mysql.processes import SQL as PROCESSES
 from exporter.engines.deadline import Deadline
@@ -91,7 +91,7 @@ def test_indexes_that_nobody_uses(recorded: DatabaseServer, monkeypatch: pytest.
         )
     recorded.execute("SELECT * FROM shop.items FORCE INDEX (a_b) WHERE a = 1 AND b = 1")
     # As if the server had run for long enough.
-    monkeypatch.setattr(index_findings, "_WEEK", 0)
+    monkeypatch.setattr(needless_indexes, "WEEK", 0)
     with watching(recorded) as watch:
         found = watch.run("mysql_index_findings")
     told = found.by("mysql_index_finding_info", "schema", "index", "kind")
@@ -106,6 +106,35 @@ def test_indexes_that_nobody_uses(recorded: DatabaseServer, monkeypatch: pytest.
     assert found.one("mysql_index_findings_bytes", kind="unused") == sum(int(size) for (size,) in sizes) > 0
 
 
+def test_where_reads_are_counted_anew_nothing_is_unused_yet(
+    recorded: DatabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop(recorded)
+    recorded.execute("CREATE TABLE shop.other (id int PRIMARY KEY, a int, KEY a (a), KEY never (id, a))")
+    recorded.execute("INSERT INTO shop.other VALUES (1, 1)")
+    reads = (
+        "SELECT * FROM shop.items FORCE INDEX (a) WHERE a = 1",
+        "SELECT * FROM shop.other FORCE INDEX (a) WHERE a = 1",
+    )
+    for sql in reads:
+        recorded.execute(sql)
+    monkeypatch.setattr(needless_indexes, "WEEK", 0)
+    with watching(recorded) as watch:
+
+        def unused() -> set[str]:
+            told = watch.run("mysql_index_findings").by("mysql_index_finding_info", "schema", "table", "index", "kind")
+            return {f"{table}.{name}" for schema, table, name, kind in told if (schema, kind) == ("shop", "unused")}
+
+        assert unused() == {"items.a_again", "items.a_b", "other.never"}
+        recorded.execute("TRUNCATE TABLE performance_schema.table_io_waits_summary_by_index_usage")
+        # Now a week is a moment, which is less than these tables are old, and longer than ago that was.
+        age = "SELECT MIN(TIMESTAMPDIFF(SECOND, CREATE_TIME, NOW())) FROM information_schema.TABLES"
+        assert wait_for(lambda: recorded.execute(f"{age} WHERE TABLE_SCHEMA = 'shop'")[0][0] >= 1, 10)
+        monkeypatch.setattr(needless_indexes, "WEEK", 0.5)
+        assert unused() == set()
+        assert wait_for(lambda: unused() >= {"items.a", "other.a"}, 10)
+
+
 @pytest.mark.full
 def test_an_index_that_is_new_is_not_unused_yet(recorded: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> None:
     shop(recorded)
@@ -114,7 +143,7 @@ def test_an_index_that_is_new_is_not_unused_yet(recorded: DatabaseServer, monkey
     time.sleep(16)
     recorded.execute("CREATE INDEX b ON shop.grown (b)")
     # As long a time as it may take to be asked.
-    monkeypatch.setattr(index_findings, "_WEEK", 15)
+    monkeypatch.setattr(needless_indexes, "WEEK", 15)
     with watching(recorded) as watch:
         told = watch.run("mysql_index_findings").by("mysql_index_finding_info", "schema", "table", "kind")
     assert {table for schema, table, kind in told if (schema, kind) == ("shop", "unused")} == {"items", "old"}
@@ -175,7 +204,7 @@ def test_an_index_whose_reads_nobody_counts_is_not_unused(
     server.execute("INSERT INTO searched.t VALUES (1, 1, 'lost words'), (2, 2, 'others')")
     assert server.execute("SELECT id FROM searched.t WHERE MATCH (b) AGAINST ('lost')") == [(1,)]
     # As if the server had run for long enough.
-    monkeypatch.setattr(index_findings, "_WEEK", 0)
+    monkeypatch.setattr(needless_indexes, "WEEK", 0)
 
     def unused() -> set[str]:
         told = watch.run("mysql_index_findings").by("mysql_index_finding_info", "schema", "index", "kind")

@@ -9,9 +9,9 @@ import pytest
 
 from exporter.collectors.mysql.all_variables import told as variables_told
 from exporter.collectors.mysql.auto_increment import most
-from exporter.collectors.mysql.index_findings import found
 from exporter.collectors.mysql.innodb_all_metrics import told as metrics_told
 from exporter.collectors.mysql.innodb_status import read
+from exporter.collectors.mysql.needless_indexes import Findings
 from exporter.collectors.mysql.processes import word
 from exporter.collectors.mysql.query_response_time import distribution
 from exporter.collectors.mysql.status_kinds import kind_of
@@ -40,7 +40,7 @@ def _unused(*names: str, uptime: int) -> list[dict[str, Any]]:
 
 
 def _findings(*rows: dict[str, Any]) -> set[tuple[str, str]]:
-    told = found(Rows.of(_PARTS, rows), context()).dicts()
+    told = Findings().feed(Rows.of(_PARTS, rows), context()).dicts()
     return {(row["kind"], row["index"]) for row in told if row["index"] is not None}
 
 
@@ -48,7 +48,7 @@ def test_unused_indexes_are_told_after_a_week_and_unique_ones_and_foreign_keys_n
     rows = [*_index("a", "x"), *_index("b", "y", unique=True), *_index("c", "z")]
     rows.append({"part": "reference", "schema": "s", "table": "t", "column": "z", "place": 1})
     assert _findings(*rows, *_unused("a", "b", "c", uptime=_WEEK)) == {("unused", "a")}
-    told = found(Rows.of(_PARTS, [*rows, *_unused("a", uptime=_WEEK - 1)]), context()).dicts()
+    told = Findings().feed(Rows.of(_PARTS, [*rows, *_unused("a", uptime=_WEEK - 1)]), context()).dicts()
     assert {row["kind"] for row in told} == {"duplicate", "redundant"}
 
 
@@ -61,6 +61,21 @@ def test_many_tables_leave_room_for_the_sums_of_their_schemas() -> None:
     families = render(collector, rows, context(), budget=60).families
     [sums] = [part for part in families if part.name == "mysql_info_schema_schema_statistics_rows_read_total"]
     assert sums.text.endswith('schema="s"} 100\n')
+
+
+def test_indexes_are_read_from_either_end_and_what_is_whole_holds_its_beginning() -> None:
+    def of(name: str, *columns: tuple[str, int | None, str]) -> list[dict[str, Any]]:
+        rows = _index(name, *(column for column, _, _ in columns))
+        return [{**row, "length": size, "direction": way} for row, (_, size, way) in zip(rows, columns, strict=True)]
+
+    x, y, x_down, y_down, x_10 = ("x", None, "A"), ("y", None, "A"), ("x", None, "D"), ("y", None, "D"), ("x", 10, "A")
+    assert _findings(*of("a", x), *of("b", x_down)) == {("duplicate", "b")}
+    assert _findings(*of("a", x, y_down), *of("b", x_down, y)) == {("duplicate", "b")}
+    assert _findings(*of("a", x, y), *of("b", x, y_down)) == set()
+    assert _findings(*of("a", x_down), *of("b", x, y)) == {("redundant", "a")}
+    assert _findings(*of("a", x_10), *of("b", x)) == {("redundant", "a")}
+    assert _findings(*of("a", x_10, y), *of("b", x, y)) == {("redundant", "a")}
+    assert _findings(*of("a", x_10), *of("b", ("x", 9, "A"), y)) == set()
 
 
 def test_of_equal_indexes_the_unique_one_stays() -> None:
@@ -87,9 +102,11 @@ def test_sizes_of_partitions_add_up() -> None:
     # The pages of one of them are smaller.
     pages.append({"part": "compressed", "schema": "s", "table": "t#p#p1", "length": 4096})
     known = replace(context().facts, settings={"innodb_page_size": "16384"})
-    told = found(
-        Rows.of(_PARTS, [*_index("a", "x"), *_index("b", "x"), *pages]), replace(context(), facts=known)
-    ).dicts()
+    told = (
+        Findings()
+        .feed(Rows.of(_PARTS, [*_index("a", "x"), *_index("b", "x"), *pages]), replace(context(), facts=known))
+        .dicts()
+    )
     assert {row["kind"]: row["all_bytes"] for row in told if row["index"] is None} == {
         "duplicate": 2 * (2 * 16384 + 4096),
         "redundant": 0,

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
 
+from exporter.collectors.mysql.needless_indexes import WEEK, Findings
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.collectors.mysql.schema_sizes import SEES_TABLES
 from exporter.collectors.mysql.schemas import INTERNAL
-from exporter.collectors.mysql.shared_tables import known_as
-from exporter.declare import Collector, Context, Query, Rows, block, gauge
+from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import Gate, granted, mariadb, mysql
 
-KINDS = ("unused", "duplicate", "redundant")
-# What was not used since the server started is unused once that is long enough ago to say so, and the definition of its
-# table, which is as young as its youngest index.
-_WEEK = 7 * 86400
-_SHOWN = 100
 _SIZES: Gate = granted("SELECT ON mysql.innodb_index_stats", fix="") & granted("PROCESS", fix="")
 
 # Put together here: in SQL each of these views would be looked through for each index of another.
@@ -40,9 +32,10 @@ _INDEXES = f"""
 # Where reads are not counted at all, as some switch off for its cost, nothing is known to be unused.
 _UNUSED = f"""
     UNION ALL
-    SELECT 'unused', OBJECT_SCHEMA, OBJECT_NAME, INDEX_NAME, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    SELECT IF(COUNT_STAR = 0, 'unused', 'used'), OBJECT_SCHEMA, OBJECT_NAME, INDEX_NAME, NULL, NULL, NULL, NULL, NULL,
+           NULL, NULL
     FROM performance_schema.table_io_waits_summary_by_index_usage
-    WHERE INDEX_NAME IS NOT NULL AND COUNT_STAR = 0 AND OBJECT_SCHEMA NOT IN ({INTERNAL})
+    WHERE INDEX_NAME IS NOT NULL AND OBJECT_SCHEMA NOT IN ({INTERNAL})
     UNION ALL
     SELECT 'uptime', NULL, NULL, NULL, NULL, VARIABLE_VALUE + 0, NULL, NULL, NULL, NULL, NULL
     FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Uptime'
@@ -54,7 +47,7 @@ _UNUSED = f"""
     SELECT 'young', TABLE_SCHEMA, TABLE_NAME, NULL, NULL, TIMESTAMPDIFF(SECOND, CREATE_TIME, NOW()),
            NULL, NULL, NULL, NULL, NULL
     FROM information_schema.TABLES
-    WHERE CREATE_TIME > NOW() - INTERVAL {_WEEK} SECOND AND TABLE_SCHEMA NOT IN ({INTERNAL})"""
+    WHERE CREATE_TIME > NOW() - INTERVAL {WEEK} SECOND AND TABLE_SCHEMA NOT IN ({INTERNAL})"""
 # In pages, and with the size of those of compressed tables, by the name of the file.
 _PAGES = """
     UNION ALL
@@ -77,118 +70,6 @@ _COMPRESSED_MARIADB = """
                    USING utf8mb4),
            NULL, NULL, ZIP_PAGE_SIZE, NULL, NULL, NULL, NULL, NULL
     FROM information_schema.INNODB_SYS_TABLES WHERE ZIP_PAGE_SIZE > 0"""
-
-Name = tuple[str, str, str]
-
-
-@dataclass
-class _Index:
-    name: Name
-    unique: bool
-    kind: str
-    visible: bool
-    columns: list[tuple[Any, ...]] = field(default_factory=list)
-
-
-def found(rows: Rows, context: Context) -> Rows:
-    """A row for each kind with how many and how large, and one for each of the largest; see `KINDS`.
-
-    A kind that nobody knows of this server is not there. A size that is not known is NULL, and a sum of sizes is
-    that of those that are known, NULL if none is.
-    """
-    parts: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows.dicts():
-        parts[row["part"]].append(row)
-    indexes: dict[Name, _Index] = {}
-    for row in sorted(parts["index"], key=lambda row: row["place"]):
-        name = _name(row)
-        index = indexes.setdefault(name, _Index(name, not row["several"], row["type"], row["visible"] == 1))
-        index.columns.append((row["column"], row["length"], row["direction"]))
-    kinds: dict[str, list[Name]] = {"duplicate": [], "redundant": []}
-    if any(row["length"] >= _WEEK for row in parts["uptime"]):
-        kinds["unused"] = _unused(indexes.values(), parts)
-    for kind, index in _needless(indexes.values()):
-        kinds[kind].append(index.name)
-    sizes = _sizes(parts, int(context.facts.settings.get("innodb_page_size", 0)))
-    return Rows.of(
-        ("kind", "findings", "all_bytes", "schema", "table", "index", "one", "bytes"), list(_told(kinds, sizes))
-    )
-
-
-def _name(row: dict[str, Any]) -> Name:
-    return row["schema"], row["table"], row["index"]
-
-
-def _unused(indexes: Iterable[_Index], parts: Mapping[str, list[dict[str, Any]]]) -> list[Name]:
-    unused = {_name(row) for row in parts["unused"]}
-    references = {(row["schema"], row["table"], row["column"]) for row in parts["reference"]}
-    young = {(row["schema"], row["table"]) for row in parts["young"] if row["length"] < _WEEK}
-    return [
-        index.name
-        for index in indexes
-        # Searches of a text are not counted, and nobody may take away the index of a foreign key, on
-        # either side of it.
-        if index.name in unused
-        and not index.unique
-        and index.kind != "FULLTEXT"
-        and (*index.name[:2], index.columns[0][0]) not in references
-        and index.name[:2] not in young
-    ]
-
-
-def _sizes(parts: Mapping[str, list[dict[str, Any]]], page: int) -> dict[Name, int]:
-    """What indexes have in bytes, in all partitions together, where the size of their pages is known."""
-    compressed: dict[tuple[str, str], int | None] = {}
-    for row in sorted(parts["compressed"], key=lambda row: row["length"] or 0):
-        compressed[row["schema"], known_as(row["table"])] = row["length"]
-    sizes: defaultdict[Name, int] = defaultdict(int)
-    unknown: set[Name] = set()
-    for row in parts["pages"]:
-        # Statistics tell the partitions of a table apart, each is a table for itself.
-        piece = known_as(row["table"])
-        table = piece.partition("#p#")[0]
-        name = (row["schema"], table, row["index"])
-        # Those of a shared tablespace have no file by which their pages were known.
-        size = compressed.get((row["schema"], piece), compressed.get((row["schema"], table), page))
-        sizes[name] += row["length"] * (size or 0)
-        if not size:
-            unknown.add(name)
-    return {name: size for name, size in sizes.items() if name not in unknown}
-
-
-def _needless(indexes: Iterable[_Index]) -> Iterator[tuple[str, _Index]]:
-    tables: defaultdict[tuple[str, str], list[_Index]] = defaultdict(list)
-    for index in indexes:
-        tables[index.name[:2]].append(index)
-    for several in tables.values():
-        # Of equal ones the unique stays, else the first by name. One that is hidden replaces none that is seen.
-        ordered = sorted(several, key=lambda index: (not index.unique, not index.visible, index.name))
-        for place, index in enumerate(ordered):
-            if index.unique:
-                continue
-            if any(other.columns == index.columns and _replaces(other, index) for other in ordered[:place]):
-                yield "duplicate", index
-            elif index.kind == "BTREE" and any(_begins(other, index) and _replaces(other, index) for other in ordered):
-                yield "redundant", index
-
-
-def _replaces(other: _Index, index: _Index) -> bool:
-    return other.kind == index.kind and (other.visible or not index.visible)
-
-
-def _begins(other: _Index, index: _Index) -> bool:
-    return len(other.columns) > len(index.columns) and other.columns[: len(index.columns)] == index.columns
-
-
-def _told(kinds: Mapping[str, list[Name]], sizes: Mapping[Name, int]) -> Iterator[dict[str, Any]]:
-    for kind, names in kinds.items():
-        known = [sizes[name] for name in names if name in sizes]
-        told = known or (sizes and not names)
-        yield {"kind": kind, "findings": len(names), "all_bytes": sum(known) if told else None}
-    named = [(kind, name, sizes.get(name)) for kind, names in kinds.items() for name in names]
-    named.sort(key=lambda item: (-(item[2] or 0), item[:2]))
-    for kind, (schema, table, index), size in named[:_SHOWN]:
-        yield {"kind": kind, "schema": schema, "table": table, "index": index, "one": 1, "bytes": size}
 
 
 def _queries() -> Iterator[Query]:
@@ -215,16 +96,17 @@ index_findings = Collector(
     tables=10_000,
     when=(mysql(8) | mariadb(10, 6)) & SEES_TABLES,
     queries=tuple(_queries()),
-    rows=found,
+    state=Findings,
     blocks=(
         block(
             gauge(
                 "mysql_index_findings",
                 "findings",
                 help="Indexes by kind, unique ones left alone: unused since the server started, which was at least "
-                "seven days ago, as was the last change of its table's definition (needs performance_schema, which "
-                "counts no searches of texts: FULLTEXT is never among them); duplicate, the same as another; "
-                "redundant, the beginning of another.",
+                "seven days ago, as was the last change of its table's definition, and the last time that the exporter "
+                "saw reads begin anew (needs performance_schema, which counts no searches of texts: FULLTEXT is never "
+                "among them); duplicate, the same as another or its reverse; redundant, the beginning of another, or "
+                "prefixes of what another has whole.",
             ),
             gauge("mysql_index_findings_bytes", "all_bytes", help="Size of the indexes of a kind."),
             labels=("kind",),
