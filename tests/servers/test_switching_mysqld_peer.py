@@ -170,12 +170,17 @@ def test_sections_of_the_file_and_probes(
 
 
 def test_a_page_of_some_collectors(server: DatabaseServer, program: Callable[..., Program], tmp_path: Path) -> None:
-    account = server.account()
-    flags = (f"--mysqld.address={server.host}:{server.port}", f"--mysqld.username={account.user}")
-    env = {"MYSQLD_EXPORTER_PASSWORD": account.password}
+    address = f"--mysqld.address={server.host}:{server.port}"
+
+    def told(account: Account) -> tuple[tuple[str, str], dict[str, str]]:
+        return (address, f"--mysqld.username={account.user}"), {"MYSQLD_EXPORTER_PASSWORD": account.password}
+
+    # Theirs has as many connections as it likes, more than are left to an account that ours uses, too.
+    flags, env = told(server.account(name="theirs", limit=50))
     url = f"http://127.0.0.1:{(port := free_port())}"
     argv = [tool("mysqld_exporter"), f"--web.listen-address=127.0.0.1:{port}", *flags]
     program("peer", argv, env=env, url=f"{url}/metrics")
+    flags, env = told(server.account())
     with Exporter(tmp_path, None, env, flags=flags) as exporter:
 
         def both(*collectors: str) -> tuple[set[str], set[str]]:
