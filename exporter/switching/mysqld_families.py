@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from exporter.declare import Collector
 from exporter.switching.families import matcher
 
 # From its sources, 0.19.0: by collector, as --collect.NAME has it, the metrics that it gives, as a pattern of the name.
@@ -49,7 +50,12 @@ COLLECTORS: Mapping[str, str] = {
 }
 
 
-def collected(names: Iterable[str]) -> re.Pattern[str] | None:
-    """What `collect[]=NAME` leaves on a page; None if no name is a collector's: like there, everything."""
-    wanted = [COLLECTORS[name] for name in names if name in COLLECTORS]
+def collected(names: Iterable[str], on: Iterable[Collector]) -> re.Pattern[str] | None:
+    """What `collect[]=NAME` leaves on a page; None if no name is that of a collector: like there, everything.
+
+    Like there, what is off has no name: no metric of it is one of the collectors that are `on`.
+    """
+    shown = [measure.name for collector in on for measure in collector.measures()]
+    known = [COLLECTORS[name] for name in names if name in COLLECTORS]
+    wanted = [pattern for pattern in known if any(re.fullmatch(pattern, name) for name in shown)]
     return matcher(wanted) if wanted else None

@@ -151,7 +151,9 @@ class Pages:
     def _server(self, name: str, flight: Flight, wishes: Wishes) -> list[Family]:
         """Everything about one server; whatever goes wrong here is not the other servers' affair."""
         watched = self._scrapes.servers[name]
-        only = collected(wishes.collect) if watched.config.engine == "mysql" else None
+        only = None
+        if wishes.collect and watched.config.engine == "mysql":
+            only = collected(wishes.collect, (task.collector for task in watched.tasks.values() if task.enabled))
         try:
             outcomes = self._scrapes.outcomes(name, flight)
             families = about(watched, flight, outcomes)
