@@ -409,7 +409,10 @@ def test_who_writes_while_all_tables_are_read_locked_waits_for_a_definition(serv
             def waits() -> bool:
                 found = watch.run("mysql_lock_waits")
                 longest = found.one("mysql_lock_wait_longest_seconds", kind="metadata")
-                return found.by("mysql_lock_waiting_sessions", "kind") == {"row": 0, "metadata": 1} and longest > 0
+                return (
+                    found.by("mysql_lock_waiting_sessions", "kind") == {"row": 0, "metadata": 1, "table": 0}
+                    and longest > 0
+                )
 
             assert wait_for(waits, 10)
         finally:
