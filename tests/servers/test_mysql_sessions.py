@@ -87,6 +87,28 @@ def test_settings_are_made(server: DatabaseServer, account: Account, connect: Co
     assert value(session, f"@@session.{limit}") == (8000 if server.flavor == "mysql" else 8)
 
 
+def test_limits_that_the_server_sets_for_all_are_not_ours(
+    server: DatabaseServer, account: Account, connect: Connect
+) -> None:
+    names = ("sql_select_limit", "max_join_size", "sql_big_selects")
+    before = {name: server.execute(f"SELECT @@GLOBAL.{name}")[0][0] for name in names}
+    many = "SELECT a.ORDINAL_POSITION FROM information_schema.COLLATIONS c JOIN (SELECT 1 AS ORDINAL_POSITION) a"
+    expected = len(server.execute(many))
+    assert expected > 20
+    for name, small in zip(names, (3, 2, 0), strict=True):
+        server.execute(f"SET GLOBAL {name} = {small}")
+    try:
+        with server.connect() as other, other.cursor() as cursor:
+            cursor.execute("SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4")
+            assert len(cursor.fetchall()) == 3
+        session = connect(config_of(server, account))
+        assert len(session.run(many, deadline()).rows) == expected
+        assert [value(session, f"@@session.{name}") for name in names] == [2**64 - 1, 2**64 - 1, 1]
+    finally:
+        for name, told in before.items():
+            server.execute(f"SET GLOBAL {name} = {told}")
+
+
 def test_nothing_can_be_written(server: DatabaseServer, connect: Connect) -> None:
     server.execute("CREATE DATABASE IF NOT EXISTS sessions")
     session = connect(config_of(server, server.admin))

@@ -29,6 +29,7 @@ def context(flavor: str = "mysql") -> Context:
 
 def told(outcomes: Outcomes, source: str, **figures: int) -> dict[str, int]:
     row = {"source": source, "ended": None, "commits": None, "written": None} | figures
+    row.setdefault("handled", row["rollbacks"])
     return dict(outcomes.feed(Rows(tuple(row), [tuple(row.values())]), context()).rows)
 
 
@@ -45,6 +46,17 @@ def test_transactions_never_fall_and_add_up() -> None:
     assert ended(outcomes, 120, 1001) == {"commit": 14, "rollback": 6}
     # The statistics were reset.
     assert ended(outcomes, 5, 1) == {"commit": 18, "rollback": 7}
+
+
+def test_a_rollback_of_nothing_takes_no_commit_away() -> None:
+    outcomes = Outcomes()
+    told(outcomes, "performance_schema", ended=100, rollbacks=10, handled=4)
+    assert told(outcomes, "performance_schema", ended=150, rollbacks=60, handled=4) == {"commit": 50, "rollback": 0}
+    # Of ten of which two had something to roll back, in an engine and in the binary log.
+    found = told(outcomes, "performance_schema", ended=160, rollbacks=70, handled=8)
+    assert found == {"commit": 56, "rollback": 4}
+    told(outcomes, "status", commits=1, written=0, rollbacks=70, handled=8)
+    assert told(outcomes, "status", commits=3, written=0, rollbacks=90, handled=8) == {"commit": 58, "rollback": 4}
 
 
 def test_one_of_two_tables_that_is_truncated_makes_no_transactions() -> None:

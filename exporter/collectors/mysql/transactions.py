@@ -10,6 +10,9 @@ from exporter.gates import Gate, mariadb, mysql, setting
 # Com_commit knows no autocommit; Handler_commit counts each statement of a transaction, and each engine in it.
 # performance_schema counts every transaction once, but not how it ended; how many ROLLBACKs there were is known too. Of
 # what the server itself rolled back, as of a lost connection, nothing is: that counts as committed.
+# Pools say ROLLBACK after each use, mostly where nothing is open: then no engine is asked to roll back, which
+# Handler_rollback counts, once for each engine and the binary log. So at most as many of those count as rollbacks as
+# others rolled back what they had written.
 # MariaDB has its instrument switched off, and then only transactions that wrote are known, from the binary log.
 _INSTRUMENT: Gate = setting(
     "transaction_instrument",
@@ -20,17 +23,20 @@ _SQL = """
     SELECT 'performance_schema' AS source,
            COALESCE((SELECT COUNT_STAR FROM performance_schema.events_transactions_summary_global_by_event_name
                      WHERE EVENT_NAME = 'transaction'), 0) AS ended,
-           NULL AS commits, NULL AS written, COUNT_STAR AS rollbacks
+           NULL AS commits, NULL AS written, COUNT_STAR AS rollbacks,
+           (SELECT VARIABLE_VALUE FROM performance_schema.global_status
+            WHERE VARIABLE_NAME = 'Handler_rollback') AS handled
     FROM performance_schema.events_statements_summary_global_by_event_name
     WHERE EVENT_NAME = 'statement/sql/rollback'"""
 _STATUS = """
     SELECT 'status' AS source, NULL AS ended,
            SUM(IF(VARIABLE_NAME = 'COM_COMMIT', VARIABLE_VALUE, 0)) AS commits,
            SUM(IF(VARIABLE_NAME = 'BINLOG_COMMITS', VARIABLE_VALUE, 0)) AS written,
-           SUM(IF(VARIABLE_NAME = 'COM_ROLLBACK', VARIABLE_VALUE, 0)) AS rollbacks
+           SUM(IF(VARIABLE_NAME = 'COM_ROLLBACK', VARIABLE_VALUE, 0)) AS rollbacks,
+           SUM(IF(VARIABLE_NAME = 'HANDLER_ROLLBACK', VARIABLE_VALUE, 0)) AS handled
     FROM information_schema.GLOBAL_STATUS
-    WHERE VARIABLE_NAME IN ('COM_COMMIT', 'BINLOG_COMMITS', 'COM_ROLLBACK')"""
-_FIGURES = ("ended", "commits", "written", "rollbacks")
+    WHERE VARIABLE_NAME IN ('COM_COMMIT', 'BINLOG_COMMITS', 'COM_ROLLBACK', 'HANDLER_ROLLBACK')"""
+_FIGURES = ("ended", "commits", "written", "rollbacks", "handled")
 
 
 class Outcomes:
@@ -47,7 +53,8 @@ class Outcomes:
         self.committed = self.rolled_back = 0
 
     def feed(self, rows: Rows, context: Context) -> Rows:  # noqa: ARG002
-        """Take one row, of source, ended and rollbacks, or of source, commits, written (to the binary log), rollbacks.
+        """Take one row, of source, ended, rollbacks, and handled (by engines); or of commits and written (to the binary
+        log) instead of ended.
 
         Gives a row for each outcome.
         """
@@ -60,11 +67,11 @@ class Outcomes:
         return Rows(("outcome", "transactions"), [("commit", self.committed), ("rollback", self.rolled_back)])
 
     def _count(self, added: dict[str, int]) -> None:
+        undone = min(added["rollbacks"], added["handled"])
         if "ended" in added:
-            undone = min(added["rollbacks"], added["ended"])
+            undone = min(undone, added["ended"])
             self.committed += added["ended"] - undone
         else:
-            undone = added["rollbacks"]
             self.committed += max(added["commits"], added["written"])
         self.rolled_back += undone
 

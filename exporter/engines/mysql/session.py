@@ -207,6 +207,10 @@ def session_settings(flavor: str, version: tuple[int, ...], lock_seconds: float)
         f"wait_timeout={IDLE_SECONDS}",
         "autocommit=1",
         "sql_mode=''",
+        # What a server says for all its sessions would cut our results, or refuse what looks at many rows.
+        "sql_select_limit=18446744073709551615",
+        "max_join_size=18446744073709551615",
+        "sql_big_selects=1",
         "time_zone='+00:00'",
         # Names and sets are put together: MySQL cuts what is longer than this, 1,024 bytes by its own default.
         "group_concat_max_len=1048576",
