@@ -1,4 +1,4 @@
-"""How the process uses memory while it serves: one heap, which keeps some, and cycles looked for seldom."""
+"""How the process uses memory while it serves: one heap for all threads, and cycles looked for seldom."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ import ctypes
 import gc
 
 # From glibc's malloc.h.
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
-# The lines of a metric on a server with many thousands of tables take up a few MiB.
-_LARGEST_KEPT = 4 * 1024 * 1024
-_MOST_KEPT = 16 * 1024 * 1024
 # Objects made before the youngest are searched, of which Python's own default is 700.
 _YOUNGEST = 10_000
 
@@ -28,16 +23,10 @@ def _share_one_heap() -> None:
 
     glibc gives each its own, which keeps what the most that this thread ever had took: 4 MiB of 90 at 2,000 tables. It
     does so lest they wait for each other, and that the interpreter's lock has them do anyhow.
-
-    It also hands each large text back to the kernel as soon as it is of no more use, and has to ask for every page of
-    the next one, which took longer than to write a page of 15 MiB into it.
     """
     # Other C libraries have no such function.
     with contextlib.suppress(AttributeError, OSError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_ARENA_MAX, 1)
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
-        mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _search_seldom() -> None:
