@@ -66,3 +66,22 @@ def test_no_thread_has_a_heap_of_its_own() -> None:
 
 def test_thousands_of_rows_are_not_searched_for_cycles_and_cycles_go_all_the_same() -> None:
     assert run(_CYCLES) == "0\nTrue\n"
+
+
+# What reads a server of one engine needs no other engine's driver, and bcrypt only who protects the pages by passwords.
+_IMPORTED = """
+import sys
+from exporter import registry
+from exporter.commands import serve
+from exporter.engines.known import ENGINES
+
+registry.collectors_by_name()
+ENGINES["postgres"]
+print({"pymysql", "cryptography", "bcrypt"} & set(sys.modules))
+ENGINES["mysql"]
+print("pymysql" in sys.modules)
+"""
+
+
+def test_a_driver_that_no_server_needs_is_not_loaded() -> None:
+    assert run(_IMPORTED) == "set()\nTrue\n"

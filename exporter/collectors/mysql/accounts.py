@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from exporter.accounts import OUR_USER
 from exporter.collectors.mysql.account_limits import ACCOUNTS
 from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS, SEES_SESSIONS
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block
-from exporter.engines.mysql.session import OUR_USER
 from exporter.gates import mariadb, mysql
 
 # A limit is one account's, and sessions tell their user, so the limits of a user with several accounts are added up;

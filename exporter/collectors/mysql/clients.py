@@ -1,6 +1,6 @@
 """SQL that tells the sessions of clients from the server's own threads and from the exporter's sessions."""
 
-from exporter.engines.mysql.session import OUR_USER
+from exporter.accounts import OUR_USER
 from exporter.gates import Gate, granted
 
 # Without it the server shows our own sessions alone, or no statistics of users, and refuses nothing: figures would be

@@ -7,6 +7,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, TypeVar
 
+from exporter.accounts import OUR_USER
 from exporter.declare import Rows
 from exporter.engines.deadline import WATCHDOG, Deadline
 from exporter.engines.mysql.errors import Asker, failure
@@ -25,8 +26,6 @@ T = TypeVar("T")
 # That long a session may take to forget what a user's statement has left in it.
 RESET_SECONDS = 1.0
 IDLE_SECONDS = 600  # after which the server gives up a session whose exporter is gone
-# The name that we logged in with, as SQL: it may itself have an @.
-OUR_USER = "LEFT(USER(), CHAR_LENGTH(USER()) - LOCATE('@', REVERSE(USER())))"
 # Behind a proxy a connection's number may be somebody else's.
 _OURS = f"SELECT ID FROM information_schema.PROCESSLIST WHERE ID = {{}} AND USER = {OUR_USER}"
 UNLOGGED = "long_query_time=3600"
