@@ -252,6 +252,88 @@ def test_workers_heartbeats_and_retries(standby: DatabaseServer, watch: Watch) -
         standby.execute("CHANGE REPLICATION SOURCE TO SOURCE_HEARTBEAT_PERIOD = 30")
 
 
+@pytest.mark.full
+@pytest.mark.flavor("mariadb")
+def test_workers_of_a_pool_that_connections_share(server: DatabaseServer) -> None:
+    standby = server.replica(performance_schema="ON", slave_parallel_threads="3", slave_parallel_mode="optimistic")
+    states = ("applying", "idle", "stopped")
+    way = (
+        f"MASTER_HOST = '{server.host}', MASTER_PORT = {server.port}, MASTER_USER = '{server.admin.user}', "
+        f"MASTER_PASSWORD = '{server.admin.password}', MASTER_USE_GTID = slave_pos, MASTER_SSL_VERIFY_SERVER_CERT = 0"
+    )
+
+    def by_the_processes() -> tuple[int, int]:
+        """How many workers have something to do, and how many have not."""
+        rows = standby.execute("SELECT STATE FROM information_schema.PROCESSLIST WHERE COMMAND = 'Slave_worker'")
+        idle = [state == "Waiting for work from SQL thread" for (state,) in rows]
+        return idle.count(False), idle.count(True)
+
+    try:
+        server.execute("CREATE DATABASE IF NOT EXISTS threads")
+        server.execute("CREATE TABLE IF NOT EXISTS threads.pool (a int PRIMARY KEY)")
+        server.execute("REPLACE INTO threads.pool VALUES (1)")
+        standby.wait_until_caught_up()
+        for statement in (
+            "STOP SLAVE",
+            "RESET SLAVE ALL",
+            f"CHANGE MASTER 'one' TO {way}",
+            "CHANGE MASTER 'nowhere' TO MASTER_HOST = '127.0.0.1', MASTER_PORT = 1, MASTER_USER = 'nobody'",
+            "START SLAVE 'one'",
+        ):
+            standby.execute(statement)
+        with watching(standby) as watch:
+
+            def told(channel: str = "one") -> tuple[float | None, ...]:
+                found = watch.run("mysql_replica_pool").by("mysql_replica_workers", "channel", "state")
+                return tuple(found.get((channel, state)) for state in states)
+
+            server.execute("REPLACE INTO threads.pool VALUES (2)")
+            standby.wait_until_caught_up()
+            with standby.connect() as holder:
+                holder.begin()
+                holder.cursor().execute("SELECT * FROM threads.pool WHERE a = 2 FOR UPDATE")
+                server.execute("DELETE FROM threads.pool WHERE a = 2")
+                server.execute("REPLACE INTO threads.pool VALUES (3)")
+                assert wait_for(lambda: by_the_processes() == (2, 1), 15)
+                assert told()[0] == 2
+                holder.rollback()
+            standby.wait_until_caught_up()
+            assert wait_for(lambda: by_the_processes() == (0, 3), 15)
+            assert sum(watch.run("mysql_replica_pool").values("mysql_replica_workers", state="idle")) == 3
+            assert told()[0] == 0
+
+            # Of workers that go on for one connection the server says that they have stopped, once another was.
+            standby.execute("START SLAVE 'nowhere'")
+            standby.execute("STOP SLAVE 'nowhere'")
+            shown = "SELECT DISTINCT SERVICE_STATE FROM performance_schema.replication_applier_status_by_worker"
+            assert standby.execute(shown) == [("OFF",)]
+            assert by_the_processes() == (0, 3)
+            assert watch.run("mysql_replica_pool").values("mysql_replica_workers", state="stopped") == []
+
+            standby.execute("INSERT INTO threads.pool VALUES (77)")
+            server.execute("INSERT INTO threads.pool VALUES (77)")
+            assert wait_for(lambda: sum(by_the_processes()) == 0, 15)
+            assert sum(watch.run("mysql_replica_pool").values("mysql_replica_workers", state="stopped")) == 3
+            [(at,)] = standby.execute(
+                "SELECT UNIX_TIMESTAMP(LAST_ERROR_TIMESTAMP) "
+                "FROM performance_schema.replication_applier_status_by_coordinator WHERE CHANNEL_NAME = 'one'"
+            )
+            moments = watch.run("mysql_replica_pool").by("mysql_replica_error_timestamp_seconds", "channel", "thread")
+            assert moments == {("one", "applier"): at}
+            assert at > 1e9
+
+            # What the server keeps of workers that it had is no worker.
+            standby.execute("DELETE FROM threads.pool WHERE a = 77")
+            standby.execute("SET GLOBAL slave_parallel_threads = 0")
+            assert standby.execute(shown) == [("OFF",)]
+            assert watch.run("mysql_replica_pool").values("mysql_replica_workers") == []
+            standby.execute("START SLAVE 'one'")
+            standby.wait_until_caught_up()
+            assert watch.run("mysql_replica_pool").values("mysql_replica_workers") == []
+    finally:
+        standby.remove()
+
+
 def test_a_source_knows_whom_it_sends_to(standby: DatabaseServer) -> None:
     assert standby.primary is not None
     with watching(standby.primary) as watch:

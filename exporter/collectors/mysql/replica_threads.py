@@ -54,12 +54,19 @@ _SQL = """
     WHERE c.CHANNEL_NAME NOT LIKE 'group\\_replication\\_%'"""
 
 _STATES = ("on", "connecting", "off")
-# Of MariaDB, too, whose status of a replica has them.
+# Of MariaDB, too, which has them elsewhere.
 IN_STATE = gauge("mysql_replica_receiver_state", "in_state", help="1 for the state that the receiver is in.")
 LAST_ERROR = gauge(
     "mysql_replica_error_number",
     "error",
     help="Number of the last error of the thread, 0 if it had none since it was started.",
+)
+ERROR_AT = gauge("mysql_replica_error_timestamp_seconds", "error_at", help="When the thread had its last error.")
+WORKERS = gauge(
+    "mysql_replica_workers",
+    "workers",
+    help="Workers of the applier, by what they do. Those of MariaDB serve all connections: one counts for the "
+    "connection that it works, or last worked, for; where that is none, the channel is empty.",
 )
 
 
@@ -115,12 +122,12 @@ replica_threads = Collector(
         ),
         block(
             LAST_ERROR,
-            gauge("mysql_replica_error_timestamp_seconds", "error_at", help="When the thread had its last error."),
+            ERROR_AT,
             labels=("channel", "thread"),
             merge="max",
         ),
         block(
-            gauge("mysql_replica_workers", "workers", help="Workers of the applier, by what they do."),
+            WORKERS,
             labels={"channel": "channel", "state": "doing"},
             merge="max",
         ),
