@@ -93,7 +93,7 @@ def _both(one: Config | None, other: Config) -> Config:
     if twice:
         raise ConfigError([Problem("DATA_SOURCE_NAME", f"names {twice[0]}, which --mysqld.* names too; remove one")])
     update = {"servers": (*one.servers, *other.servers), "warnings": (*one.warnings, *other.warnings)}
-    return one.model_copy(update=update)
+    return one.model_copy(update={**update, "left_aside": other.left_aside})
 
 
 def known() -> Known:

@@ -366,6 +366,21 @@ class ServerConfig(Common):
         return next((project for project in self.projects if project.matches(database, schema)), None)
 
 
+class LeftAside(Model):
+    """A server that is not watched, since a section of its own in a file of several says something faulty of it."""
+
+    section: str
+    """The name of the section, which is that of its account, too."""
+    fault: str
+    """What is wrong, where, and what to do."""
+    host: str | None = None
+    """Where it is, as far as that is sound."""
+    port: int | None = None
+    """Its port; None where that is the fault."""
+    socket: str | None = None
+    """Its socket, instead of host and port."""
+
+
 class Config(Model):
     """Everything the exporter is told, with nothing left to look up."""
 
@@ -373,3 +388,5 @@ class Config(Model):
     web: Web = Web()
     warnings: tuple[str, ...] = ()
     """What deserves a line in the log without being wrong."""
+    left_aside: tuple[LeftAside, ...] = ()
+    """Servers that can't be watched until the file that names them is mended."""

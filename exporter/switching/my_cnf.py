@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from exporter.config import Config, ConfigError, Problem, ServerConfig, Web
+from exporter.config.model import LeftAside
 from exporter.config.resolve import resolve
 from exporter.config.secrets import Secret
 from exporter.switching.flags import Given
@@ -87,6 +89,7 @@ def from_my_cnf(given: Given, env: Mapping[str, str] | None = None) -> Config:
     problems: list[Problem] = []
     warnings: list[str] = []
     servers: list[ServerConfig] = []
+    aside: list[LeftAside] = []
     accounts = [section for section in sections if section.user(given)]
     if not accounts:
         problems.append(Problem(path, "says no user; add user= to [client], or give --mysqld.username"))
@@ -113,6 +116,7 @@ def from_my_cnf(given: Given, env: Mapping[str, str] | None = None) -> Config:
         if faults and section.name != "client" and len(accounts) > 1:
             # There it fails when it is asked for; it is no reason to be blind to the others.
             warnings += [f"{fault}; the section is left aside until that is mended" for fault in faults]
+            aside.append(_left_aside(section, given, faults))
             continue
         problems += faults
         if server is not None and any(server.name == other.name for other in servers):
@@ -121,7 +125,17 @@ def from_my_cnf(given: Given, env: Mapping[str, str] | None = None) -> Config:
             servers.append(server)
     if problems:
         raise ConfigError(problems)
-    return Config(servers=tuple(servers), web=Web(listen_addresses=(":9104",)), warnings=tuple(warnings))
+    web = Web(listen_addresses=(":9104",))
+    return Config(servers=tuple(servers), web=web, warnings=tuple(warnings), left_aside=tuple(aside))
+
+
+def _left_aside(section: Section, given: Given, faults: list[Problem]) -> LeftAside:
+    """What is told to who asks for the server of a faulty section."""
+    place: dict[str, Any] = {}
+    _place(place, section.every, section, _address(section, given))
+    if not isinstance(place.get("port"), int):
+        place["port"] = None
+    return LeftAside(section=section.name, fault="; ".join(map(str, faults)), **place)
 
 
 def _sections(path: str, env: Mapping[str, str]) -> list[Section]:
@@ -172,8 +186,7 @@ def _server(
         keys["password"] = Secret.text(said["password"])
     elif section.of_client and env.get(PASSWORD):
         keys["password"] = Secret.from_env(PASSWORD, env)
-    address = given.values.get(_ADDRESS_FLAG) if section.of_client else None
-    failure = _place(keys, said, section, address or "localhost:3306")
+    failure = _place(keys, said, section, _address(section, given))
     if failure:
         problems.append(Problem("--mysqld.address", failure))
         return None
@@ -192,6 +205,11 @@ def _server(
             "(tls.mode: disable in the config) is for a server that has no TLS"
         )
     return server
+
+
+def _address(section: Section, given: Given) -> str:
+    """Where the server is as far as the section does not say it."""
+    return (given.values.get(_ADDRESS_FLAG) if section.of_client else None) or "localhost:3306"
 
 
 def _place(keys: dict[str, object], said: Mapping[str, str], section: Section, address: str) -> str:

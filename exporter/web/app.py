@@ -18,7 +18,7 @@ from exporter.web.landing import CONTENT_SECURITY_POLICY, landing
 from exporter.web.pages import Page, Pages, Wishes
 from exporter.web.protection import Protected, Protection
 from exporter.web.sd import own_address, target_groups
-from exporter.web.targets import server_at
+from exporter.web.targets import fault_of, server_at
 
 
 class Web:
@@ -68,6 +68,9 @@ class Web:
             return PlainTextResponse("name one server: /probe?target=NAME; /sd lists them\n", 400)
         name = server_at(targets[0], self._config.servers)
         if name is None:
+            fault = fault_of(targets[0], request.query_params.get("auth_module"), self._config.left_aside)
+            if fault is not None:
+                return PlainTextResponse(f"not watched: {fault}; mend it and restart the exporter\n", 503)
             return PlainTextResponse("unknown target; the config names the servers, see /sd\n", 400)
         return _Pieces(await self._pages.probe(name, _wishes(request)))
 

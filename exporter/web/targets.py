@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from exporter.config.dsn import DSNError, parse_dsn
-from exporter.config.model import DEFAULT_PORTS, ServerConfig
+from exporter.config.model import DEFAULT_PORTS, LeftAside, ServerConfig
 
 _PAIRS = re.compile(r" *[a-zA-Z0-9]+ *= *[^= ]+")
 
@@ -20,10 +20,8 @@ def server_at(target: str, servers: Iterable[ServerConfig]) -> str | None:
     servers = list(servers)
     if any(server.name == target for server in servers):
         return target
-    try:
-        pairs = "://" not in target and _PAIRS.match(target)
-        said = parse_dsn(target if pairs or "://" in target else f"postgresql://{target}").keys
-    except DSNError:
+    said = _said(target)
+    if said is None:
         return None
     where = said.get("socket") or said.get("host") or "localhost"
     found = [
@@ -34,3 +32,26 @@ def server_at(target: str, servers: Iterable[ServerConfig]) -> str | None:
     if len(found) > 1:
         found = [server for server in found if server.database == said.get("database")]
     return found[0].name if len(found) == 1 else None
+
+
+def fault_of(target: str, account: str | None, aside: Iterable[LeftAside]) -> str | None:
+    """Why the server at the address, or the one with the account of that name, is not watched; None if it isn't known.
+
+    Which servers there are is told to nobody who does not know them already.
+    """
+    said = _said(target) or {}
+    where = said.get("socket") or said.get("host")
+    for server in aside:
+        at_port = server.port in {None, said.get("port", DEFAULT_PORTS["mysql"])}
+        if account == server.section or (where in {server.socket, server.host} - {None} and at_port):
+            return server.fault
+    return None
+
+
+def _said(target: str) -> Mapping[str, object] | None:
+    """What an address says, None if it can't be read."""
+    try:
+        pairs = "://" not in target and _PAIRS.match(target)
+        return parse_dsn(target if pairs or "://" in target else f"postgresql://{target}").keys
+    except DSNError:
+        return None

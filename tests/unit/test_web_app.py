@@ -80,6 +80,32 @@ def test_a_probe_of_nobody_is_a_bad_request_that_lists_nothing(exporter: Exporte
     assert "held" not in answer.text
 
 
+def test_a_probe_of_a_server_that_a_faulty_section_names_tells_the_fault(tmp_path: Path) -> None:
+    file = tmp_path / "my.cnf"
+    file.write_text(
+        f"[client]\nuser=ann\nhost=127.0.0.1\nport=1\npassword={CANARY}\n"
+        f"[client.two]\nhost=db2\nport=3307\npassword={CANARY}\nssl-ca={tmp_path}/none.pem\n"
+        f"[three]\nuser=eve\nhost=db3\npassword={CANARY}\nport=70000\n"
+    )
+    with Exporter(tmp_path, None, {}, flags=[f"--config.my-cnf={file}"]) as exporter:
+
+        def probe(query: str) -> tuple[int, str]:
+            return exporter.get(f"/probe?target={query}")
+
+        assert probe("127.0.0.1:1")[0] == 200
+        two = (503, f"not watched: {file}, [client.two]: tls ca there is no file {tmp_path}/none.pem; create it or ")
+        for query in ("db2:3307", "mysql://someone:else@db2:3307", "db2:3307&auth_module=client.two"):
+            status, text = probe(query)
+            assert (status, text[: len(two[1])]) == two, query
+            assert "restart the exporter" in text
+            assert CANARY not in text
+        # A port that is none fits all.
+        status, text = probe("db3:3306&auth_module=three")
+        assert (status, "[three]: port" in text, CANARY in text) == (503, True, False)
+        for query in ("db2:3306", "db4:3307", "localhost:1", "db2:3307%00"):
+            assert probe(query) == (400, "unknown target; the config names the servers, see /sd\n"), query
+
+
 def test_a_hostile_name_can_be_probed(exporter: Exporter) -> None:
     answer = exporter.scrape(HOSTILE).families
     assert [sample.labels["server"] for sample in answer["db_up"].samples] == [HOSTILE]
