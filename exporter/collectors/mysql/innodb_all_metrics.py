@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from exporter.collectors.mysql.values import not_negative
 from exporter.declare import Collector, Context, Measure, Query, Rows, block, counter, gauge
 from exporter.gates import mariadb, mysql
 
@@ -28,7 +29,8 @@ def _told(row: dict[str, Any]) -> dict[str, Any] | None:
         state = name.removeprefix(_POOL)
         if state == "total":  # the states together
             return None
-        return {"dirty": value} if state == "dirty" else {"state": state, "pages": value}
+        pages = not_negative(value)  # misc is below zero with compressed tables, as in the status
+        return {"dirty": pages} if state == "dirty" else {"state": state, "pages": pages}
     full = f"{row['subsystem']}_{name}"
     if row["type"] in {"counter", "status_counter"}:
         return {"counter": f"{full}_total", "value": value}

@@ -8,7 +8,7 @@ from typing import Any
 
 from exporter.collectors.mysql.history import history_list
 from exporter.collectors.mysql.status_kinds import kind_of
-from exporter.collectors.mysql.values import number
+from exporter.collectors.mysql.values import not_negative, number
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Block, Collector, Context, Kind, Measure, Query, Rows, block, counter, gauge
 from exporter.gates import mariadb, mysql
@@ -101,7 +101,12 @@ def derived(rows: Rows, context: Context) -> Rows:
     # counts who came while somebody had that slot. So few would look as if the server was hardly ever full.
     known = [name for name in _ERRORS if name != "max_connections" or context.facts.flavor != "mariadb"]
     more: list[dict[str, Any]] = [
-        *({"page_state": name, "pages": status.get(f"innodb_buffer_pool_pages_{name}")} for name in _PAGES),
+        # Of compressed tables the pool has more pages than frames. What is misc the server tells by taking all pages
+        # off the frames, so that is below zero then, and nobody knows how many they are.
+        *(
+            {"page_state": name, "pages": not_negative(status.get(f"innodb_buffer_pool_pages_{name}"))}
+            for name in _PAGES
+        ),
         *({"reason": name, "refused": status.get(f"connection_errors_{name}")} for name in known),
         {"reason": "login", "refused": status.get("aborted_connects")},
         {"kind": "redo", "stored": status.get("innodb_redo_log_physical_size")},

@@ -10,6 +10,7 @@ _ON = ("yes", "on", "enabled", "primary")
 _OFF = ("no", "off", "disabled", "connecting", "preparing", "non-primary", "disconnected")
 _WORDS = dict.fromkeys(_ON, 1) | dict.fromkeys(_OFF, 0)
 _SHORTEST_MOMENT = 19
+_SIGN = 2**63
 # How the server writes moments: those of certificates in GMT, others in the zone of the session, which is UTC.
 _MOMENTS = ("%b %d %H:%M:%S %Y GMT", "%Y-%m-%d %H:%M:%S")
 
@@ -31,6 +32,11 @@ def number(value: Any) -> int | float | None:
     except ValueError:
         word = _WORDS.get(text.lower())
     return word if word is not None or len(text) < _SHORTEST_MOMENT else _moment(text)
+
+
+def not_negative(value: Any) -> Any:
+    """The number; None for one below zero, which some columns show as what it is and others without its sign."""
+    return value if value is not None and 0 <= value < _SIGN else None
 
 
 def _moment(text: str) -> float | None:
