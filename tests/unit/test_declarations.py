@@ -187,6 +187,38 @@ def test_a_metric_is_one_thing_wherever_it_is_declared():
     assert not [name for name, kinds in by_name.items() if len(kinds) > 1 and not name.endswith("*")]
 
 
+# Metrics that more than one collector has a series of on one server, and why none is there twice.
+SEVERAL = {
+    "db_storage_bytes": "each has kinds of its own",
+    "db_project_info": "of a database, and of a schema",
+    "db_slow_statements_total": "each is a source of its own",
+    "db_slow_statement_threshold_seconds": "each is a source of its own",
+}
+# The config says where the log is: in a file, or behind SQL.
+LOGS = {"mysql_slow_log": "mysql_slow_log_table", "pg_slow_log": "pg_slow_log_over_sql"}
+
+
+def test_no_two_collectors_have_the_same_series():
+    """Of a series that is on a page twice Prometheus keeps one sample, and complains at each scrape."""
+    by_name: dict[str, set[str]] = {}
+    for flavor, versions in VERSIONS.items():
+        for version, role, setting in itertools.product(versions, Role, (_AnyText(), _NoText())):
+            facts, served = _facts(flavor, version, role, setting), dict[str, set[str]]()
+            for collector in COLLECTORS:
+                if collector.engine != facts.engine or not collector.when.passes(facts):
+                    continue
+                # What runs in other databases has series of these alone, and of the two logs one is read.
+                name = LOGS.get(collector.name) or collector.elsewhere_of or collector.name
+                for part in collector.blocks:
+                    for measure in part.measures:
+                        if part.when.passes(facts) and measure.when.passes(facts):
+                            served.setdefault(measure.name, set()).add(name)
+            for metric, names in served.items():
+                if len(names) > 1:
+                    by_name.setdefault(metric, set()).update(names)
+    assert by_name.keys() == SEVERAL.keys(), by_name
+
+
 def test_a_shared_metric_says_the_same_on_every_engine():
     """One page holds both engines, and one HELP for each metric; only how it is read may differ."""
     sentences: dict[str, set[str]] = {}

@@ -27,7 +27,7 @@ deadlocks = Collector(
                 drop_in=True,
             ),
             shared("db_deadlocks_total", "lock_deadlocks"),
-            history_list("trx_rseg_history_len"),
+            history_list("trx_rseg_history_len", mysql(8)),
         ),
     ),
     grants=("PROCESS",),

@@ -231,7 +231,7 @@ status = Collector(
                 "checkpoint_age",
                 help="Bytes of redo log since the last checkpoint; writers are held up when it nears the log's size.",
             ),
-            history_list("innodb_history_list_length"),
+            history_list("innodb_history_list_length", mariadb(10, 6)),
             shared("db_connections_opened_total", "connections"),
             shared("db_cache_hits_total", "cache_hits"),
             shared("db_cache_misses_total", "innodb_buffer_pool_reads"),
