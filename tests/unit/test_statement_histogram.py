@@ -180,3 +180,14 @@ def test_it_never_falls_whatever_replicas_do(turns):
         assert now[1] >= before[1]
         assert all(below >= earlier for (_, below), (_, earlier) in zip(now[0], before[0], strict=True))
         before = now
+
+
+def test_a_table_without_a_row_tells_nothing_and_is_no_baseline():
+    histogram, table = MySQLHistogram(), Table()
+    empty = Rows(("kind", "bound", "count", "time"), [("client", None, 7, 7), ("sender", None, 0, 0)])
+    assert histogram.feed(empty, CONTEXT).rows == []
+    table.statements = [1] * 5
+    assert fed(histogram, table)["durations"][2] == 0
+    assert histogram.feed(empty, CONTEXT).rows == []
+    table.statements += [1]
+    assert fed(histogram, table)["durations"][2] == 1

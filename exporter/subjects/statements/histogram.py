@@ -27,7 +27,7 @@ class MySQLHistogram:
     `client` for the count and time of all statements of clients, since the histogram has no sum;
     `sender` for those of connections that send the binary log, which the histogram holds too once they end. Both come
     from events_statements_summary_global_by_event_name.
-    Gives one row of measures.COLUMNS.
+    Gives one row of measures.COLUMNS, none without buckets.
     """
 
     def __init__(self) -> None:
@@ -39,6 +39,9 @@ class MySQLHistogram:
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Take a reading of all buckets in."""
         now = {int(bound): int(count) for kind, bound, count, _ in rows.rows if kind == "bucket"}
+        if now.keys() <= {ENDLESS}:
+            # A server that only speaks as MySQL does may have the table without a row.
+            return Rows(COLUMNS, [])
         sums = {kind: (int(count), int(time)) for kind, _, count, time in rows.rows if kind != "bucket"}
         time = self._sum.take([Reading("", "", *sums.get("client", (0, 0)))])[""].time / PICOSECONDS
         new: dict[int, int] = {}
