@@ -188,3 +188,10 @@ def test_the_histogram_of_the_plugin() -> None:
 )  # fmt: skip
 def test_kinds_of_status_variables(name: str, kind: str) -> None:
     assert kind_of(name) == kind
+
+
+def test_texts_are_no_numbers() -> None:
+    numbers = {"hostname": "123456789012", "report_password": "4711", "system_time_zone": "-03", "wsrep_node_name": "1"}
+    rows = Rows(("n", "v"), [*numbers.items(), ("read_buffer_size", "131072"), ("init_connect", "1e999")])
+    told = variables_told(rows, context()).dicts()
+    assert {row["variable"]: row["value"] for row in told[1:]} == {"read_buffer_size": 131072}

@@ -234,6 +234,17 @@ def test_a_dot_in_the_name_of_the_binary_log() -> None:
         (None, None),
         ("10_1", None),
         ("1_0.5", None),
+        ("-3", -3),
+        ("+.5", 0.5),
+        ("1.25e-05", 1.25e-05),
+        ("18446744073709551615", 2**64 - 1),
+        # A container's name, and what a user may have called something.
+        ("12345e678901", None),
+        pytest.param("9" * 5000, None, id="digits"),
+        ("nan", None),
+        ("inf", None),
+        ("-Infinity", None),
+        ("١٢", None),
     ],
 )
 def test_numbers(text: str | None, value: float | None) -> None:

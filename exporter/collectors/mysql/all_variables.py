@@ -13,8 +13,14 @@ from exporter.gates import mariadb, mysql
 _PREFIX = "mysql_global_variables_"
 _GCACHE = re.compile(r"gcache\.size = (\d+)([KMGT]?);")
 _FACTORS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-# Texts, even where a version has but two parts and looks like a number.
-_TEXTS = frozenset({"version", "innodb_version"})
+# Texts, even where they look like a number: a version of two parts, the name of a container, which is hexadecimal, a
+# time zone as -03, a user or his password.
+TEXTS = frozenset(
+    (
+        *("version", "innodb_version", "hostname", "system_time_zone", "report_host", "report_user", "report_password"),
+        *("wsrep_node_name", "wsrep_cluster_name"),
+    )
+)
 
 
 def told(rows: Rows, context: Context) -> Rows:
@@ -34,7 +40,7 @@ def told(rows: Rows, context: Context) -> Rows:
     found = [first]
     for name, text in shown.items():
         value = number(text)
-        if name not in scraped and name not in _TEXTS and value is not None:
+        if name not in scraped and name not in TEXTS and value is not None:
             found.append({"variable": name.replace(".", "_"), "value": value})
     return Rows.of((*first, "variable", "value"), found)
 

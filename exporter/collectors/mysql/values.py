@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 # A primary is the part of a Galera cluster that has a quorum.
 _ON = ("yes", "on", "enabled", "primary")
 _OFF = ("no", "off", "disabled", "connecting", "preparing", "non-primary", "disconnected")
+# Python would take more for a number: nan, infinity, 1_000.
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WORDS = dict.fromkeys(_ON, 1) | dict.fromkeys(_OFF, 0)
 _SHORTEST_MOMENT = 19
 _SIGN = 2**63
@@ -20,17 +24,14 @@ def number(value: Any) -> int | float | None:
     if isinstance(value, int | float) or value is None:
         return value
     text = str(value).strip()
-    if "_" in text:
-        # Python takes it for part of a number.
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        word = _WORDS.get(text.lower())
+    if _NUMBER.fullmatch(text):
+        try:
+            return int(text)
+        except ValueError:
+            # What no number of the server's is as large as: a text of digits, with an e by chance.
+            found = float(text)
+            return found if math.isfinite(found) else None
+    word = _WORDS.get(text.lower())
     return word if word is not None or len(text) < _SHORTEST_MOMENT else _moment(text)
 
 
