@@ -99,6 +99,9 @@ def run_postgres(server: DatabaseServer) -> None:
     with server.connect(NAME) as session:
         session.execute("CREATE TABLE IF NOT EXISTS t AS SELECT g AS id, 0 AS n FROM generate_series(1, 20000) g")
         session.execute("CREATE OR REPLACE FUNCTION nap() RETURNS void LANGUAGE sql AS 'SELECT pg_sleep(0.25)'")
+        sort = "(select id from t order by n, id desc offset 1) as sorted"
+        sorts = f"LANGUAGE sql AS 'select count(*) from {sort}'"
+        session.execute(f"CREATE OR REPLACE FUNCTION sort() RETURNS bigint {sorts}")
         # In one message, and as three: parse, bind, execute.
         session.execute("select pg_sleep(0.25), 'it''s hunter2',\n\n 42 /* hunter2 */")
         session.execute("select pg_sleep(%s), %s::text", (0.25, "hunter2"))
@@ -116,7 +119,10 @@ def run_postgres(server: DatabaseServer) -> None:
         with contextlib.suppress(psycopg.errors.DivisionByZero):
             session.execute("select 1 / 0")
         session.execute("set work_mem = '64kB'")
-        session.execute("select count(*) from (select id from t order by n, id desc offset 1) as sorted")
+        session.execute(f"select count(*) from {sort}")
+        session.execute("select sort()")
+        session.execute("do $$ begin perform sort(); end $$")
+        session.execute("do $$ begin raise log 'temporary file: path \"forged\", size 9000'; end $$")
     deadlock(server)
 
 
@@ -207,17 +213,20 @@ def test_postgres(server: DatabaseServer, fresh_server: Callable[..., DatabaseSe
             assert not [labels for key in sample.values for labels in key[1] if "forged" in labels[1]]
             if modern:
                 check_query_ids(other, sample)
-        # Only auto_explain is left: each of its entries counts, the one about the inner statement too.
+        # Only auto_explain is left: each of its entries counts, but for those about statements inside a function.
         before = {name: slow(settled(watch, lambda _: True)) for name, watch in watches.items()}
         other.execute("ALTER SYSTEM SET log_min_duration_statement = -1")
         other.execute("SELECT pg_reload_conf(), pg_rotate_logfile()")
         assert wait_for(lambda: other.execute("SHOW log_min_duration_statement") == [("-1",)], 10)
         with other.connect(NAME) as session:
+            session.execute("select nap()")
+            session.execute("do $$ begin raise log E'duration: 9000.000 ms  plan:\\nQuery Text: forged'; end $$")
             session.execute("select pg_sleep(0.3)")
         for name, watch in watches.items():
-            expected = before[name] + 1
+            expected = before[name] + 2
             sample = settled(watch, lambda found, expected=expected: slow(found) == expected)
-            assert executions(sample)["select pg_sleep(?)"] == 1, name
+            found = executions(sample)
+            assert (found["select pg_sleep(?)"], found["select nap()"]) == (1, 2), name
         check_others_take_over(other, watches)
         check_overwriting(other, watches)
 

@@ -411,6 +411,29 @@ def test_what_a_function_raises_is_no_duration() -> None:
     assert parser.not_understood == 0
 
 
+FUNCTION = "PL/pgSQL function f() line 1 at "
+
+
+@pytest.mark.parametrize(
+    ("message", "context", "counts"),
+    [
+        ('temporary file: path "base/pgsql_tmp/1", size 7', f'SQL statement "select 1"\n{FUNCTION}SQL statement', True),
+        ('temporary file: path "base/pgsql_tmp/1", size 7', 'SQL function "f" statement 1', True),
+        ('temporary file: path "base/pgsql_tmp/1", size 7', "unnamed portal with parameters: $1 = '1'", True),
+        ('temporary file: path "base/pgsql_tmp/1", size 7', f"{FUNCTION}RAISE", False),
+        ('temporary file: path "base/pgsql_tmp/1", size 7', f'{FUNCTION}RAISE\nSQL statement "select f()"', False),
+        ('temporary file: path "base/pgsql_tmp/1", size 7', 'PL/Perl function "f"', False),
+        ("duration: 1500.000 ms  plan:\nQuery Text: select 1", "", True),
+        ("duration: 1500.000 ms  plan:\nQuery Text: select 1", "unnamed portal with parameters: $1 = '1'", True),
+        ("duration: 1500.000 ms  plan:\nQuery Text: select 1", 'SQL function "f" statement 1', False),
+        ("duration: 1500.000 ms  plan:\nQuery Text: select 1", f'SQL statement "x"\n{FUNCTION}PERFORM', False),
+        ("duration: 1500.000 ms  plan:\nQuery Text: select 1", f"{FUNCTION}RAISE", False),
+    ],
+)
+def test_inside_a_function_files_count_and_durations_do_not(message: str, context: str, counts: bool) -> None:
+    assert (Entry("LOG", message, context=context).event() is not None) == counts
+
+
 def test_an_entry_that_is_an_error_is_left_out_and_the_next_ones_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     # csv refuses a carriage return outside of quotes.
     whole = record(b"duration: 1.500 ms  statement: b")

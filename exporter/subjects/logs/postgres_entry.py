@@ -35,6 +35,10 @@ _PREPARED = re.compile(r"prepare: .*?\bas\s+(?P<text>.*)", re.DOTALL | re.IGNORE
 _EXECUTE = re.compile(r"\s*execute\b", re.IGNORECASE)
 _QUERY_ID = re.compile(r"-?[0-9]{1,20}\Z")
 _SEVERAL = re.compile(r";\s*\S")
+# How the context begins of what a statement inside a function does, and of what a function itself writes into the log,
+# which may look like anything.
+_INSIDE = re.compile(r"SQL |PL/")
+_WRITTEN = re.compile(r"PL/(?!pgSQL )|PL/pgSQL [^\n]* at RAISE(?:\n|\Z)")
 
 
 @dataclass(slots=True)
@@ -67,14 +71,16 @@ class Entry:
                 not self.sqlstate and self.message.startswith("deadlock detected")
             )
             return Error(database, self.sqlstate, deadlock)
-        # A RAISE LOG of a function could say the same words; then there is a context, of the function.
-        if self.severity != "LOG" or (self.context and "plan:" not in self.message[:60]):
+        if self.severity != "LOG":
             return None
         found = _DURATION.match(self.message)
         if found:
-            return self._statement(found, database)
+            # The time of a statement inside a function is in that of the client's, and auto_explain tells of both.
+            # Of a client's own statement only a plan may have a context: its parameters.
+            others = _INSIDE.match(self.context) if found["step"] == "plan" else self.context
+            return None if others else self._statement(found, database)
         file = _TEMPORARY_FILE.match(self.message)
-        return TemporaryFile(database, int(file[1])) if file else None
+        return TemporaryFile(database, int(file[1])) if file and not _WRITTEN.match(self.context) else None
 
     def _statement(self, found: re.Match[str], database: str | None) -> Statement:
         step = _STEPS[found["step"]]
