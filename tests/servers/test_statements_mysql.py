@@ -94,6 +94,21 @@ def test_truncating_the_digests_loses_nothing_that_was_seen(digesting: DatabaseS
         assert watch.look("mysql_statements")(TOTAL, database=SCHEMA) == seen + after
 
 
+def test_more_after_a_truncation_than_before_it_is_all_counted(digesting: DatabaseServer):
+    digesting.execute(f"TRUNCATE TABLE {DIGESTS}")
+    work(digesting, 20)
+    with watching(digesting) as watch:
+        seen = watch.look("mysql_statements")(TOTAL, database=SCHEMA)
+        # MariaDB tells no more than seconds apart.
+        first = f"SELECT MAX(FIRST_SEEN) < NOW() FROM {DIGESTS} WHERE SCHEMA_NAME = %s"
+        assert wait_for(lambda: digesting.execute(first, params=(SCHEMA,)) == [(1,)], 10)
+        digesting.execute(f"TRUNCATE TABLE {DIGESTS}")
+        work(digesting, 50)
+        after = own_account(digesting)[0]
+        assert after >= 50
+        assert watch.look("mysql_statements")(TOTAL, database=SCHEMA) == seen + after
+
+
 def test_statements_without_a_schema_are_kept(digesting: DatabaseServer):
     with watching(digesting) as watch:
         base = watch.look("mysql_statements")(TOTAL, database="")

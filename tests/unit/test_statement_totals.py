@@ -199,6 +199,13 @@ def reading(calls: int, time: float, longest: float | None = None, **more: objec
     return Reading(more.pop("key", 1), "a", calls, time, longest, slow_at=1000.0, **more)
 
 
+def test_a_clock_that_was_set_back_is_no_new_beginning():
+    totals = Totals()
+    totals.take([reading(100, 100, since=1_000.5)])
+    assert totals.take([reading(103, 103, since=900.5)])["a"].calls == 3
+    assert totals.take([reading(104, 104, since=1_000.5)])["a"].calls == 107
+
+
 def test_the_first_reading_is_no_activity():
     assert Totals().take([reading(1_000_000, 5e9, 9e9)])["a"].calls == 0
 

@@ -12,7 +12,8 @@ from exporter.subjects.statements.mysql import Digests
 _DIGESTS = "performance_schema.events_statements_summary_by_digest"
 # Every schema has a row, so that one without statements starts at 0.
 _SCHEMAS = """
-    SELECT 'schema' AS kind, SCHEMA_NAME AS `database`, NULL AS digest, NULL AS calls, NULL AS time, NULL AS longest
+    SELECT 'schema' AS kind, SCHEMA_NAME AS `database`, NULL AS digest, NULL AS calls, NULL AS time, NULL AS longest,
+           NULL AS since
     FROM information_schema.SCHEMATA"""
 
 digests = Collector(
@@ -26,13 +27,14 @@ digests = Collector(
     queries=(
         Query(
             mysql(8),
-            # Names of schemas differ by case and accents, which the table takes for the same.
+            # Names of schemas differ by case and accents, which the table takes for the same. All digests begin anew
+            # together, by a TRUNCATE.
             f"""{_SCHEMAS}
             UNION ALL
-            SELECT 'digest', name, room, SUM(COUNT_STAR), SUM(SUM_TIMER_WAIT), NULL
+            SELECT 'digest', name, room, SUM(COUNT_STAR), SUM(SUM_TIMER_WAIT), NULL, MIN(since)
             FROM (
                 SELECT SCHEMA_NAME COLLATE utf8mb4_bin AS name, IF(DIGEST IS NULL, NULL, '') AS room, COUNT_STAR,
-                       SUM_TIMER_WAIT
+                       SUM_TIMER_WAIT, UNIX_TIMESTAMP(FIRST_SEEN) AS since
                 FROM {_DIGESTS}
             ) AS digests
             GROUP BY name, room""",
@@ -43,12 +45,14 @@ digests = Collector(
             mariadb(10, 6),
             f"""{_SCHEMAS}
             UNION ALL
-            SELECT 'digest', SCHEMA_NAME, DIGEST, COUNT_STAR, SUM_TIMER_WAIT, MAX_TIMER_WAIT FROM {_DIGESTS}
+            SELECT 'digest', SCHEMA_NAME, DIGEST, COUNT_STAR, SUM_TIMER_WAIT, MAX_TIMER_WAIT,
+                   UNIX_TIMESTAMP(FIRST_SEEN)
+            FROM {_DIGESTS}
             UNION ALL
             SELECT 'status', NULL, NULL, VARIABLE_VALUE,
                    CASE WHEN NOT @@GLOBAL.log_queries_not_using_indexes AND @@GLOBAL.min_examined_row_limit = 0
                              AND NOT FIND_IN_SET('call', @@GLOBAL.log_slow_disabled_statements)
-                        THEN CAST(@@GLOBAL.long_query_time * 1e12 AS UNSIGNED) END, NULL
+                        THEN CAST(@@GLOBAL.long_query_time * 1e12 AS UNSIGNED) END, NULL, NULL
             FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'SLOW_QUERIES'""",
         ),
     ),

@@ -19,7 +19,8 @@ DIGEST_COLUMNS = (*COLUMNS, "overflow")
 class Digests:
     """Accumulates performance_schema.events_statements_summary_by_digest.
 
-    Takes the columns kind, database, digest, calls, time and longest (picoseconds), where kind is
+    Takes the columns kind, database, digest, calls, time and longest (picoseconds), and since (Unix seconds: when the
+    first of these statements was first seen), where kind is
     `schema` for a schema that exists, without numbers;
     `digest` for digests, one by one or in sum (longest NULL); digest is NULL for what found no room in the table;
     `status`, where slow statements are to be counted too: calls is Slow_queries, time is long_query_time, or NULL where
@@ -138,11 +139,12 @@ def _wrong(reading: dict[str, Any], threshold: float) -> Iterator[tuple[str, str
 
 
 def _digests(rows: Rows, slow_at: float | None) -> Iterator[Reading]:
-    for kind, database, digest, calls, time, longest in rows.rows:
+    for kind, database, digest, calls, time, longest, since in rows.rows:
         if kind == "digest":
             longest_ever = None if longest is None else int(longest)
             at = None if digest is None else slow_at
-            yield Reading((database, digest), _name(database), int(calls), int(time), longest_ever, slow_at=at)
+            began = None if since is None else float(since)
+            yield Reading((database, digest), _name(database), int(calls), int(time), longest_ever, began, at)
 
 
 def _name(database: Any) -> str:

@@ -129,9 +129,9 @@ class Totals:
         total.slow += _slow(calls, time, longest, now.slow_at)
 
     def _began_anew(self, before: Reading, now: Reading) -> bool:
-        return (
-            now.calls < before.calls or now.since != before.since or (now.time < before.time and not self._time_wraps)
-        )
+        # Of several statements together the first one's; with a clock that was set back a new one seems the first.
+        later = (now.since or 0) > (before.since or 0)
+        return now.calls < before.calls or later or (now.time < before.time and not self._time_wraps)
 
 
 def _slow(calls: int, time: float, longest: float | None, slow_at: float | None) -> int:
