@@ -212,6 +212,27 @@ class SlowLogSettings(Model):
         return {"enabled": data} if isinstance(data, bool) else data
 
 
+class HeartbeatSettings(Model):
+    """The table that pt-heartbeat or its like writes: true, false, or which one it is."""
+
+    model_config = ConfigDict(json_schema_extra=_or_switch)
+
+    enabled: bool = True
+    """Whether it is read."""
+    database: Annotated[Text, Field(max_length=64)] = "heartbeat"
+    """The database of the table."""
+    table: Annotated[Text, Field(max_length=64)] = "heartbeat"
+    """Its name."""
+    utc: bool = False
+    """Whether `ts` is in UTC (`pt-heartbeat --utc`); else it is in the server's time zone, unless its type says it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _switch(cls, data: Any) -> Any:
+        """`heartbeat: true` is the table heartbeat.heartbeat, false is none."""
+        return {"enabled": data} if isinstance(data, bool) else data
+
+
 class Statements(Model):
     """Single statements that have series of their own: the foremost by time, calls, I/O and mean time of late."""
 
@@ -315,6 +336,8 @@ class Common(Model):
     """Single statements that have series of their own."""
     slow_log: SlowLogSettings | None = None
     """The server's log, from which slow statements are then counted."""
+    heartbeat: HeartbeatSettings | None = None
+    """MySQL and MariaDB: the table that pt-heartbeat or its like writes."""
     queries: Mapping[Name, UserQuery] = {}
     """Queries of your own, by name; each becomes a collector."""
     queries_files: tuple[QueriesFile, ...] = ()
@@ -336,7 +359,7 @@ class ServerConfig(Common):
     state_dir: Text | None = None
     """Where the exporter keeps what has to outlive it."""
     own: tuple[InstanceOf[Collector], ...] = ()
-    """What the user-defined queries became."""
+    """What the user-defined queries became, and what is ours about a table that the config names."""
     files_loaded: tuple[tuple[str, str, bool], ...] = ()
     """Files of user-defined queries: path, SHA-256 of the content, and whether something is wrong with it."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
+from exporter.collectors.mysql.heartbeat import heartbeat_of
 from exporter.config.document import Document, Location
 from exporter.config.errors import Problem
 from exporter.config.model import ServerConfig
@@ -52,6 +53,9 @@ def own_collectors(
     """
     made = _of_queries(server, known, report)
     names = {own.name for own in made}
+    beat = server.heartbeat
+    if server.engine == "mysql" and beat is not None and beat.enabled:
+        made.append(heartbeat_of(beat.database, beat.table, utc=beat.utc))
     for item in server.queries_files if server.engine == "postgres" else ():
         path = str(directory / item.file)
         read = read_queries_file(path, known.metrics, known.fixed, each_database=item.each_database)

@@ -21,6 +21,7 @@ _NOT_FOR_MYSQL = {
     "databases": "all schemas of MySQL or MariaDB are watched",
     "pooler": "only PostgreSQL is watched through one",
 }
+_NOT_FOR_POSTGRES = {"heartbeat": "a PostgreSQL tells its lag without such a table"}
 _WHERE = ("host", "port", "socket", "engine", "database")
 Report = Callable[[Location, str], None]
 """Notes a problem at a key of the server (the empty location is the server itself)."""
@@ -74,6 +75,7 @@ def resolve(
     complete = engine is not None and _address(merged, engine, report) and not contradicted
     _tls(merged, engine, directory or Path(), report)
     _slow_log(merged, engine, directory or Path(), report)
+    _heartbeat(merged, engine)
     config = _validated(merged, report)
     return (config, target) if config is not None and complete else None
 
@@ -239,6 +241,15 @@ def _slow_log(merged: Data, engine: Engine | None, directory: Path, report: Repo
     merged["collectors"] = merge({name: {"enabled": True}}, cast("Data", merged.get("collectors") or {}))
 
 
+def _heartbeat(merged: Data, engine: Engine | None) -> None:
+    """A table that is configured is asked for by name, as a log is."""
+    given = merged.get("heartbeat")
+    on = given is True or (isinstance(given, dict) and given.get("enabled") is not False)
+    if engine == "mysql" and on:
+        collectors = cast("Data", merged.get("collectors") or {})
+        merged["collectors"] = merge({"mysql_heartbeat": {"enabled": True}}, collectors)
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -269,8 +280,8 @@ def check_thresholds(thresholds: Thresholds, report: Report) -> None:
 
 def of_no_use(said: Mapping[str, object], engine: str) -> list[str]:
     """What a server says and its engine does without, each with why."""
-    unused = {key: why for key, why in _NOT_FOR_MYSQL.items() if engine == "mysql" and said.get(key) is not None}
-    return [f"{key} means nothing here: {why}" for key, why in unused.items()]
+    unused = _NOT_FOR_MYSQL if engine == "mysql" else _NOT_FOR_POSTGRES
+    return [f"{key} means nothing here: {why}" for key, why in unused.items() if said.get(key) is not None]
 
 
 def server_from_dsn(dsn: str, **keys: object) -> ServerConfig:

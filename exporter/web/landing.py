@@ -69,6 +69,8 @@ def _queries(servers: Iterable[Watched]) -> str:
     found: dict[str, tuple[Collector, list[str]]] = {}
     for watched in servers:
         for own in watched.config.own:
+            if not own.user_defined:
+                continue
             found.setdefault(own.name, (own, []))[1].append(watched.name)
     if not found:
         return ""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pymysql
 import pytest
+import yaml
 
 from exporter.facts import Role
+from tests.exporters import Exporter
 from tests.providers.base import DatabaseServer, wait_for
 from tests.servers.collecting import Samples, Watch, watching
 
@@ -338,3 +344,34 @@ def test_stopping_a_replica_that_is_held_up_stops_no_scrape(standby: DatabaseSer
         assert replication(watch).one(LAG, channel="") > 0
         holder.cursor().execute("UNLOCK TABLES")
         stopper._read_query_result()
+
+
+def test_a_heartbeat_table_that_the_config_names(server: DatabaseServer, tmp_path: Path) -> None:
+    [(before,)] = server.execute("SELECT @@GLOBAL.time_zone")
+    account = server.account()
+    table = {"database": "beats", "table": "beat"}
+    said: dict[str, dict[str, Any]] = {"local": table, "utc": {**table, "utc": True}}
+    servers = [{"name": name, "url": server.url(account), "heartbeat": beat} for name, beat in said.items()]
+    file = tmp_path / "config.yml"
+    file.write_text(yaml.safe_dump({"servers": servers}))
+    command = [sys.executable, "-m", "exporter", "check", f"--config.file={file}"]
+    try:
+        server.execute("SET GLOBAL time_zone = '+03:00'")
+        server.execute("CREATE DATABASE IF NOT EXISTS beats")
+        server.execute("CREATE TABLE beats.beat (ts varchar(26) NOT NULL, server_id int unsigned PRIMARY KEY)")
+        server.execute("INSERT INTO beats.beat VALUES ('2026-01-02T03:04:05.678900', 7)")
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "GRANT SELECT ON beats.* TO 'exporter'@'%';" in done.stdout, done.stdout + done.stderr
+        server.execute("GRANT SELECT ON beats.beat TO exporter")
+        with Exporter(tmp_path, {"servers": servers}) as exporter:
+            page, landing = exporter.scrape(), exporter.get("/")[1]
+    finally:
+        server.execute(f"SET GLOBAL time_zone = '{before}'")
+        server.execute("DROP DATABASE IF EXISTS beats")
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678900, UTC).timestamp()
+    for name, early in (("local", 3 * 3600), ("utc", 0)):
+        stored = page.value("mysql_heartbeat_stored_timestamp_seconds", server=name, server_id="7")
+        assert stored == pytest.approx(moment - early, abs=1e-5)
+        assert page.value("mysql_heartbeat_now_timestamp_seconds", server=name) == pytest.approx(time.time(), abs=300)
+    # It is no query of the user's.
+    assert "User-defined" not in landing

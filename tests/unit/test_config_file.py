@@ -76,8 +76,8 @@ WRONG = {
     ],
     PG + "defaults:\n  url: postgresql://x\n": [
         ("c.yml:4:3: defaults.url: unknown key; known are application_name, cluster, collectors, database, databases, "
-        "engine, max_series, password, password_file, paused, pooler, port, projects, queries, queries_files, "
-        "size_limit, slow_log, statements, thresholds, timeouts, tls, user")
+        "engine, heartbeat, max_series, password, password_file, paused, pooler, port, projects, queries, "
+        "queries_files, size_limit, slow_log, statements, thresholds, timeouts, tls, user")
     ],
     PG + "    name: a\n    name: b\n": [
         "c.yml:4:5: servers[0].name: the key 'name' is there twice, first on line 3; remove one"
@@ -96,6 +96,19 @@ WRONG = {
     PG + "    tls: {mode: verify-ful}\n": [
         ("c.yml:3:17: servers[0].tls.mode: must be one of disable, prefer, require, verify-ca, verify-full; "
         "did you mean 'verify-full'?")
+    ],
+    PG + "    heartbeat: {tabel: beat}\n": [
+        "c.yml:3:17: servers[0].heartbeat.tabel: unknown key; did you mean 'table'?"
+    ],
+    PG + "    heartbeat: {database: ''}\n": [
+        "c.yml:3:27: servers[0].heartbeat.database: must be 1 to 200 printable characters"
+    ],
+    PG + "    heartbeat: {utc: maybe}\n": ["c.yml:3:22: servers[0].heartbeat.utc: must be true or false"],
+    PG + "    heartbeat: percona.heartbeat\n": [
+        "c.yml:3:16: servers[0].heartbeat: must be a mapping: lines of 'key: value', indented below it"
+    ],
+    PG + f"    heartbeat: {{table: {'a' * 65}}}\n": [
+        "c.yml:3:24: servers[0].heartbeat.table: must be at most 64 characters"
     ],
     PG + "    tls: on\n": [
         "c.yml:3:10: servers[0].tls: must be a mapping: lines of 'key: value', indented below it"
@@ -589,3 +602,23 @@ def test_no_text_whatever_makes_it_crash(line: int, value: str, text: str, cut: 
         load_text("\n".join(lines), env={"ORDERS_PASSWORD": "a", "USERS_PASSWORD": "b", "SET": "v"})
     except ConfigError as error:
         assert all(problem.line and problem.message for problem in error.problems)  # noqa: PT017
+
+
+def test_a_heartbeat_table_is_read_where_one_is_named() -> None:
+    def read(server: str, rest: str = "") -> tuple[str | None, bool | None]:
+        config = one(server, rest).servers[0]
+        said = config.collectors.get("mysql_heartbeat")
+        return "".join(
+            own.queries[0].sql.partition("FROM `")[2][:20] for own in config.own
+        ) or None, said and said.enabled
+
+    assert read("{url: mysql://a}") == (None, None)
+    assert read("{url: mysql://a, heartbeat: true}") == ("heartbeat`.`heartbea", True)
+    assert read("{url: mysql://a, heartbeat: false}", "defaults: {heartbeat: {table: beat}}") == (None, None)
+    assert read("{url: mysql://a, heartbeat: {database: percona}}") == ("percona`.`heartbeat`", True)
+    # Another key of the defaults stays, and so does what a server says of the collector.
+    both = "{url: mysql://a, heartbeat: {database: percona}, collectors: {mysql_heartbeat: false}}"
+    assert read(both, "defaults: {heartbeat: {table: beat}}") == ("percona`.`beat` ORDE", False)
+    assert read("{url: postgresql://a}", "defaults: {heartbeat: true}") == (None, None)
+    [said] = one("{url: postgresql://a, heartbeat: true}").warnings
+    assert "heartbeat means nothing here" in said

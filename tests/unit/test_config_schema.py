@@ -14,6 +14,7 @@ from exporter.config.model import (
     TLS,
     CollectorSettings,
     DatabaseFilter,
+    HeartbeatSettings,
     Project,
     SlowLogSettings,
     Statements,
@@ -66,8 +67,8 @@ def test_what_is_commented_out_in_the_example_loads_too() -> None:
 
 
 MODELS: list[type[BaseModel]] = [
-    File, Defaults, FileServer, TLS, DatabaseFilter, Project, SlowLogSettings, CollectorSettings, Statements,
-    Timeouts, Web, UserQuery, UserMeasure, QueriesFile,
+    File, Defaults, FileServer, TLS, DatabaseFilter, Project, SlowLogSettings, HeartbeatSettings, CollectorSettings,
+    Statements, Timeouts, Web, UserQuery, UserMeasure, QueriesFile,
 ]  # fmt: skip
 
 

@@ -129,6 +129,20 @@ def test_messages(code: int, text: str, asker: Asker, reason: Reason, fix: str |
     assert str(code) in found.message
 
 
+@pytest.mark.parametrize(
+    ("sql", "schema"),
+    [
+        ("SELECT ts FROM `beats`.`Beat` ORDER BY 1", "beats"),
+        ("SELECT ts FROM `my beats`.`beat`", "`my beats`"),
+        ("SELECT a.b FROM shop.items JOIN performance_schema.beat", "performance_schema"),
+        ("SHOW REPLICA STATUS", "performance_schema"),
+    ],
+)
+def test_the_schema_that_the_server_leaves_out_is_that_of_the_statement(sql: str, schema: str) -> None:
+    refused = pymysql.OperationalError(1142, "SELECT command denied to user 'e'@'h' for table 'beat'")
+    assert failure(refused, MYSQL, sql).fix == f"GRANT SELECT ON {schema}.* TO 'exporter'@'%';"
+
+
 def test_a_full_server_is_full_not_down() -> None:
     for code in (1040, 1203, 1226):
         found = failure(pymysql.OperationalError(code, "Too many"), MYSQL)

@@ -72,8 +72,8 @@ class Asker:
     version: tuple[int, ...] = ()
 
 
-def failure(error: BaseException, asker: Asker) -> Failure:
-    """The failure behind an exception of the driver or the system."""
+def failure(error: BaseException, asker: Asker, sql: str = "") -> Failure:
+    """The failure behind an exception of the driver or the system, of the statement `sql` if there was one."""
     original = getattr(error, "original_exception", None)
     if isinstance(error, ssl.SSLError) or isinstance(original, ssl.SSLError):
         return _tls(original if isinstance(original, ssl.SSLError) else error)
@@ -85,7 +85,7 @@ def failure(error: BaseException, asker: Asker) -> Failure:
         if reason is Reason.TOO_MANY_CONNECTIONS:
             # People must not take a full server for one that is gone.
             said = f"{'the server' if code == 1040 else 'what the account may have'} is full, not down: {said}"
-        return Failure(reason, f"{said} (error {code})" if code else said, fix=_fix(code, text, asker))
+        return Failure(reason, f"{said} (error {code})" if code else said, fix=_fix(code, text, asker, sql))
     # The protocol went wrong: whatever comes next on this connection would be misread.
     return Failure(Reason.ERROR, one_line(f"{type(error).__name__}: {error}"), broken=True)
 
@@ -103,7 +103,7 @@ def _tls(error: BaseException) -> Failure:
     return Failure(Reason.TLS, one_line(f"no TLS with the server: {said}"))
 
 
-def _fix(code: int, text: str, asker: Asker) -> str | None:
+def _fix(code: int, text: str, asker: Asker, sql: str) -> str | None:
     fixes = {
         1045: "give the config the account's password, or set it: ALTER USER ... IDENTIFIED BY '...';",
         1040: "raise max_connections, or find who holds the connections",
@@ -114,7 +114,7 @@ def _fix(code: int, text: str, asker: Asker) -> str | None:
         return fixes[code]
     if code == 1226:
         return _room(text, asker)
-    grant = _grant(code, text, asker)
+    grant = _grant(code, text, asker, sql)
     return f"GRANT {grant} TO {asker.account};" if grant else None
 
 
@@ -128,14 +128,16 @@ def _room(text: str, asker: Asker) -> str:
     return f"ALTER USER {asker.account} WITH MAX_USER_CONNECTIONS {CONNECTION_LIMIT};"
 
 
-def _grant(code: int, text: str, asker: Asker) -> str | None:
+def _grant(code: int, text: str, asker: Asker, sql: str) -> str | None:
     if code == 1227 and (found := _PRIVILEGES.search(text)):
         return f"{_least(found[1].split(','), asker)} ON *.*"
     if code in {1142, 1143} and _USERS.search(text):
         return read_users(asker.flavor)
     if code in {1142, 1143} and (found := _TABLE.search(text)):
-        # MySQL names no schema; all tables that collectors read directly are in performance_schema.
-        return f"SELECT ON {found['schema'] or 'performance_schema'}.*"
+        # MySQL names no schema, the statement does.
+        said = re.search(rf"(?:(\w+)|`([^`]+)`)\.`?{re.escape(found['table'])}\b", sql, re.IGNORECASE)
+        schema = found["schema"] or (said and (said[1] or said[2])) or "performance_schema"
+        return f"SELECT ON {schema if re.fullmatch(r'[A-Za-z_]+', schema) else f'`{schema}`'}.*"
     if code == 1044 and (found := _SCHEMA.search(text)):
         return f"SELECT ON {found[1]}.*"
     if code == 1370 and (found := _ROUTINE.search(text)):

@@ -160,9 +160,9 @@ class MySQLSession:
                 columns = tuple(str(column[0]).lower() for column in cursor.description or ())
                 return Rows(columns, cursor.fetchall())
 
-        return self._guarded_by(answer, deadline)
+        return self._guarded_by(answer, deadline, sql)
 
-    def _guarded_by(self, work: Callable[[], T], deadline: Deadline) -> T:
+    def _guarded_by(self, work: Callable[[], T], deadline: Deadline, sql: str = "") -> T:
         if self.closed:
             raise Failure(Reason.CONNECT, "the connection is closed")
         if deadline.passed:
@@ -176,7 +176,7 @@ class MySQLSession:
         if guard.fired:
             self.close()
             raise Failure(Reason.TIMEOUT, "the server did not answer in time", broken=True)
-        found = failure(met, self._asker)
+        found = failure(met, self._asker, sql)
         if found.broken or not self._connection.open:
             self.close()
             found.broken = True
