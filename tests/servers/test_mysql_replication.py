@@ -15,8 +15,11 @@ import pytest
 import yaml
 
 from exporter.facts import Role
+from exporter.failure import Failure, Reason
 from tests.exporters import Exporter
 from tests.providers.base import DatabaseServer, wait_for
+from tests.providers.fleet import Fleet
+from tests.providers.processes import is_root
 from tests.servers.collecting import Samples, Watch, watching
 
 pytestmark = pytest.mark.engine("mysql")
@@ -259,6 +262,39 @@ def test_a_source_that_hangs_is_seen_without_performance_schema(fresh_server: An
         finally:
             made.resume()
         assert wait_for(lambda: watch.run("mysql_replica_lag").one("db_replication_running") == 1, 15)
+
+
+@pytest.mark.full
+@pytest.mark.flavor("mariadb")
+@pytest.mark.skipif(not is_root(), reason="a file system of its own has to be mounted")
+def test_a_full_disk_holds_up_nobody_who_asks(fresh_server: Any, server: DatabaseServer, fleet: Fleet) -> None:
+    """A receiver that waits for room holds what its status, and then every status of the server, would wait for."""
+    if server.data is None:
+        pytest.skip("the files of a container lie elsewhere")
+    small = fleet.workspace.directory("relay", unprivileged=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=777", "none", str(small)], check=True)
+    try:
+        source = fresh_server(server.name)
+        standby = source.replica(relay_log=str(small / "relay"))
+        source.execute("CREATE DATABASE large")
+        source.execute("CREATE TABLE large.t (a longtext)")
+        account = source.account()
+        standby.wait_until_caught_up()
+        standby.execute("STOP SLAVE SQL_THREAD")
+        for _ in range(5):
+            source.execute(f"INSERT INTO large.t VALUES ('{'x' * 1_000_000}')")
+        stuck = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for someone to free%'"
+        assert wait_for(lambda: standby.execute(stuck)[0][0] == 1, 20)
+        with watching(standby, account) as watch:
+            assert watch.facts().role is Role.REPLICA
+            with pytest.raises(Failure) as failed:
+                watch.run("mysql_replica_status")
+            assert (failed.value.reason, failed.value.broken) == (Reason.LOCK, False)
+            assert watch.run("mysql_status").one("mysql_global_status_uptime") > 0
+        # It would look for room once a minute.
+        standby.kill()
+    finally:
+        subprocess.run(["umount", "--lazy", str(small)], check=True)
 
 
 def test_a_primary_has_no_lag(standby: DatabaseServer) -> None:

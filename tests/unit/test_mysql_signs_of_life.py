@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from exporter.collectors.mysql.replica_status import SignsOfLife
 from exporter.config.model import ServerConfig
 from exporter.declare import Context, Rows
 from exporter.facts import Facts, Identity, Role
+from exporter.failure import Failure, Reason
 
 SERVER = ServerConfig(name="tested", engine="mysql", host="127.0.0.1", port=3306)
 FACTS = Facts("mysql", "mariadb", (11, 8), "11.8", Identity("", 0, Role.REPLICA))
@@ -30,6 +33,19 @@ def row(channel: str = "", **changed: Any) -> dict[str, Any]:
 def seen(signs: SignsOfLife, now: float, *rows: dict[str, Any]) -> list[tuple[Any, Any, Any]]:
     found = signs.feed(Rows.of(tuple(rows[0]), rows), Context(SERVER, FACTS, now)).dicts()
     return [(each["running"], each["behind"], each["unapplied"]) for each in found]
+
+
+def test_mariadb_is_not_asked_for_what_a_full_disk_holds_up():
+    signs, context = SignsOfLife(), Context(SERVER, FACTS, 1000)
+    first = signs.ask("SHOW IT", [], context)
+    assert first is not None
+    assert "PROCESSLIST" in first
+    nobody, status, stuck = Rows(("1",), []), Rows(("channel",), []), Rows(("1",), [(1,)])
+    assert signs.ask("SHOW IT", [nobody], context) == "SHOW IT"
+    assert signs.ask("SHOW IT", [nobody, status], context) is None
+    with pytest.raises(Failure, match="full disk") as failed:
+        signs.ask("SHOW IT", [stuck], context)
+    assert (failed.value.reason, failed.value.broken) == (Reason.LOCK, False)
 
 
 def test_a_silence_of_one_and_a_half_heartbeats():

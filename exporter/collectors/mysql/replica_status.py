@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from exporter.collectors.mysql.gtid import PENDING, behind, positions
@@ -9,7 +10,8 @@ from exporter.collectors.mysql.performance_schema import GRANTED
 from exporter.collectors.mysql.replica_threads import IN_STATE, LAST_ERROR, states
 from exporter.collectors.mysql.values import number
 from exporter.collectors.vocabulary import shared
-from exporter.declare import Collector, Context, Measure, Query, Rows, block, counter, gauge
+from exporter.declare import Asking, Collector, Context, Measure, Query, Rows, block, counter, gauge
+from exporter.failure import Failure, Reason
 from exporter.gates import Gate, mariadb, mysql
 
 # The name since MySQL 8.0.22, the name before and on MariaDB, and what it is. mysqld_exporter names its metrics after
@@ -90,12 +92,19 @@ _ADDED = (
     *("domain", "by", "at_gtid_io_pos", "at_gtid_slave_pos", "pending", "event", "event_at"),
     *("state", "in_state", "thread", "error"),
 )
+# On a full disk a receiver of MariaDB waits with a lock that SHOW ALL SLAVES STATUS takes, which waits in turn with one
+# that SHOW STATUS takes of everybody, and that no KILL ends.
+_STUCK = """
+    SELECT 1 FROM information_schema.PROCESSLIST
+    WHERE USER = 'system user' AND COMMAND LIKE 'Slave%' AND STATE LIKE 'Waiting for someone to free space%' LIMIT 1"""
 # What changes on MariaDB whenever the source is heard of.
 _SIGNS = ("slave_io_running", "slave_received_heartbeats", "master_log_file", "read_master_log_pos")
 
 
 def understood(rows: Rows, context: Context) -> Rows:
     """Add to each channel what the db_* names say of it."""
+    # Of MariaDB the first answer is whether a thread is stuck.
+    [rows] = rows.further or [rows]
     found = [row | _of(row, context) for row in rows.dicts()]
     columns = tuple(dict.fromkeys((*rows.columns, *_ADDED)))
     extra = [more for row in found for more in (*_places(row), *_events(row), *_threads(row))]
@@ -184,7 +193,7 @@ def _unapplied(row: dict[str, Any], context: Context) -> int | None:
     return max(read - done, 0) if read is not None and done is not None else None
 
 
-class SignsOfLife:
+class SignsOfLife(Asking):
     """Remembers when each channel of MariaDB was last heard of, and takes back what is not known in a silence.
 
     A source that has nothing to send sends a heartbeat every Slave_heartbeat_period seconds. One that hangs, or whose
@@ -194,6 +203,20 @@ class SignsOfLife:
 
     def __init__(self) -> None:
         self._heard: dict[str, tuple[tuple[Any, ...], float]] = {}
+
+    def ask(self, sql: str, answers: Sequence[Rows], context: Context) -> str | None:
+        """See exporter.declare.Asking: MariaDB at first whether the status can be had."""
+        if context.facts.flavor != "mariadb":
+            return None if answers else sql
+        if not answers:
+            return _STUCK
+        if answers[0].rows:
+            raise Failure(
+                Reason.LOCK,
+                "a full disk holds replication up, and whoever asks MariaDB for its state would wait too",
+                fix="free space where the relay logs are",
+            )
+        return sql if len(answers) == 1 else None
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Correct the rows of `understood`."""
