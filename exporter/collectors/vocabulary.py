@@ -36,8 +36,9 @@ HELP = {
     "db_lock_wait_longest_seconds": "How long the longest wait of a client for a lock has lasted, 0 if nobody waits; "
     "before PostgreSQL 14, and on MySQL for locks other than those on rows, the age of the waiting statement.",
     "db_transactions_total": "Transactions that ended, autocommitted statements among them, by outcome; on MySQL and "
-    "MariaDB since the exporter began to look, on the latter with its default settings only those that wrote or said "
-    "COMMIT or ROLLBACK; there what the server itself rolled back, as of a lost connection, is a commit.",
+    "MariaDB since the exporter began to look, there what the server itself rolled back, as of a lost connection, is a "
+    "commit. On MariaDB without performance_schema only those that wrote to the binary log or said COMMIT or ROLLBACK, "
+    "on a replica what it applies too, and absent without a binary log.",
     "db_deadlocks_total": "Deadlocks.",
     "db_cache_hits_total": "Blocks or pages that the server found in its buffer cache.",
     "db_cache_misses_total": "Blocks or pages that were not in the server's buffer cache.",

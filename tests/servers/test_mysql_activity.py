@@ -250,6 +250,18 @@ def test_transactions_by_outcome(watch: Watch, table: str, client: Callable[[], 
     assert 50 <= reads <= 50 + spare if server.flavor == "mysql" else reads == 0
 
 
+@pytest.mark.flavor("mariadb")
+def test_transactions_that_no_binary_log_tells_are_absent(
+    server: DatabaseServer, fresh_server: Callable[..., DatabaseServer]
+) -> None:
+    made = fresh_server(server.name, {"skip_log_bin": "ON"})
+    assert made.execute("SELECT @@log_bin, @@performance_schema") == [(0, 0)]
+    with watching(made) as watch:
+        missing = Task.of(collectors_by_name()["mysql_transactions"], watch.config).miss(watch.facts())
+    assert missing is not None
+    assert (missing.reason, missing.fix) == (Reason.MISSING_EXTENSION, "log_bin in my.cnf, and a restart")
+
+
 def test_an_account_that_sees_its_own_sessions_alone_counts_none(server: DatabaseServer) -> None:
     account = server.account("REVOKE PROCESS ON *.* FROM 'half_blind'@'%'", name="half_blind")
     server.execute("DROP USER IF EXISTS limited@'%'")

@@ -411,3 +411,25 @@ def test_a_heartbeat_table_that_the_config_names(server: DatabaseServer, tmp_pat
         assert page.value("mysql_heartbeat_now_timestamp_seconds", server=name) == pytest.approx(time.time(), abs=300)
     # It is no query of the user's.
     assert "User-defined" not in landing
+
+
+@pytest.mark.flavor("mysql")
+def test_what_a_replica_applies_is_no_transaction_of_a_client(standby: DatabaseServer, watch: Watch) -> None:
+    primary = standby.primary
+    assert primary is not None
+
+    def ended() -> float:
+        return sum(watch.run("mysql_transactions").values("db_transactions_total"))
+
+    with primary.connect() as source, source.cursor() as cursor, standby.connect() as client:
+        before = ended()
+        for _ in range(200):
+            cursor.execute("INSERT INTO replicated.t (b) VALUES (1)")
+        standby.wait_until_caught_up()
+        idle = ended()
+        for _ in range(50):
+            client.cursor().execute("SELECT COUNT(*) FROM replicated.t")
+        busy = ended()
+    # The server's own, and who waited.
+    assert idle - before < 50
+    assert 50 <= busy - idle < 75

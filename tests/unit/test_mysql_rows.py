@@ -30,6 +30,7 @@ def context(flavor: str = "mysql") -> Context:
 def told(outcomes: Outcomes, source: str, **figures: int) -> dict[str, int]:
     row = {"source": source, "ended": None, "commits": None, "written": None} | figures
     row.setdefault("handled", row["rollbacks"])
+    row.setdefault("applied", None if row["ended"] is None else 0)
     return dict(outcomes.feed(Rows(tuple(row), [tuple(row.values())]), context()).rows)
 
 
@@ -57,6 +58,16 @@ def test_a_rollback_of_nothing_takes_no_commit_away() -> None:
     assert found == {"commit": 56, "rollback": 4}
     told(outcomes, "status", commits=1, written=0, rollbacks=70, handled=8)
     assert told(outcomes, "status", commits=3, written=0, rollbacks=90, handled=8) == {"commit": 58, "rollback": 4}
+
+
+def test_what_appliers_did_is_no_client_s() -> None:
+    outcomes = Outcomes()
+    told(outcomes, "performance_schema", ended=100, applied=90, rollbacks=0)
+    assert told(outcomes, "performance_schema", ended=215, applied=190, rollbacks=0) == {"commit": 15, "rollback": 0}
+    # Read a moment later, the threads have counted more than the server had.
+    assert told(outcomes, "performance_schema", ended=216, applied=195, rollbacks=0) == {"commit": 15, "rollback": 0}
+    # One of two appliers stopped: the other's past is not taken off again.
+    assert told(outcomes, "performance_schema", ended=256, applied=110, rollbacks=0) == {"commit": 55, "rollback": 0}
 
 
 def test_one_of_two_tables_that_is_truncated_makes_no_transactions() -> None:

@@ -13,30 +13,39 @@ from exporter.gates import Gate, mariadb, mysql, setting
 # Pools say ROLLBACK after each use, mostly where nothing is open: then no engine is asked to roll back, which
 # Handler_rollback counts, once for each engine and the binary log. So at most as many of those count as rollbacks as
 # others rolled back what they had written.
-# MariaDB has its instrument switched off, and then only transactions that wrote are known, from the binary log.
+# Appliers of replicas work under the account of whoever started them, so they are told by their threads; these are gone
+# with what they counted once they stop.
+# MariaDB has its instrument switched off, and then only transactions that wrote are known, from the binary log, and
+# there COMMITs of appliers count too.
 _INSTRUMENT: Gate = setting(
     "transaction_instrument",
     "YES",
     fix="UPDATE performance_schema.setup_instruments SET ENABLED = 'YES' WHERE NAME = 'transaction';",
 )
+_LOGGED: Gate = setting("log_bin", "ON", fix="log_bin in my.cnf, and a restart")
 _SQL = """
     SELECT 'performance_schema' AS source,
            COALESCE((SELECT COUNT_STAR FROM performance_schema.events_transactions_summary_global_by_event_name
                      WHERE EVENT_NAME = 'transaction'), 0) AS ended,
+           (SELECT COALESCE(SUM(s.COUNT_STAR), 0)
+            FROM performance_schema.threads t
+            JOIN performance_schema.events_transactions_summary_by_thread_by_event_name s ON s.THREAD_ID = t.THREAD_ID
+            WHERE t.NAME LIKE 'thread/sql/replica\\_%' OR t.NAME LIKE 'thread/sql/slave\\_%'
+               OR t.NAME LIKE 'thread/sql/rpl\\_parallel%') AS applied,
            NULL AS commits, NULL AS written, COUNT_STAR AS rollbacks,
            (SELECT VARIABLE_VALUE FROM performance_schema.global_status
             WHERE VARIABLE_NAME = 'Handler_rollback') AS handled
     FROM performance_schema.events_statements_summary_global_by_event_name
     WHERE EVENT_NAME = 'statement/sql/rollback'"""
 _STATUS = """
-    SELECT 'status' AS source, NULL AS ended,
+    SELECT 'status' AS source, NULL AS ended, NULL AS applied,
            SUM(IF(VARIABLE_NAME = 'COM_COMMIT', VARIABLE_VALUE, 0)) AS commits,
            SUM(IF(VARIABLE_NAME = 'BINLOG_COMMITS', VARIABLE_VALUE, 0)) AS written,
            SUM(IF(VARIABLE_NAME = 'COM_ROLLBACK', VARIABLE_VALUE, 0)) AS rollbacks,
            SUM(IF(VARIABLE_NAME = 'HANDLER_ROLLBACK', VARIABLE_VALUE, 0)) AS handled
     FROM information_schema.GLOBAL_STATUS
     WHERE VARIABLE_NAME IN ('COM_COMMIT', 'BINLOG_COMMITS', 'COM_ROLLBACK', 'HANDLER_ROLLBACK')"""
-_FIGURES = ("ended", "commits", "written", "rollbacks", "handled")
+_FIGURES = ("ended", "applied", "commits", "written", "rollbacks", "handled")
 
 
 class Outcomes:
@@ -53,8 +62,8 @@ class Outcomes:
         self.committed = self.rolled_back = 0
 
     def feed(self, rows: Rows, context: Context) -> Rows:  # noqa: ARG002
-        """Take one row, of source, ended, rollbacks, and handled (by engines); or of commits and written (to the binary
-        log) instead of ended.
+        """Take one row, of source, ended, applied (by appliers, part of ended), rollbacks, and handled (by engines); or
+        of commits and written (to the binary log) instead of the first two.
 
         Gives a row for each outcome.
         """
@@ -62,15 +71,20 @@ class Outcomes:
             now = {figure: int(row[figure]) for figure in _FIGURES if row[figure] is not None}
             # Another source counts otherwise: its figures begin a new comparison.
             if self._source == row["source"]:
-                self._count({figure: _grown(self._last[figure], value) for figure, value in now.items()})
+                added = {figure: _grown(self._last[figure], value) for figure, value in now.items()}
+                # Of several appliers one has gone: how much of what is left came since is not known.
+                if "applied" in now and now["applied"] < self._last["applied"]:
+                    added["applied"] = 0
+                self._count(added)
             self._source, self._last = row["source"], now
         return Rows(("outcome", "transactions"), [("commit", self.committed), ("rollback", self.rolled_back)])
 
     def _count(self, added: dict[str, int]) -> None:
         undone = min(added["rollbacks"], added["handled"])
         if "ended" in added:
-            undone = min(undone, added["ended"])
-            self.committed += added["ended"] - undone
+            ended = max(added["ended"] - added["applied"], 0)
+            undone = min(undone, ended)
+            self.committed += ended - undone
         else:
             self.committed += max(added["commits"], added["written"])
         self.rolled_back += undone
@@ -89,7 +103,7 @@ transactions = Collector(
     name="mysql_transactions",
     about="Transactions that were committed and rolled back.",
     engine="mysql",
-    when=(mysql(8) & READABLE & _INSTRUMENT) | mariadb(10, 6),
+    when=(mysql(8) & READABLE & _INSTRUMENT) | (mariadb(10, 6) & (_LOGGED | _INSTRUMENT)),
     queries=(
         Query((mysql(8) | mariadb(10, 6)) & _INSTRUMENT, _SQL),
         Query(mariadb(10, 6), _STATUS),
