@@ -273,8 +273,10 @@ def fresh_server(fleet: Fleet) -> Iterator[Callable[..., DatabaseServer]]:
     """Make servers for one test alone: ``fresh_server("postgres-18", {"max_connections": "5"}, tls=True)``."""
     made: list[DatabaseServer] = []
 
-    def make(name: str, settings: dict[str, str] | None = None, *, tls: bool = False) -> DatabaseServer:
-        made.append(fleet.provider.create(name, settings, tls=tls))
+    def make(
+        name: str, settings: dict[str, str] | None = None, *, tls: bool = False, env: dict[str, str] | None = None
+    ) -> DatabaseServer:
+        made.append(fleet.provider.create(name, settings, tls=tls, env=env))
         return made[-1]
 
     yield make

@@ -9,7 +9,7 @@ In a test, ask for a fixture; its type is `tests.providers.base.DatabaseServer`:
   ``mariadb_replica``: a replica of it (``replica.primary`` is the primary).
 - ``fresh_server("postgres-18", {"max_connections": "5"}, tls=True)``: a server for this test alone, removed after it;
   with ``tls=True`` clients verify it by ``server.certificate.authority``. MariaDB keeps performance_schema off unless
-  asked: ``fresh_server("mariadb-11.8", {"performance_schema": "ON"})``.
+  asked: ``fresh_server("mariadb-11.8", {"performance_schema": "ON"})``; ``env={"TZ": ...}`` is for its environment.
 - ``program("peer", [tool("postgres_exporter"), ...], env={...}, url="http://...")`` runs a program until the end of the
   test; ``tests.providers.tools.tool`` gives prometheus, promtool, alertmanager, amtool, postgres_exporter,
   mysqld_exporter, pgbench, psql, pg_dump, pg_basebackup.

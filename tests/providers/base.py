@@ -268,8 +268,15 @@ class Provider(Protocol):
     def names(self) -> list[str]:
         """The servers it can make, oldest first within a flavor."""
 
-    def create(self, name: str, settings: Mapping[str, str] | None = None, *, tls: bool = False) -> DatabaseServer:
-        """Make and start a new server."""
+    def create(
+        self,
+        name: str,
+        settings: Mapping[str, str] | None = None,
+        *,
+        tls: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> DatabaseServer:
+        """Make and start a new server, with these variables in its environment."""
 
     def close(self) -> None:
         """Stop every server and delete all data."""

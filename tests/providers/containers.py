@@ -144,12 +144,19 @@ class ContainerProvider:
         """The servers it can make."""
         return list(NAMES)
 
-    def create(self, name: str, settings: Mapping[str, str] | None = None, *, tls: bool = False) -> DatabaseServer:
+    def create(
+        self,
+        name: str,
+        settings: Mapping[str, str] | None = None,
+        *,
+        tls: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> DatabaseServer:
         """Make and start a new server."""
         if name not in NAMES:
             raise ProviderError(f"{name} is no supported server; those are {', '.join(NAMES)}")
         kind = Kind.parse(name)
-        server = (self._postgres if kind.engine == "postgres" else self._mysql)(kind, settings or {})
+        server = (self._postgres if kind.engine == "postgres" else self._mysql)(kind, settings or {}, env)
         if tls:
             self._secure(server)
         return server
@@ -163,8 +170,8 @@ class ContainerProvider:
             self._network.remove()
             del self._network
 
-    def _postgres(self, kind: Kind, settings: Mapping[str, str]) -> PostgresServer:
-        runner = self._runner(kind, postgres.SETTINGS | {"listen_addresses": "*"} | dict(settings))
+    def _postgres(self, kind: Kind, settings: Mapping[str, str], env: Mapping[str, str] | None) -> PostgresServer:
+        runner = self._runner(kind, postgres.SETTINGS | {"listen_addresses": "*"} | dict(settings), env)
         runner.container.with_env("POSTGRES_PASSWORD", ADMIN_PASSWORD)
         runner.container.with_env(
             "POSTGRES_INITDB_ARGS", "--auth-host=scram-sha-256 --encoding=UTF8 --no-locale --no-sync"
@@ -186,10 +193,10 @@ class ContainerProvider:
         runner.container.with_kwargs(entrypoint=["sh", "-c", COPY_PRIMARY])
         return self._started(PostgresServer(primary.kind, runner, primary.admin, primary=primary, maker=self._standby))
 
-    def _mysql(self, kind: Kind, settings: Mapping[str, str]) -> MySQLServer:
+    def _mysql(self, kind: Kind, settings: Mapping[str, str], env: Mapping[str, str] | None = None) -> MySQLServer:
         words = mysql.SETTINGS | mysql.FLAVOR_SETTINGS[kind.flavor] | {"bind_address": "*"}
         # No name service knows the addresses that containers see.
-        runner = self._runner(kind, words | {"skip_name_resolve": "ON"} | dict(settings))
+        runner = self._runner(kind, words | {"skip_name_resolve": "ON"} | dict(settings), env)
         runner.configure({"server_id": str(runner.address.port)})
         prefix = kind.flavor.upper()
         runner.container.with_env(f"{prefix}_ROOT_PASSWORD", ADMIN_PASSWORD)
@@ -201,7 +208,7 @@ class ContainerProvider:
         replica.follow(primary, _container_runner(primary).alias, PORTS["mysql"])
         return replica
 
-    def _runner(self, kind: Kind, settings: Mapping[str, str]) -> ContainerRunner:
+    def _runner(self, kind: Kind, settings: Mapping[str, str], env: Mapping[str, str] | None = None) -> ContainerRunner:
         self._count += 1
         alias = f"{kind.name.replace('.', '-')}-{self._count}"
         port = free_port()
@@ -212,6 +219,8 @@ class ContainerProvider:
         except docker.errors.DockerException as error:
             raise ProviderError(f"no Docker engine answers, which --provider=containers needs: {error}") from None
         container.with_bind_ports(PORTS[kind.engine], port).with_network(network).with_network_aliases(alias)
+        for key, value in (env or {}).items():
+            container.with_env(key, value)
         host = container.get_docker_client().host()
         address = Address("127.0.0.1" if host == "localhost" else host, port)
         return ContainerRunner(address, container, CONFIGS[kind.engine], alias, dict(settings))

@@ -101,7 +101,14 @@ class LocalProvider:
         """The servers it can make."""
         return list(NAMES)
 
-    def create(self, name: str, settings: Mapping[str, str] | None = None, *, tls: bool = False) -> DatabaseServer:
+    def create(
+        self,
+        name: str,
+        settings: Mapping[str, str] | None = None,
+        *,
+        tls: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> DatabaseServer:
         """Make and start a new server."""
         kind = Kind.parse(name)
         if name not in NAMES:
@@ -110,10 +117,10 @@ class LocalProvider:
                 "Start Docker and use --provider=containers for the others."
             )
         if kind.engine == "postgres":
-            server: DatabaseServer = self._postgres(kind, settings or {}, tls=tls)
+            server: DatabaseServer = self._postgres(kind, settings or {}, tls=tls, env=env)
             server.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         else:
-            server = self._mysql(kind, kind.name, settings or {}, tls=tls)
+            server = self._mysql(kind, kind.name, settings or {}, tls=tls, env=env)
         return server
 
     def close(self) -> None:
@@ -122,7 +129,9 @@ class LocalProvider:
             server.remove()
         self._servers.clear()
 
-    def _postgres(self, kind: Kind, settings: Mapping[str, str], *, tls: bool) -> PostgresServer:
+    def _postgres(
+        self, kind: Kind, settings: Mapping[str, str], *, tls: bool, env: Mapping[str, str] | None
+    ) -> PostgresServer:
         home = postgres_home(kind.release[0], tls=tls)
         directory = self.workspace.directory(kind.name, unprivileged=True)
         secret = directory / "password"
@@ -136,7 +145,7 @@ class LocalProvider:
             ],
             unprivileged=True,
         )  # fmt: skip
-        runner = self._postgres_runner(home, directory)
+        runner = self._postgres_runner(home, directory, env)
         runner.configure({**postgres.SETTINGS, **settings})
         certificate = _certificate(directory) if tls else None
         if certificate:
@@ -151,7 +160,7 @@ class LocalProvider:
         admin = Account("postgres", ADMIN_PASSWORD)
         return self._started(PostgresServer(kind, runner, admin, maker=self._standby, certificate=certificate))
 
-    def _postgres_runner(self, home: Path, directory: Path) -> LocalRunner:
+    def _postgres_runner(self, home: Path, directory: Path, env: Mapping[str, str] | None = None) -> LocalRunner:
         data = directory / "data"
         address = Address("127.0.0.1", free_port(), directory, data, directory / "log")
         process = Process(
@@ -159,6 +168,7 @@ class LocalProvider:
             workspace=self.workspace,
             log=directory / "log",
             stop_signal=signal.SIGINT,
+            env=env,
             unprivileged=True,
         )
         runner = LocalRunner(address, process, directory, data / "postgresql.conf")
@@ -188,7 +198,15 @@ class LocalProvider:
         runner.configure(settings)
         return self._started(PostgresServer(primary.kind, runner, primary.admin, primary=primary, maker=self._standby))
 
-    def _mysql(self, kind: Kind, name: str, settings: Mapping[str, str], *, tls: bool = False) -> MySQLServer:
+    def _mysql(
+        self,
+        kind: Kind,
+        name: str,
+        settings: Mapping[str, str],
+        *,
+        tls: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> MySQLServer:
         directory = self.workspace.directory(name, unprivileged=True)
         data, config, first = directory / "data", directory / "my.cnf", directory / "first.sql"
         address = Address("127.0.0.1", free_port(), directory / "mysqld.sock", data, directory / "log")
@@ -197,6 +215,7 @@ class LocalProvider:
             inside(kind.name, [program, f"--defaults-file={config}"]),
             workspace=self.workspace,
             log=directory / "log",
+            env=env,
         )
         runner = LocalRunner(address, process, directory, config)
         config.write_text("[mysqld]\n")

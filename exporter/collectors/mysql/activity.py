@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS, CONNECTED_PROCESSES, CONNECTED_THREADS
+from exporter.collectors.mysql.innodb_ages import age
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Context, Query, Rows, block
@@ -12,8 +13,7 @@ from exporter.gates import mariadb, mysql
 
 _STATES = ("active", "idle", "idle_in_transaction", "other")
 
-# InnoDB tells when a transaction began in the time zone of the machine, whatever that of the session is. Waits for
-# other locks than those on rows are seen in a session's state; they are not older than its statement.
+# Waits for other locks than those on rows are seen in a session's state; they are not older than its statement.
 _SQL = """
     SELECT 'session' AS part,
            CASE WHEN {clients}
@@ -28,12 +28,13 @@ _SQL = """
     GROUP BY kind
     UNION ALL
     SELECT 'transaction', IF(t.{command} = 'Sleep', 'idle', 'active'), COUNT(*),
-           MAX(TIMESTAMPDIFF(SECOND, CONVERT_TZ(x.trx_started, 'SYSTEM', @@session.time_zone), NOW())),
+           MAX({transaction_age}),
            SUM(x.trx_state = 'LOCK WAIT'),
-           MAX(TIMESTAMPDIFF(SECOND, CONVERT_TZ(x.trx_wait_started, 'SYSTEM', @@session.time_zone), NOW()))
+           MAX({wait_age})
     FROM information_schema.INNODB_TRX x STRAIGHT_JOIN {table} t ON t.{id} = x.trx_mysql_thread_id
     WHERE {clients}
     GROUP BY 2"""
+_AGES = {"transaction_age": age("x.trx_started"), "wait_age": age("x.trx_wait_started")}
 
 
 def _waits(state: str) -> str:
@@ -52,19 +53,21 @@ _THREADS = _SQL.format(
     table="performance_schema.threads",
     clients=CLIENT_THREADS,
     connected=CONNECTED_THREADS,
+    **_AGES,
 )
 
 
-def _processes(age: str) -> str:
+def _processes(statement_age: str) -> str:
     return _SQL.format(
         command="COMMAND",
         waits=_waits("STATE"),
         id="ID",
-        statement_age=age,
+        statement_age=statement_age,
         sessions="information_schema.PROCESSLIST t",
         table="information_schema.PROCESSLIST",
         clients=CLIENT_PROCESSES,
         connected=CONNECTED_PROCESSES,
+        **_AGES,
     )
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from exporter.collectors.mysql.innodb_ages import age
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import mariadb, mysql
 
 # A row for each waiter and one for each holder; there are none while nobody waits. A queue for one row or table has a
 # square of waits, so that waiters are counted by themselves, and holders looked for among no more than {limit} waits,
-# or locks on what somebody waits for. InnoDB tells times in the time zone of the machine.
+# or locks on what somebody waits for.
 # Names of tables that differ by case or accents the view takes for the same, but only those of routines and events are.
-_WAIT = "TIMESTAMPDIFF(SECOND, CONVERT_TZ(x.trx_wait_started, 'SYSTEM', @@session.time_zone), NOW())"
+_WAIT = age("x.trx_wait_started")
 _PENDING = "LOCK_STATUS = 'PENDING' AND OBJECT_TYPE NOT IN ('USER LEVEL LOCK', 'LOCKING SERVICE')"
 # The server's own threads, as that which purges old rows, wait without a statement, and nobody waits for them.
 # Who holds what these wait for is told nowhere.

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS
+from exporter.collectors.mysql.innodb_ages import age
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import mariadb, mysql
 
-# InnoDB tells times in the time zone of the machine. What is prepared (XA) and has no session any more holds its locks
-# until somebody commits it; the server's own transactions without a session are over at once.
-_AGE = "MAX(TIMESTAMPDIFF(SECOND, CONVERT_TZ(x.trx_started, 'SYSTEM', @@session.time_zone), NOW()))"
+# What is prepared (XA) and has no session any more holds its locks until somebody commits it, and what was open at a
+# crash until the server has rolled it back; its own transactions without a session are over at once. By MySQL's list
+# sessions that set their clock, as replayed binary logs do, sleep for years.
+_AGE = age("x.trx_started")
 _SQL = f"""
-    SELECT IF(t.{{command}} = 'Sleep', 'idle', 'active') AS state, COUNT(*) AS open, {_AGE} AS longest,
-           MAX(IF(t.{{command}} = 'Sleep', {{asleep}}, NULL)) AS idle_longest,
+    SELECT IF(t.{{command}} = 'Sleep', 'idle', 'active') AS state, COUNT(*) AS open, MAX({_AGE}) AS longest,
+           MAX(IF(t.{{command}} = 'Sleep', GREATEST(LEAST({{asleep}}, {_AGE}), 0), NULL)) AS idle_longest,
            SUM(x.trx_rows_locked) AS locked, SUM(x.trx_rows_modified) AS modified
     FROM information_schema.INNODB_TRX x STRAIGHT_JOIN {{table}} t ON t.{{id}} = x.trx_mysql_thread_id
     WHERE {{clients}}
     GROUP BY state
     UNION ALL
-    SELECT 'prepared', COUNT(*), COALESCE({_AGE}, 0), NULL,
-           COALESCE(SUM(x.trx_rows_locked), 0), COALESCE(SUM(x.trx_rows_modified), 0)
-    FROM information_schema.INNODB_TRX x WHERE x.trx_mysql_thread_id = 0"""
-_STATES = ("active", "idle", "prepared")
+    SELECT IF(x.trx_state = 'ROLLING BACK', 'recovered', 'prepared') AS state, COUNT(*), MAX({_AGE}), NULL,
+           SUM(x.trx_rows_locked), SUM(x.trx_rows_modified)
+    FROM information_schema.INNODB_TRX x WHERE x.trx_mysql_thread_id = 0
+    GROUP BY state"""
+_STATES = ("active", "idle", "prepared", "recovered")
 
 
 def complete(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
@@ -67,7 +70,8 @@ open_transactions = Collector(
                 "mysql_open_transactions",
                 "open",
                 help="Open transactions of clients, by whether their session is active or idle, or has gone and left "
-                "one that is prepared (XA), which holds its locks until it is committed or rolled back.",
+                "one that is prepared (XA), which holds its locks until it is committed or rolled back, or was cut off "
+                "by a crash (recovered), which the server rolls back.",
             ),
             gauge("mysql_open_transaction_longest_seconds", "longest", help="Age of the oldest of them, 0 if none."),
             gauge(
@@ -81,7 +85,8 @@ open_transactions = Collector(
             gauge(
                 "mysql_open_transaction_idle_longest_seconds",
                 "idle_longest",
-                help="How long a session has slept in a transaction at most, 0 if none does.",
+                help="How long a session has slept in a transaction at most, 0 if none does; where a session has set "
+                "its clock, MySQL tells no better than how long the transaction is open.",
             ),
             merge="max",
         ),
