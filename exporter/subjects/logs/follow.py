@@ -180,6 +180,9 @@ class Follower:
             self._remember_head()
             return []
         events = self._parser.end()
+        if self._head[1] == min(HEAD_BYTES, self._offset):
+            # There may be a copy of what it was; by less of its beginning others would be taken for one.
+            self._remember_done(self._file.identity, _Done(self._offset, *self._head))
         self._begin_at(0)
         return events
 
