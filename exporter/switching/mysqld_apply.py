@@ -17,11 +17,12 @@ from exporter.switching.mysqld_families import COLLECTORS
 from exporter.switching.mysqld_flags import DEFAULTS, NOT_THERE
 from exporter.tailor import tailored
 
+_PRIVILEGES = "collect.mysql.user.privileges"
 # Switches inside a collector, and the metrics that they are about.
 _PARTS: Mapping[str, str] = {
     "collect.info_schema.processlist.processes_by_user": "mysql_info_schema_processlist_processes_by_user",
     "collect.info_schema.processlist.processes_by_host": "mysql_info_schema_processlist_processes_by_host",
-    "collect.mysql.user.privileges": "mysql_mysql_(?!max_).*",
+    _PRIVILEGES: "mysql_mysql_(?!max_).*",
 }
 _SWITCHES: Mapping[str, str] = {**{f"collect.{name}": pattern for name, pattern in COLLECTORS.items()}, **_PARTS}
 _STATEMENTS = "collect.perf_schema.eventsstatements"
@@ -82,6 +83,9 @@ def _about(collectors: list[Collector], given: Given) -> list[Collector]:
 def _named(collectors: list[Collector], given: Given) -> list[Collector]:
     """The collectors without the metrics that were switched off."""
     off = [pattern for flag, pattern in _SWITCHES.items() if given.switches.get(flag) is False]
+    if given.on("collect.mysql.user") and not given.on(_PRIVILEGES):
+        # Some thirty series of each account, which theirs has only if it is asked for them besides.
+        off.append(_PARTS[_PRIVILEGES])
     if not off:
         return collectors
     hidden = matcher(off)

@@ -115,7 +115,8 @@ def test_every_metric_of_theirs_belongs_to_one_collector(
 def test_all_of_their_flags_at_once(server: DatabaseServer, tmp_path: Path) -> None:
     """What only another flavor or version has is no failure."""
     account = server.account()
-    flags = (*collectors(), f"--mysqld.address={server.host}:{server.port}", f"--mysqld.username={account.user}")
+    named = (f"--mysqld.address={server.host}:{server.port}", f"--mysqld.username={account.user}")
+    flags = (*collectors(), "--collect.mysql.user.privileges", *named)
     with Exporter(tmp_path, None, {"MYSQLD_EXPORTER_PASSWORD": account.password}, flags=flags) as exporter:
         everything = {item.name for item in collectors_of("mysql")}
         page = exporter.scrape_until(

@@ -47,6 +47,16 @@ def test_a_collector_switched_off_leaves_its_metrics_out_and_no_others(name: str
     assert {metric for metric in every if metric.startswith(("db_", "pg_"))} <= left
 
 
+def test_privileges_of_accounts_are_asked_for_besides() -> None:
+    def told(*flags: str) -> set[str]:
+        return {name for name in metrics(switched(*flags)) if name.startswith("mysql_mysql_")}
+
+    limits = {name for name in told("--collect.mysql.user") if name.startswith("mysql_mysql_max_")}
+    assert told("--collect.mysql.user") == limits != set()
+    assert told("--collect.mysql.user", "--collect.mysql.user.privileges") > limits
+    assert told() > limits, "which are the config's to say where no flag says anything"
+
+
 def test_collectors_switched_on() -> None:
     result = switched(*(f"--{flag}" for flag in SWITCHES if flag.startswith("collect.")))
     on = {name for name, settings in result.config.servers[0].collectors.items() if settings.enabled}
