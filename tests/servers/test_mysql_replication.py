@@ -265,6 +265,38 @@ def test_a_source_that_hangs_is_seen_without_performance_schema(fresh_server: An
 
 
 @pytest.mark.full
+def test_a_receiver_that_waits_for_relay_logs_to_be_freed_runs(fresh_server: Any, server: DatabaseServer) -> None:
+    """It takes in neither events nor heartbeats, since relay_log_space_limit is reached and the applier is held up."""
+    source = fresh_server(server.name)
+    # With more than one worker, or a long queue, the applier's own reader would make room.
+    alone = {"replica_parallel_workers": "1", "replica_pending_jobs_size_max": "1024"}
+    standby = source.replica(relay_log_space_limit="1048576", **(alone if server.flavor == "mysql" else {}))
+    source.execute("CREATE DATABASE large")
+    source.execute("CREATE TABLE large.t (a longtext)")
+    standby.wait_until_caught_up()
+    heartbeat(standby, 1)
+    waiting = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for % relay log space'"
+    with watching(standby) as watch:
+        assert wait_for(lambda: level(watch), 20)
+        with standby.connect() as holder, holder.cursor() as cursor:
+            cursor.execute("LOCK TABLES large.t READ")
+            for _ in range(6):
+                source.execute(f"INSERT INTO large.t VALUES ('{'x' * 1_000_000}')")
+            assert wait_for(lambda: standby.execute(waiting)[0][0] == 1, 30)
+            began = time.monotonic()
+            while time.monotonic() < began + 5:
+                found = replication(watch)
+                assert standby.execute(waiting)[0][0] == 1
+                assert found.values(RUNNING) == [1]
+                assert found.one(BYTES, channel="") > 0
+                time.sleep(0.5)
+            assert found.one(LAG, channel="") >= 4
+            cursor.execute("UNLOCK TABLES")
+        standby.wait_until_caught_up()
+        assert wait_for(lambda: level(watch), 20)
+
+
+@pytest.mark.full
 @pytest.mark.flavor("mariadb")
 @pytest.mark.skipif(not is_root(), reason="a file system of its own has to be mounted")
 def test_a_full_disk_holds_up_nobody_who_asks(fresh_server: Any, server: DatabaseServer, fleet: Fleet) -> None:

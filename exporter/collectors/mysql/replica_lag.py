@@ -15,7 +15,8 @@ from exporter.gates import REPLICA, mysql
 # does, looks like it until replica_net_timeout, which may be an hour; so after one and a half of that interval without
 # a sign of life nothing is received. With an interval of 0 there are no heartbeats, and after a minute nobody can tell.
 # The receiver's own age is the silence before the first sign; it is unknown where performance_schema is off, and then
-# what came counts alone. What is being received is one sign, and a group has others.
+# what came counts alone. What is being received is one sign, and a group has others. A receiver that waits until the
+# applier frees relay logs (relay_log_space_limit) takes in nothing, heartbeats neither, and works all the same.
 _SQL = """
     SELECT channel, CASE WHEN applier = 'ON' AND (receives = 1 OR age > 0) THEN age END AS behind,
            CASE WHEN channel NOT LIKE 'group\\_replication\\_%' THEN applier = 'ON' AND receives END AS running
@@ -24,6 +25,7 @@ _SQL = """
                CASE WHEN c.SERVICE_STATE <> 'ON' THEN 0
                     WHEN c.CHANNEL_NAME LIKE 'group\\_replication\\_%' THEN 1
                     WHEN c.QUEUEING_TRANSACTION <> '' THEN 1
+                    WHEN t.PROCESSLIST_STATE LIKE 'Waiting for the % SQL thread to free%relay log space' THEN 1
                     WHEN LEAST(
                         COALESCE(t.PROCESSLIST_TIME, IF(c.COUNT_RECEIVED_HEARTBEATS > 0, 1e9, 0)),
                         COALESCE(TIMESTAMPDIFF(SECOND, c.LAST_HEARTBEAT_TIMESTAMP, NOW(6)), 1e9),

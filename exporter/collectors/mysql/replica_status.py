@@ -99,6 +99,8 @@ _STUCK = """
     WHERE USER = 'system user' AND COMMAND LIKE 'Slave%' AND STATE LIKE 'Waiting for someone to free space%' LIMIT 1"""
 # What changes on MariaDB whenever the source is heard of.
 _SIGNS = ("slave_io_running", "slave_received_heartbeats", "master_log_file", "read_master_log_pos")
+# What a receiver that keeps to relay_log_space_limit does.
+_NO_SPACE = "Waiting for the slave SQL thread to free enough relay log space"
 
 
 def understood(rows: Rows, context: Context) -> Rows:
@@ -198,7 +200,8 @@ class SignsOfLife(Asking):
 
     A source that has nothing to send sends a heartbeat every Slave_heartbeat_period seconds. One that hangs, or whose
     network does, looks like it until slave_net_timeout, which may be an hour; so after one and a half of that period
-    nothing is received. With a period of 0 there are no heartbeats, and after a minute nobody can tell.
+    nothing is received. With a period of 0 there are no heartbeats, and after a minute nobody can tell. A receiver that
+    waits until the applier frees relay logs takes in nothing, heartbeats neither, and works all the same.
     """
 
     def __init__(self) -> None:
@@ -228,7 +231,8 @@ class SignsOfLife(Asking):
             period = float(row["slave_heartbeat_period"])
             signs = tuple(row.get(column) for column in _SIGNS)
             before = self._heard.get(row["channel"])
-            since = before[1] if before and before[0] == signs else context.now
+            silent = row.get("slave_io_state") != _NO_SPACE
+            since = before[1] if silent and before and before[0] == signs else context.now
             heard[row["channel"]] = (signs, since)
             if row["running"] and context.now - since > (1.5 * period or 60):
                 row |= {"running": 0 if period else None, "behind": row["behind"] or None, "unapplied": None}
