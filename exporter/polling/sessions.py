@@ -33,6 +33,8 @@ SCRAPED_SECONDS = 60.0
 # How long a renewal of the main session waits for the second one's place, and how long an old one that stays is kept.
 _RENEWAL_SECONDS = 0.5
 _KEPT_SECONDS = 60.0
+# A session that is older than anything.
+_AT_ONCE = 0.0
 _AUTH_BACKOFF_SECONDS = 60.0
 _CONNECT_BACKOFF_SECONDS = 5.0
 
@@ -223,6 +225,8 @@ class Sessions:
                     raise
             else:
                 facts = self._meet(self._main, identity, deadline)
+                if self._main_until == _AT_ONCE:
+                    return self._reach(deadline)
                 if not self._main.closed:
                     return self._main, facts
                 self.close_main()
@@ -302,7 +306,7 @@ class Sessions:
                     self.facts, self._learned = facts, time.monotonic()
             elif not facts.identity.same_server(identity):
                 # The address has moved while the main session still holds on to the old server.
-                self._main_until = 0.0
+                self._main_until = _AT_ONCE
                 raise Failure(Reason.CONNECT, "another server answers; the next scrape connects anew")
         except Failure:
             self.opener.disconnect(session)
@@ -334,8 +338,12 @@ class Sessions:
         """The facts anew, or the old ones: a server is not down because it has no time to tell them just now."""
         self._learned = time.monotonic() - FACTS_SECONDS + _RELEARN_SECONDS
         try:
-            facts = self.facts = self.opener.learn(session, identity, deadline)
-            self._learned = time.monotonic()
+            known, facts = facts, self.opener.learn(session, identity, deadline)
+            self.facts, self._learned = facts, time.monotonic()
+            if facts.grants != known.grants:
+                # MySQL shows a session the privileges that its account has now, and lets it do what it could when it
+                # began, or shows it less than there is: what was learnt over it is learnt anew, too.
+                self._main_until, self._learned = _AT_ONCE, float("-inf")
         except Failure as failure:
             log.warning("%s: what is known of it could not be learnt anew: %s", self.config.name, failure.message)
         return facts

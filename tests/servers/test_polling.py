@@ -435,21 +435,33 @@ def test_an_extension_created_while_running_is_noticed(
 
 def test_a_privilege_granted_while_running_is_noticed(server: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> None:
     account = server.account()
+    sqls = {"probe": "SELECT 1 AS value"}
     if server.engine == "postgres":
         server.execute("REVOKE pg_monitor FROM exporter")
         privilege, grant = "pg_monitor", "GRANT pg_monitor TO exporter"
     else:
         server.execute("REVOKE PROCESS ON *.* FROM exporter")
         privilege, grant = "PROCESS", "GRANT PROCESS ON *.* TO exporter"
-    gated = replace(declared(server.engine), when=granted(privilege, fix=f"{grant};"))
+        # The one is refused without it, the other shows what is our own.
+        sqls["refused"] = "SELECT COUNT(*) >= 0 AS value FROM information_schema.INNODB_TRX"
+        sqls["cut"] = "SELECT COUNT(DISTINCT USER) > 1 AS value FROM information_schema.PROCESSLIST"
+    gate = granted(privilege, fix=f"{grant};")
+    gated = [replace(declared(server.engine, name, sql), when=gate) for name, sql in sqls.items()]
     monkeypatch.setattr("random.uniform", lambda _, high: high)
-    with watched(config_of(server, account, collectors={"probe": True}), gated) as one:
+    config = config_of(server, account, collectors=dict.fromkeys(sqls, True))
+    with watched(config, *gated) as one, server.connect():
         for _ in range(4):
-            assert scrape(one)["probe"].reason is Reason.PERMISSION
+            assert {snapshot.reason for snapshot in scrape(one).values()} == {Reason.PERMISSION}
         server.execute(grant)
         monkeypatch.setattr(polling_sessions, "FACTS_SECONDS", 0.0)
-        # MySQL shows a session the privileges of its account as they are now.
-        assert scrape(one)["probe"].state is State.OK
+        # MySQL shows a session the privileges that its account has now, and lets it do what it could when it began.
+        for name, snapshot in scrape(one).items():
+            assert snapshot.state is State.OK, name
+            assert [family.text.split()[-1] for family in snapshot.families] == ["1"], name
+        # That takes a new session once, and none where nothing has changed.
+        before = one.sessions._main
+        scrape(one)
+        assert one.sessions._main is before
 
 
 @pytest.mark.engine("postgres")
