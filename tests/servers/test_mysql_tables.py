@@ -471,6 +471,38 @@ def test_privileges_on_the_whole_server_in_whatever_way_they_were_granted(server
             server.execute(statement)
 
 
+@pytest.mark.flavor("mysql")
+@pytest.mark.parametrize("written", ["{inner}, powers_all", "'none'@'%',\"powers_all\"@`%`,{inner}"])
+def test_privileges_of_roles_that_everybody_has(server: DatabaseServer, written: str) -> None:
+    roles = ["powers_all", "powers_role", f"powers_inner@{_THERE}"]
+    for statement in (
+        f"CREATE ROLE {', '.join(roles)}",
+        "GRANT SHUTDOWN ON *.* TO powers_role",
+        "GRANT powers_role TO powers_all",
+        f"GRANT FILE ON *.* TO powers_inner@{_THERE}",
+        f"CREATE USER powers_nobody@{_THERE} IDENTIFIED BY 'x'",
+    ):
+        server.execute(statement)
+    before = server.execute("SELECT @@GLOBAL.mandatory_roles")[0][0]
+
+    def told(watch: Watch) -> set[str]:
+        found = watch.run("mysql_account_findings").by("mysql_account_finding_info", "mysql_user", "kind")
+        return {kind for user, kind in found if user == "powers_nobody"}
+
+    try:
+        with watching(server, server.account()) as watch:
+            assert told(watch) == set()
+            server.execute("SET GLOBAL mandatory_roles = %s", params=(written.format(inner=f"powers_inner@{_THERE}"),))
+            assert told(watch) == {"shuts_down", "reads_files"}
+            # Roles are no accounts.
+            found = watch.run("mysql_account_findings").by("mysql_account_finding_info", "mysql_user", "kind")
+            assert not {user for user, _ in found} & {"powers_all", "powers_role", "powers_inner"}
+    finally:
+        server.execute("SET GLOBAL mandatory_roles = %s", params=(before,))
+        server.execute(f"DROP ROLE IF EXISTS {', '.join(roles)}")
+        server.execute(f"DROP USER powers_nobody@{_THERE}")
+
+
 def test_an_account_that_sees_no_roles_calls_nobody_harmless(server: DatabaseServer) -> None:
     account = server.account()
     for table in ROLE_TABLES[server.flavor]:

@@ -29,8 +29,17 @@ _SQL = """
     UNION ALL
     (SELECT k.kind, NULL, a.name, a.host, 1 FROM kinds k JOIN accounts a ON FIND_IN_SET(k.kind, a.found)
      ORDER BY 1, 3, 4 LIMIT {{limit}})"""
+# Roles that everybody has by mandatory_roles, with a host or without, in whatever quotes.
+_LISTED = "@@GLOBAL.mandatory_roles"
+for _written in ("`", "''", '"', " "):
+    _LISTED = f"REPLACE({_LISTED}, '{_written}', '')"
 _ROLES = {
-    "mysql": """SELECT h.name, h.host, e.FROM_USER, e.FROM_HOST, 0
+    "mysql": f"""SELECT a.User, a.Host, m.User, m.Host, 0
+        FROM (SELECT User, Host FROM mysql.user WHERE {{active}}) a
+        JOIN mysql.user m
+          ON FIND_IN_SET(CONCAT(m.User, '@', m.Host), {_LISTED}) OR (m.Host = '%' AND FIND_IN_SET(m.User, {_LISTED}))
+        UNION
+        SELECT h.name, h.host, e.FROM_USER, e.FROM_HOST, 0
         FROM held h JOIN mysql.role_edges e ON e.TO_USER = h.whose AND e.TO_HOST = h.of_host""",
     # Everybody has what PUBLIC has; before 10.11 there is nobody of that name.
     "mariadb": """SELECT User, Host, 'PUBLIC', '', 0 FROM mysql.user WHERE {active}
