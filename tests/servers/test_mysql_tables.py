@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +20,7 @@ from exporter.registry import collectors_by_name
 from tests.providers.base import DatabaseServer, wait_for
 from tests.providers.fleet import Fleet
 from tests.providers.mysql import ROLE_TABLES
+from tests.providers.processes import free_port
 from tests.servers.collecting import Watch, watching
 
 pytestmark = pytest.mark.engine("mysql")
@@ -576,6 +579,63 @@ def test_encrypted_connections_of_mariadb(fresh_server: Callable[..., DatabaseSe
         authority = x509.load_pem_x509_certificate(made.certificate.certificate.read_bytes())
         expiry = watch.run("mysql_status").one("mysql_server_certificate_expiry_timestamp_seconds")
         assert expiry == authority.not_valid_after_utc.timestamp()
+
+
+def x_session(server: DatabaseServer, port: int) -> socket.socket:
+    """An encrypted session of the X protocol that has said something, in as many of its messages as that takes."""
+
+    def field(number: int, value: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(value)]) + value
+
+    def ask(kind: int, body: bytes, wanted: int) -> None:
+        connection.sendall((1 + len(body)).to_bytes(4, "little") + bytes([kind]) + body)
+        answer = -1
+        while answer != wanted:
+            size = int.from_bytes(received(4), "little")
+            answer, text = received(1)[0], received(size - 1)
+            assert answer != 1, text
+
+    def received(size: int) -> bytes:
+        got = b""
+        while len(got) < size:
+            got += connection.recv(size - len(got))
+        return got
+
+    connection = socket.create_connection((server.host, port), timeout=20)
+    on = field(2, b"\x08\x01" + field(2, b"\x08\x07\x40\x01"))
+    ask(2, field(1, field(1, field(1, b"tls") + on)), wanted=0)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = context.wrap_socket(connection)
+    login = f"\0{server.admin.user}\0{server.admin.password}".encode()
+    ask(4, field(1, b"PLAIN") + field(2, login), wanted=4)
+    ask(12, field(1, b"SELECT 1"), wanted=17)
+    return connection
+
+
+@pytest.mark.full
+@pytest.mark.flavor("mysql")
+def test_encrypted_sessions_of_the_x_protocol_are_not_taken_for_others(
+    fresh_server: Callable[..., DatabaseServer], server: DatabaseServer
+) -> None:
+    port = free_port()
+    settings = {"mysqlx": "ON", "mysqlx_port": str(port), "mysqlx_bind_address": "127.0.0.1"}
+    made = fresh_server(server.name, settings)
+    with watching(made) as watch:
+
+        def connections() -> dict[tuple[str, str], float]:
+            found = watch.run("mysql_connections_tls").by("mysql_tls_connections", "version", "cipher", "transport")
+            return {(version, cipher): count for (version, cipher, transport), count in found.items() if count}
+
+        before = connections().get(("", ""), 0)
+        with x_session(made, port):
+            assert made.execute(
+                "SELECT CONNECTION_TYPE FROM performance_schema.threads "
+                "WHERE NAME = 'thread/mysqlx/worker' AND PROCESSLIST_ID IS NOT NULL"
+            ) == [("SSL/TLS",)]
+            found = connections()
+            assert found[("unknown", "unknown")] == 1
+            assert found.get(("", ""), 0) == before
 
 
 def checkpoint_age(server: DatabaseServer) -> int:

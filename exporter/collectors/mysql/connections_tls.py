@@ -18,7 +18,13 @@ _SQL = f"""
     GROUP BY 1, 2, 3"""
 _OF_THREAD = """(SELECT v.VARIABLE_VALUE FROM performance_schema.status_by_thread v
                 WHERE v.THREAD_ID = t.THREAD_ID AND v.VARIABLE_NAME = '{}')"""
-_MYSQL = _SQL.format(version=_OF_THREAD.format("Ssl_version"), cipher=_OF_THREAD.format("Ssl_cipher"), joined="")
+# Of sessions of the X protocol the server tells others no more than that they are encrypted.
+_TOLD = "COALESCE(NULLIF({}, ''), IF(t.CONNECTION_TYPE = 'SSL/TLS', 'unknown', ''))"
+_MYSQL = _SQL.format(
+    version=_TOLD.format(_OF_THREAD.format("Ssl_version")),
+    cipher=_TOLD.format(_OF_THREAD.format("Ssl_cipher")),
+    joined="",
+)
 # MariaDB finds no thread by its number: for each of them it would read the variables of all.
 _MARIADB = _SQL.format(
     version="s.version",
@@ -43,7 +49,8 @@ connections_tls = Collector(
             gauge(
                 "mysql_tls_connections",
                 "sessions",
-                help="Connections but for the one that asks; without a version and a cipher: not encrypted.",
+                help="Connections but for the one that asks; without a version and a cipher: not encrypted. "
+                "MySQL tells of encrypted sessions of the X protocol neither: unknown.",
             ),
             labels=("version", "cipher", "transport"),
         ),
