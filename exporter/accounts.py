@@ -22,7 +22,7 @@ _USER_COLUMNS = (
 
 def read_users(flavor: str) -> str:
     """The privilege on mysql.user that our account has: never the whole table, which holds the hashes of passwords."""
-    more = "" if flavor == "mariadb" else ", account_locked, password_last_changed, password_lifetime"
+    more = "" if flavor == "mariadb" else ", account_locked, password_last_changed, password_lifetime, plugin"
     return f"SELECT ({_USER_COLUMNS}{more}) ON mysql.user"
 
 

@@ -48,7 +48,7 @@ _USER_COLUMNS = (
     "create_user_priv, shutdown_priv"
 )
 USER_COLUMNS = {
-    "mysql": f"{_USER_COLUMNS}, account_locked, password_last_changed, password_lifetime",
+    "mysql": f"{_USER_COLUMNS}, account_locked, password_last_changed, password_lifetime, plugin",
     "mariadb": _USER_COLUMNS,
 }
 ROLE_TABLES = {"mysql": ("role_edges", "global_grants"), "mariadb": ("roles_mapping",)}

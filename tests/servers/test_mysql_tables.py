@@ -359,7 +359,8 @@ def test_clients_with_an_ipv6_address(server: DatabaseServer, host: str, client:
 
 
 def test_accounts(server: DatabaseServer) -> None:
-    dropped = ", ".join(f"{name}@'10.9.9.9'" for name in ("''", "file_reader", "stale", "reader", "aged", "aging"))
+    names = ("''", "file_reader", "stale", "reader", "aged", "aging", "elsewhere")
+    dropped = ", ".join(f"{name}@'10.9.9.9'" for name in names)
     for statement in (
         f"DROP USER IF EXISTS {dropped}",
         "CREATE USER ''@'10.9.9.9' IDENTIFIED BY 'x'",
@@ -370,14 +371,15 @@ def test_accounts(server: DatabaseServer) -> None:
         "GRANT SELECT ON *.* TO reader@'10.9.9.9'",
         "CREATE USER aged@'10.9.9.9' IDENTIFIED BY 'x' PASSWORD EXPIRE INTERVAL 3 DAY",
         "CREATE USER aging@'10.9.9.9' IDENTIFIED BY 'x' PASSWORD EXPIRE INTERVAL 5 DAY",
+        "CREATE USER elsewhere@'10.9.9.9' IDENTIFIED BY 'x' PASSWORD EXPIRE INTERVAL 3 DAY",
     ):
         server.execute(statement)
-    # Both four days old. MariaDB tells nobody.
+    # All four days old. MariaDB tells nobody.
     aged = set()
     if server.flavor == "mysql":
-        server.execute(
-            "UPDATE mysql.user SET password_last_changed = NOW() - INTERVAL 4 DAY WHERE user IN ('aged', 'aging')"
-        )
+        server.execute("UPDATE mysql.user SET password_last_changed = NOW() - INTERVAL 4 DAY WHERE host = '10.9.9.9'")
+        # The password is kept by somebody else: the server does not ask how old it is.
+        server.execute("UPDATE mysql.user SET plugin = 'authentication_ldap_simple' WHERE user = 'elsewhere'")
         aged = {("aged", "10.9.9.9", "password_expired")}
     try:
         with watching(server, server.account("GRANT SELECT ON mysql.user TO exporter")) as watch:
@@ -417,6 +419,8 @@ POWERS: dict[str, dict[str, tuple[tuple[str, ...], set[str]]]] = {
         "granter": (("USAGE ON *.* TO {} WITH GRANT OPTION",), {"grants_everything"}),
         # A role within a role, and none of them active.
         "member": (("powers_outer",), {"superuser", "reads_everywhere"}),
+        # Lets nobody in.
+        "locked": (("FILE ON *.*",), set()),
     },
     "mysql": {
         **{
@@ -450,17 +454,18 @@ def test_privileges_on_the_whole_server_in_whatever_way_they_were_granted(server
         *(f"CREATE ROLE {role}" for role in roles if server.flavor == "mariadb"),
         *(f"CREATE USER {name}@{_THERE} IDENTIFIED BY 'x'" for name in powers),
         *(f"GRANT {grant}" for grant in grants),
+        f"ALTER USER locked@{_THERE} ACCOUNT LOCK",
     ):
         if statement:
             server.execute(statement)
     expected = {(name, kind) for name, (_, kinds) in powers.items() for kind in kinds}
     # Beside the hashes of passwords, where the printed account does not look.
-    hidden = {("definer", "superuser")} if server.flavor == "mariadb" else set()
+    hidden = {("definer", "superuser"), ("locked", "reads_files")} if server.flavor == "mariadb" else set()
     try:
         with watching(server, server.account()) as watch:
             found = watch.run("mysql_account_findings")
             told = found.by("mysql_account_finding_info", "mysql_user", "hostmask", "kind")
-            assert {(user, kind) for user, host, kind in told if host == "10.9.9.8"} == expected - hidden
+            assert {(user, kind) for user, host, kind in told if host == "10.9.9.8"} == expected ^ hidden
             supers = [user for user, _, kind in told if kind == "superuser"]
             assert found.one("mysql_account_findings", kind="superuser") == len(supers)
             assert set(found.by("mysql_account_findings", "kind")) >= {"shuts_down", "anonymous"}

@@ -5,8 +5,8 @@ from exporter.collectors.mysql.account_limits import ACCOUNTS
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import Gate, granted, mariadb, mysql
 
-# Roles and locked accounts let nobody in; those of the server itself are locked, on MariaDB without
-# telling, where roles have no host.
+# Roles and locked accounts let nobody in; those of the server itself are locked. On MariaDB roles have no host, and
+# only who may read mysql.global_priv is told of locks.
 _ACTIVE = {
     "mysql": "account_locked <> 'Y'",
     "mariadb": "Host <> '' AND User <> 'mariadb.sys'",
@@ -60,9 +60,15 @@ _DYNAMIC = f"""LEFT JOIN mysql.global_grants g
             ON g.USER = u.User AND g.HOST = u.Host AND g.PRIV IN ({", ".join(f"'{name}'" for name in _PARTS)})"""
 _GLOBAL = f"""LEFT JOIN mysql.global_priv g
             ON g.User = u.User AND g.Host = u.Host AND JSON_VALUE(g.Priv, '$.access') & {_BITS}"""
-# Marked as expired, or older than it may get; how old a password is MariaDB tells to nobody but administrators.
+_UNLOCKED = """(User, Host) NOT IN (
+            SELECT User, Host FROM mysql.global_priv WHERE JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')
+        )"""
+# Marked as expired, or older than it may get, which the server asks of those passwords alone that it keeps itself; how
+# old a password is MariaDB tells to nobody but administrators.
 _EXPIRED = {
-    "mysql": """password_expired = 'Y' OR password_last_changed
+    "mysql": """password_expired = 'Y'
+                OR plugin IN ('mysql_native_password', 'sha256_password', 'caching_sha2_password')
+                AND password_last_changed
                 < NOW() - INTERVAL NULLIF(COALESCE(password_lifetime, @@GLOBAL.default_password_lifetime), 0) DAY""",
     "mariadb": "password_expired = 'Y'",
 }
@@ -81,14 +87,15 @@ _PRIVILEGES = {
 _KINDS = " UNION ALL ".join(f"SELECT '{kind}' AS kind" for kind in (*_OWN, *_PRIVILEGES))
 
 
-def _sql(flavor: str, beside: str = "") -> str:
+def _sql(flavor: str, beside: str = "", also: str = "TRUE") -> str:
+    active = f"{_ACTIVE[flavor]} AND {also}"
     found = {kind: f"own AND ({condition.format(expired=_EXPIRED[flavor])})" for kind, condition in _OWN.items()}
     found |= _PRIVILEGES
     if beside:
         found["superuser"] += " OR g.User IS NOT NULL"
     return _SQL.format(
-        active=_ACTIVE[flavor],
-        roles=_ROLES[flavor].format(active=_ACTIVE[flavor]),
+        active=active,
+        roles=_ROLES[flavor].format(active=active),
         found=", ".join(f"MAX(IF({condition}, '{kind}', NULL))" for kind, condition in found.items()),
         beside=beside,
         kinds=_KINDS,
@@ -113,7 +120,7 @@ account_findings = Collector(
     when=(mysql(8) & _readable("mysql")) | (mariadb(10, 6) & _readable("mariadb")),
     queries=(
         Query(mysql(8), _sql("mysql", _DYNAMIC)),
-        Query(mariadb(10, 6) & granted("SELECT ON mysql.global_priv", fix=""), _sql("mariadb", _GLOBAL)),
+        Query(mariadb(10, 6) & granted("SELECT ON mysql.global_priv", fix=""), _sql("mariadb", _GLOBAL, _UNLOCKED)),
         Query(mariadb(10, 6), _sql("mariadb")),
     ),
     blocks=(
@@ -121,7 +128,8 @@ account_findings = Collector(
             gauge(
                 "mysql_account_findings",
                 "findings",
-                help="Accounts that may log in, by finding: anonymous, no name; any_host, from everywhere; "
+                help="Accounts that may log in (on MariaDB locked ones too unless the exporter may read "
+                "mysql.global_priv), by finding: anonymous, no name; any_host, from everywhere; "
                 "password_expired; and by privileges on the whole server, directly or through roles: superuser (SUPER, "
                 "or on MySQL a part of it that leads to the rest), grants_everything (GRANT OPTION), creates_accounts "
                 "(CREATE USER), shuts_down (SHUTDOWN), reads_files (FILE), reads_everywhere (SELECT) and "
