@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import pymysql
 import pytest
 
 from exporter.compare.pages import fetch
@@ -155,3 +156,18 @@ def test_a_cluster_of_one_node(fresh_server: Callable[..., DatabaseServer], serv
         assert settings.one("mysql_galera_gcache_size_bytes") == 16 * 1024**2
         made.execute("SET GLOBAL wsrep_desync = ON")
         assert watch.run("mysql_galera").one("mysql_galera_state", state="donor") == 1
+        # A node that is cut off from its cluster refuses nearly all that it is asked, also who comes only then.
+        account = made.account()
+        made.execute("SET GLOBAL wsrep_reject_queries = ALL")
+        try:
+            with (
+                made.connect() as other,
+                other.cursor() as cursor,
+                pytest.raises(pymysql.OperationalError, match="1047"),
+            ):
+                cursor.execute("SELECT COUNT(*) FROM clustered.t")
+            with watching(made, account) as late:
+                assert late.run("mysql_galera").one("mysql_galera_state_shared") == 1
+                assert late.run("mysql_activity").names() >= {"db_connections"}
+        finally:
+            made.execute("SET GLOBAL wsrep_reject_queries = NONE")

@@ -10,9 +10,10 @@ import pytest
 
 from exporter.accounts import CONNECTION_LIMIT
 from exporter.config.model import TLS
+from exporter.engines.deadline import Deadline
 from exporter.engines.mysql.errors import Asker, failure
 from exporter.engines.mysql.facts import privileges
-from exporter.engines.mysql.session import read_version, session_settings, statement_limit
+from exporter.engines.mysql.session import _server_limit, read_version, session_settings, statement_limit
 from exporter.engines.mysql.tls import context
 from exporter.failure import Failure, Reason
 from tests.providers.mysql import USER_COLUMNS
@@ -235,6 +236,15 @@ def test_session_settings(flavor: str, version: tuple[int, ...], has: set[str], 
     assert ("slow_query_log=0" in courtesies) is (flavor == "mariadb")
     # The servers know whole seconds.
     assert {"lock_wait_timeout=3", "innodb_lock_wait_timeout=3"} <= set(session_settings(flavor, version, 2.5)[0])
+
+
+@pytest.mark.parametrize("seconds", [0.05, 1, 5, 10, 15, 33, 60, 600])
+def test_a_statement_has_nearly_all_of_the_time_that_is_left(seconds: float) -> None:
+    assert 0.85 * seconds < _server_limit(Deadline.after(seconds)) < seconds
+
+
+def test_the_limit_is_seldom_another() -> None:
+    assert len({_server_limit(Deadline.after(30 + tenths / 10)) for tenths in range(300)}) <= 10
 
 
 def test_statement_limits_in_the_units_of_each() -> None:

@@ -71,10 +71,22 @@ def test_a_server_without_the_library_tells_nothing() -> None:
     assert samples(galera, told(rows, context())) == {}
 
 
-@pytest.mark.parametrize(("value", "runs"), [("ON", True), ("OFF", False), (None, False)])
-def test_it_runs_where_replication_by_galera_is_on(value: str | None, runs: bool) -> None:
-    settings = {} if value is None else {"wsrep_on": value}
-    facts = replace(context("mariadb").facts, settings=settings, version=(11, 8))
+@pytest.mark.parametrize(
+    ("flavor", "version", "value", "runs"),
+    [
+        ("mariadb", (11, 8), "/usr/lib/galera/libgalera_smm.so", True),
+        # Percona's cluster has wsrep_on for a session alone.
+        ("percona", (8, 0, 42), "/usr/lib64/galera4/libgalera_smm.so", True),
+        ("mariadb", (11, 8), "none", False),
+        ("mariadb", (11, 8), "", False),
+        ("percona", (8, 0, 42), None, False),
+    ],
+)
+def test_it_runs_where_there_is_a_galera_library(
+    flavor: str, version: tuple[int, ...], value: str | None, runs: bool
+) -> None:
+    settings = {} if value is None else {"wsrep_provider": value}
+    facts = replace(context(flavor).facts, settings=settings, version=version, flavor=flavor)
     assert galera.when.passes(facts) == runs
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from exporter.declare import Collector, Context, Query, Rows, block, counter, gauge
-from exporter.gates import Gate, mariadb, mysql, setting
+from exporter.gates import Gate, condition, mariadb, mysql
 
-# A server without a cluster has nothing to mend. MySQL has no such setting; Percona's cluster has.
-_ON: Gate = setting("wsrep_on", "ON", fix="")
+# By the library, since wsrep_on is a setting of sessions alone on Percona's cluster. MySQL has neither.
+_ON: Gate = condition(
+    "a node of a Galera cluster", lambda facts: facts.settings.get("wsrep_provider", "").lower() not in ("", "none")
+)
 _SQL = r"SELECT VARIABLE_NAME, VARIABLE_VALUE FROM {}.global_status WHERE VARIABLE_NAME LIKE 'wsrep\_%'"
 
 # By number, as the library has them; what comes with a name of its own is none of these.

@@ -52,6 +52,7 @@ class ServerConnection(Connection):
 
     local = False
     server_thread_id: tuple[int]
+    server_version: str
     _sock: Any
     _rfile: Any
     _secure: bool

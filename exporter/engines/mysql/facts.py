@@ -26,7 +26,7 @@ SETTINGS = (
     "read_only",
     "relay_log_purge",
     "userstat",
-    "wsrep_on",
+    "wsrep_provider",
     "query_response_time_stats",
     "max_connections",
     "max_user_connections",
@@ -158,8 +158,9 @@ def _tables(session: MySQLSession, deadline: Deadline) -> int | None:
     try:
         [(count,)] = session.run(f"SELECT COUNT(*) FROM ({source} LIMIT {_COUNTED}) AS found", deadline).rows
     except Failure as failure:
-        # A session goes on with the privileges that it began with, whatever was granted meanwhile.
-        if failure.reason is Reason.PERMISSION:
+        # A session goes on with the privileges that it began with, whatever was granted meanwhile; a cold server may
+        # take too long. The rest of what is known is not to go with it.
+        if not failure.broken:
             return None
         raise
     return int(count)

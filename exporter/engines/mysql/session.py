@@ -32,6 +32,11 @@ UNLOGGED = "long_query_time=3600"
 # MySQL logs what uses no index however quick it was, if it is told to, but not what looked at fewer rows than this; to
 # set it an account needs SESSION_VARIABLES_ADMIN.
 UNINDEXED = "min_examined_row_limit=18446744073709551615"
+_STEPS = 8
+# A node of a Galera cluster would have us wait until it has applied what the cluster has, and refuse us while it is cut
+# off from it: just when its figures are wanted.
+_AT_ANY_NODE = ["wsrep_sync_wait=0", "wsrep_dirty_reads=1"]
+_UNKNOWN_VARIABLE = "(error 1193)"
 _SHARE = 0.95  # of the time that is left: when the server gives up, before the client does
 
 
@@ -92,12 +97,18 @@ class MySQLSession:
 
     def prepare(self, deadline: Deadline, lock_seconds: float) -> None:
         """Learn what the server is and make the settings of the session, which waits that long for a lock."""
+        # MariaDB says what it is before anything is asked of it, which may have to wait.
+        early = "mariadb" in self._connection.server_version.lower()
+        at_any_node = self._answer_at_any_node(deadline) if early else []
         [(text, comment, account)] = self._ask("SELECT @@version, @@version_comment, CURRENT_USER()", deadline).rows
         self.flavor, self.version, self.version_text = read_version(str(text), str(comment))
         user, _, host = str(account).rpartition("@")
         quoted = user.replace("'", "''")
         self._asker = Asker(f"'{quoted}'@'{host}'", self.flavor, self.version)
         settings, courtesies = session_settings(self.flavor, self.version, lock_seconds)
+        if not early and _may_be_node(self.flavor, f"{text} {comment}"):
+            at_any_node = self._answer_at_any_node(deadline)
+        settings += at_any_node
         attempts = [settings + courtesies, settings]
         # Also where it is off: it may be switched on while the session goes on.
         if self.flavor != "mariadb":
@@ -136,6 +147,15 @@ class MySQLSession:
         except Failure as failed:
             if "(error 1094)" not in failed.message:
                 raise
+
+    def _answer_at_any_node(self, deadline: Deadline) -> list[str]:
+        try:
+            self._ask("SET " + ", ".join(f"SESSION {setting}" for setting in _AT_ANY_NODE), deadline)
+        except Failure as refused:
+            if _UNKNOWN_VARIABLE not in refused.message:
+                raise
+            return []
+        return _AT_ANY_NODE
 
     def _set(self, settings: list[str], deadline: Deadline) -> None:
         self._ask("SET NAMES utf8mb4, " + ", ".join(f"SESSION {setting}" for setting in settings), deadline)
@@ -196,6 +216,11 @@ def read_version(version: str, comment: str) -> tuple[str, tuple[int, ...], str]
     return flavor, tuple(numbers), text
 
 
+def _may_be_node(flavor: str, words: str) -> bool:
+    # Percona's cluster calls itself one. Others would only count an error for each session.
+    return flavor == "mariadb" or "wsrep" in words.lower() or "xtradb cluster" in words.lower()
+
+
 def session_settings(flavor: str, version: tuple[int, ...], lock_seconds: float) -> tuple[list[str], list[str]]:
     """What every session sets, and what it sets as a courtesy where it may: our statements stay out of the slow log."""
     # Whole seconds, and at least one.
@@ -234,6 +259,9 @@ def statement_limit(flavor: str, seconds: float) -> str:
 
 
 def _server_limit(deadline: Deadline) -> float:
-    """Seconds that the server may take: a power of two below what is left, so that it seldom has to be set anew."""
+    """Seconds that the server may take: of eight steps to each power of two the one below what is left.
+
+    So it is at most a twelfth less than that, and seldom has to be set anew.
+    """
     left = max(deadline.remaining() * _SHARE, 0.001)
-    return float(2.0 ** math.floor(math.log2(left)))
+    return float(2.0 ** (math.floor(math.log2(left) * _STEPS) / _STEPS))
