@@ -224,7 +224,8 @@ status = Collector(
             gauge(
                 "mysql_server_certificate_expiry_timestamp_seconds",
                 "ssl_server_not_after",
-                help="When the server's certificate ends; absent without one.",
+                help="When the server's certificate ends; absent without one, and on MariaDB, which tells that of the "
+                "exporter's own connection, where that has no TLS.",
             ),
             gauge(
                 "mysql_innodb_checkpoint_age_bytes",

@@ -44,7 +44,9 @@ _CLEAR_TEXT = frozenset({b"mysql_clear_password", b"dialog", b"mysql_old_passwor
 
 
 class ServerConnection(Connection):
-    """A connection that hands its password to nobody who could not be trusted with it.
+    """A connection that gives its password in clear text only over TLS or a socket.
+
+    Who is at the other end of TLS is as sure as `tls.mode` makes it: `require` without a CA believes anybody.
 
     Attributes:
         local: Whether this goes over a Unix socket, where servers want the password of a cold cache as it is.
