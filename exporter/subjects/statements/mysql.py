@@ -101,16 +101,18 @@ class SlowQueries:
             Failure: The server counts from a higher threshold than ours, or by other things than time.
         """
         reading = rows.dicts()[0]
-        total = self._total.take([Reading("", "", int(reading["slow_queries"]), 0)])[""]
         used, threshold = float(reading["long_query_time"]), slow_threshold(context)
         wrong = list(_wrong(reading, threshold))
         if wrong:
+            # What the server counts meanwhile is another thing: the next reading that is right is a baseline.
+            self._total.rebase()
             raise Failure(
                 Reason.MISSING_EXTENSION,
                 f"the server {'; it '.join(what for what, _ in wrong)}",
                 fix="; ".join(f"SET GLOBAL {fix}" for _, fix in wrong)
                 + "; or performance_schema=ON in the configuration and a restart of the server",
             )
+        total = self._total.take([Reading("", "", int(reading["slow_queries"]), 0)])[""]
         return Rows(COLUMNS, [(None, None, None, total.calls, "status", used, None)])
 
     def rebase(self) -> None:
