@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -248,6 +249,22 @@ def test_texts_are_kept_within_a_bound_those_shown_longest() -> None:
     texts.keep(["gone"], {})
     assert texts.unknown(["gone", None, "new", "new"]) == ["new"]
     assert texts.of(["gone"]) == {"gone": None}
+
+
+def test_a_text_that_was_missing_once_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = Texts()
+    texts.keep(["a", "b"], {"a": None, "b": "text"})
+    assert texts.unknown(["a", "b"]) == []
+    now = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now + 600)
+    assert texts.unknown(["a", "b"]) == ["a"]
+    texts.keep(["a"], {})
+    assert texts.unknown(["a", "b"]) == []
+    monkeypatch.setattr("time.monotonic", lambda: now + 1200)
+    texts.keep(texts.unknown(["a", "b"]), {"a": "found"})
+    assert texts.of(["a", "b"]) == {"a": "found", "b": "text"}
+    monkeypatch.setattr("time.monotonic", lambda: now + 9000)
+    assert texts.unknown(["a", "b"]) == []
 
 
 @pytest.mark.parametrize("state", [TrackedDigests, DigestDurations])
