@@ -14,6 +14,8 @@ from exporter.subjects.statements.totals import Reading, Totals
 
 # What Digests gives besides: statements that found no room in the digest table.
 DIGEST_COLUMNS = (*COLUMNS, "overflow")
+# Readings for which a database that is listed nowhere keeps its total without digests: an hour.
+KEPT_READINGS = 240
 
 
 class Digests:
@@ -32,6 +34,8 @@ class Digests:
         self._totals = Totals(time_wraps=True)
         self._overflow = Totals()
         self._status = Totals()
+        # Databases that are no schema the account sees, and for how many readings more they are kept.
+        self._unlisted: dict[str, int] = {}
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Take a reading in."""
@@ -41,7 +45,9 @@ class Digests:
         by_status = status is not None and status[4] is not None and int(status[4]) <= threshold * PICOSECONDS
         estimate = status is not None and not by_status
         schemas = [_name(row[1]) for row in rows.rows if row[0] == "schema"]
-        totals = self._totals.take(_digests(rows, threshold * PICOSECONDS if estimate else None), schemas)
+        self._keep({_name(row[1]) for row in rows.rows if row[0] == "digest"}.difference(schemas))
+        readings = _digests(rows, threshold * PICOSECONDS if estimate else None)
+        totals = self._totals.take(readings, [*schemas, *self._unlisted])
         overflow = sum(int(row[3]) for row in rows.rows if row[0] == "digest" and row[2] is None)
         unseen = self._overflow.take([Reading("", "", overflow, 0)])[""].calls
         if status is None or not by_status:
@@ -65,6 +71,16 @@ class Digests:
         self._totals.rebase()
         self._overflow.rebase()
         self._status.rebase()
+
+    def _keep(self, unlisted: set[str]) -> None:
+        """A TRUNCATE takes the digests of a database that goes on; one that was dropped may go. "" is none, and stays.
+
+        Args:
+            unlisted: Those that have digests now.
+        """
+        left = {name: left - (name != "") for name, left in self._unlisted.items()}
+        left |= dict.fromkeys(unlisted, KEPT_READINGS)
+        self._unlisted = {name: readings for name, readings in left.items() if readings}
 
 
 class Questions:
