@@ -160,6 +160,8 @@ def test_where_more_are_in_use_than_are_remembered_the_others_are_counted_as_one
         ("Waiting for backup lock", None, 0, "metadata_lock"),
         ("Waiting for table flush", None, 0, "metadata_lock"),
         ("Waiting for table level lock", None, 0, "table_lock"),
+        # A mutex of MariaDB, though it calls it a lock.
+        ("Waiting for query cache lock", None, 0, "lwlock"),
         ("User sleep", None, 0, "timeout"),
         ("waiting for handler commit", None, 0, "commit"),
         ("Commit", None, 0, "commit"),

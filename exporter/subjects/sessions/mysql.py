@@ -15,6 +15,7 @@ _STATES = (
     ("user lock", "lock"),
     ("waiting for locking service lock", "lock"),
     ("waiting for table flush", "metadata_lock"),
+    ("waiting for query cache lock", "lwlock"),
     ("waiting for handler commit", "commit"),
     ("commit", "commit"),
     ("waiting for prior transaction to commit", "commit"),
