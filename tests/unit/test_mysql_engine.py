@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pymysql
 import pytest
 
 from exporter.accounts import CONNECTION_LIMIT
 from exporter.config.model import TLS
+from exporter.declare import Rows
 from exporter.engines.deadline import Deadline
 from exporter.engines.mysql.errors import Asker, failure
-from exporter.engines.mysql.facts import privileges
-from exporter.engines.mysql.session import _server_limit, read_version, session_settings, statement_limit
+from exporter.engines.mysql.facts import _tables, privileges
+from exporter.engines.mysql.session import (
+    _may_be_node,
+    _server_limit,
+    read_version,
+    session_settings,
+    statement_limit,
+)
 from exporter.engines.mysql.tls import context
 from exporter.failure import Failure, Reason
 from tests.providers.mysql import USER_COLUMNS
+
+if TYPE_CHECKING:
+    from exporter.engines.mysql.session import MySQLSession
 
 MYSQL = Asker("'exporter'@'%'", "mysql", (9, 7, 4))
 MARIADB = Asker("'exporter'@'%'", "mariadb", (10, 11, 19))
@@ -245,6 +256,46 @@ def test_a_statement_has_nearly_all_of_the_time_that_is_left(seconds: float) -> 
 
 def test_the_limit_is_seldom_another() -> None:
     assert len({_server_limit(Deadline.after(30 + tenths / 10)) for tenths in range(300)}) <= 10
+
+
+@pytest.mark.parametrize(
+    ("version", "comment", "node"),
+    [
+        ("11.8.9-MariaDB-log", "mariadb.org binary distribution", True),
+        ("8.0.42-33.1", "Percona XtraDB Cluster (GPL), Release rel33, Revision 7d2a7d8, WSREP version 26.1.4.3", True),
+        ("8.0.42-33", "Percona Server (GPL), Release 33, Revision 9dc49998", False),
+        ("9.7.4", "MySQL Community Server - GPL", False),
+        ("8.0.42-cluster", "MySQL Cluster Community Server - GPL", False),
+    ],
+)
+def test_servers_that_know_no_cluster_of_galera_are_asked_for_none(version: str, comment: str, node: bool) -> None:
+    assert _may_be_node(read_version(version, comment)[0], f"{version} {comment}") == node
+
+
+class Refusing:
+    """A session that fails."""
+
+    flavor = "mariadb"
+
+    def __init__(self, failed: Failure) -> None:
+        self.failed = failed
+
+    def run(self, sql: str, deadline: Deadline) -> Rows:
+        raise self.failed
+
+
+def counted(failed: Failure) -> int | None:
+    return _tables(cast("MySQLSession", Refusing(failed)), Deadline.after(5))
+
+
+def test_tables_that_nobody_could_count_take_no_other_fact_with_them() -> None:
+    assert counted(Failure(Reason.TIMEOUT, "Query execution was interrupted (error 1969)")) is None
+    assert counted(Failure(Reason.ERROR, "WSREP has not yet prepared node for application use (error 1047)")) is None
+
+
+def test_a_session_that_broke_over_counting_tables_is_a_failure() -> None:
+    with pytest.raises(Failure):
+        counted(Failure(Reason.CONNECT, "Server has gone away (error 2006)", broken=True))
 
 
 def test_statement_limits_in_the_units_of_each() -> None:

@@ -32,7 +32,7 @@ UNLOGGED = "long_query_time=3600"
 # MySQL logs what uses no index however quick it was, if it is told to, but not what looked at fewer rows than this; to
 # set it an account needs SESSION_VARIABLES_ADMIN.
 UNINDEXED = "min_examined_row_limit=18446744073709551615"
-_STEPS = 8
+_STEPS = 8  # to each power of two, for limits on statements
 # A node of a Galera cluster would have us wait until it has applied what the cluster has, and refuse us while it is cut
 # off from it: just when its figures are wanted.
 _AT_ANY_NODE = ["wsrep_sync_wait=0", "wsrep_dirty_reads=1"]
@@ -97,7 +97,7 @@ class MySQLSession:
 
     def prepare(self, deadline: Deadline, lock_seconds: float) -> None:
         """Learn what the server is and make the settings of the session, which waits that long for a lock."""
-        # MariaDB says what it is before anything is asked of it, which may have to wait.
+        # MariaDB says what it is before anything is asked of it, which may have to wait; Percona's cluster does not.
         early = "mariadb" in self._connection.server_version.lower()
         at_any_node = self._answer_at_any_node(deadline) if early else []
         [(text, comment, account)] = self._ask("SELECT @@version, @@version_comment, CURRENT_USER()", deadline).rows
