@@ -402,6 +402,11 @@ def test_mysql(logging_mysql: DatabaseServer, verbose: bool) -> None:
         run_mysql(server, rounds=2)
         sample = settled(watch, lambda found: found(f"{SECONDS}_count", database=NAME) == 20)
         assert slow(sample) == 16
+        # And with copytruncate: MySQL doesn't say once more which database it is.
+        os.truncate(file, 0)
+        run_mysql(server)
+        sample = settled(watch, lambda found: found(f"{SECONDS}_count", database=NAME) == 25)
+        assert slow(sample) == 20
         assert sample("database_exporter_log_lines_not_understood_total") == 0
         file.with_suffix(".1").unlink()
 

@@ -292,26 +292,61 @@ def test_who_is_killed_while_it_counts_counts_nothing_twice(log: Log, monkeypatc
     assert seen + log.read() == list(range(2, 102))
 
 
+def slow_entry(use: str = "") -> str:
+    return (
+        "# Time: 2026-11-22T17:51:27.641751Z\n# User@Host: root[root] @ localhost []  Id:     8\n"
+        f"# Query_time: 1.5  Lock_time: 0 Rows_sent: 1  Rows_examined: 7\n{use}SET timestamp=1;\nselect 1;\n"
+    )
+
+
+def databases(follower: Follower, most: int = MOST) -> list[str | None]:
+    return [
+        event.database
+        for _ in range(2)
+        for events in follower.turn(most, 10.0)
+        for event in events
+        if isinstance(event, Statement)
+    ]
+
+
 def test_the_database_is_known_after_a_restart(tmp_path: Path) -> None:
-    def entry(use: str) -> str:
-        return (
-            "# Time: 2026-11-22T17:51:27.641751Z\n# User@Host: root[root] @ localhost []  Id:     8\n"
-            f"# Query_time: 1.5  Lock_time: 0 Rows_sent: 1  Rows_examined: 7\n{use}SET timestamp=1;\nselect 1;\n"
-        )
-
     path = tmp_path / "mysql-slow.log"
-    path.write_text(entry("use shop;\n"))
+    path.write_text(slow_entry("use shop;\n"))
 
-    def databases() -> list[str | None]:
+    def found() -> list[str | None]:
         follower = Follower(Files(str(path)), SlowLog, PositionFile(tmp_path, "s"))
-        found = [event.database for _ in range(2) for events in follower.turn(MOST, 10.0) for event in events]
+        found = databases(follower)
         follower.close()
         return found
 
-    assert databases() == []
+    assert found() == []
     with path.open("a") as file:
-        file.write(entry("") + entry("use pay;\n"))
-    assert databases() == [None, "pay"]
+        file.write(slow_entry() + slow_entry("use pay;\n"))
+    assert found() == [None, "pay"]
     with path.open("a") as file:
-        file.write(entry(""))
-    assert databases() == ["pay"]
+        file.write(slow_entry())
+    assert found() == ["pay"]
+
+
+def test_the_database_is_known_after_a_truncation_unless_something_was_lost(tmp_path: Path) -> None:
+    path = tmp_path / "mysql-slow.log"
+    path.touch()
+    follower = Follower(Files(str(path)), SlowLog, PositionFile(None, "s"))
+    assert databases(follower) == []
+
+    def write(*entries: str) -> None:
+        with path.open("a") as file:
+            file.write("".join(entries))
+
+    write(slow_entry("use shop;\n"), slow_entry())
+    assert databases(follower) == ["shop", "shop"]
+    os.truncate(path, 0)
+    # The server goes on as if nothing had happened.
+    write(slow_entry(), slow_entry("use pay;\n"))
+    assert databases(follower) == ["shop", "pay"]
+    write(slow_entry(), slow_entry("use shop;\n"))
+    assert databases(follower, most=len(slow_entry())) == ["pay"]
+    os.truncate(path, 0)
+    write(slow_entry())
+    assert databases(follower)[-1] is None
+    follower.close()

@@ -52,6 +52,8 @@ class Follower:
         self._file: OpenFile | None = None
         self._offset = 0
         self._head = ("", 0)
+        # Whether there was no more to read when it was last looked at.
+        self._at_end = False
         self._begun = False
         self._done: dict[Identity, _Done] = {}
         # Of the parsers of files that are over.
@@ -97,6 +99,7 @@ class Follower:
         while self._file is not None:
             yield self._check()
             piece = self._file.read(self._offset, min(left, _PIECE_BYTES))
+            self._at_end = not piece
             if piece:
                 self._offset += len(piece)
                 left, idle = left - len(piece), False
@@ -183,7 +186,10 @@ class Follower:
         if self._head[1] == min(HEAD_BYTES, self._offset):
             # There may be a copy of what it was; by less of its beginning others would be taken for one.
             self._remember_done(self._file.identity, _Done(self._offset, *self._head))
+        remembered = self._parser.remember() if self._at_end else ""
         self._begin_at(0)
+        # The server doesn't know that it was truncated, and says nothing again that it has said.
+        self._parser.recall(remembered)
         return events
 
     def _remember_head(self) -> None:
