@@ -30,11 +30,14 @@ class Identity:
         start_time: When the server started, in Unix seconds on the clock that it had then: it stays the same however
             slowly we are answered, and when a clock is set.
         role: Its part in replication right now.
+        server_id: MariaDB's, which can be set at any time and so tells processes apart, not what one of them is; None
+            elsewhere.
     """
 
     system: str
     start_time: float
     role: Role
+    server_id: int | None = None
 
     def same_server(self, other: Identity) -> bool:
         """Whether both were read from one server process in one role."""

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 from exporter.config.model import ServerConfig
@@ -323,6 +324,9 @@ class Sessions:
         if facts is not None and not facts.identity.same_server(identity):
             self._another(facts.identity, identity)
             facts = None
+        elif facts is not None and facts.identity.server_id != identity.server_id:
+            # What it is set to now is what a restart is compared with.
+            facts = self.facts = replace(facts, identity=identity)
         if facts is None or was_up is False:
             self.changed.set()
         if facts is None:
@@ -350,7 +354,8 @@ class Sessions:
 
     def _another(self, old: Identity, new: Identity) -> None:
         name = self.config.name
-        if old.system != new.system or old.role != new.role or new.older_than(old):
+        moved = old.system != new.system or old.server_id != new.server_id
+        if moved or old.role != new.role or new.older_than(old):
             self.identity_changes += 1
             log.warning("%s: another server answers, or it changed its role from %s to %s", name, old.role, new.role)
         else:

@@ -174,6 +174,25 @@ def test_a_clock_that_is_set_makes_no_other_server(server: DatabaseServer, clock
     watched.close()
 
 
+@pytest.mark.flavor("mariadb")
+def test_a_server_id_that_is_set_makes_no_other_server(server: DatabaseServer) -> None:
+    watched = watch(server)
+    scrape(watched)
+    before = watched.sessions.facts
+    [(number,)] = server.execute("SELECT @@GLOBAL.server_id")
+    server.execute(f"SET GLOBAL server_id = {int(number) + 1}")
+    time.sleep(1.05)
+    assert scrape(watched).answered
+    assert (watched.sessions.generation, watched.sessions.identity_changes) == (0, 0)
+    assert before is not None
+    assert watched.engine.identify(watched.sessions.main(Deadline.after(5))[0], Deadline.after(5)) != before.identity
+    # After its restart it has again what its options say: another process, under another number.
+    server.restart()
+    assert scrape(watched).answered
+    assert (watched.sessions.generation, watched.sessions.identity_changes) == (1, 1)
+    watched.close()
+
+
 def test_a_value_nobody_can_read_leaves_the_other_collectors_alone(
     server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,7 +63,7 @@ _SEES_TABLES = frozenset(("REFERENCES", "SELECT"))
 _START = "UNIX_TIMESTAMP() - CAST(VARIABLE_VALUE AS SIGNED)"
 # Configured channels, not those of group replication, which every member has; there the member's own role counts.
 _MYSQL = f"""
-SELECT @@server_uuid, {_START}, {{role}}
+SELECT @@server_uuid, {_START}, {{role}}, NULL
 FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Uptime'
 """
 _MYSQL_ROLE = """
@@ -73,7 +73,7 @@ OR EXISTS (SELECT 1 FROM performance_schema.replication_group_members
            WHERE MEMBER_ID = @@server_uuid AND MEMBER_ROLE = 'SECONDARY')
 """
 _MARIADB = f"""
-SELECT CONCAT_WS(' ', @@server_id, @@hostname, @@port, @@datadir), {_START}, {{role}}
+SELECT CONCAT_WS(' ', @@hostname, @@port, @@datadir), {_START}, {{role}}, @@global.server_id
 FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'UPTIME'
 """
 # Where a thread of replication runs, MariaDB is a replica, and nobody has to wait for what the thread holds: on a full
@@ -86,8 +86,9 @@ def identify(session: MySQLSession, deadline: Deadline) -> Identity:
 
     A server is a replica if a channel (MariaDB: connection) is configured on it, running or not, or if it is a
     secondary of a replication group. To an account that may not see channels, a read-only server is a replica.
-    MariaDB has no identifier of its data, so its server id, host name, port and data directory stand in: they tell
-    the members of a replication set and the machines behind one name apart, and survive a restart.
+    MariaDB has no identifier of its data, so its host name, port and data directory stand in: they tell the machines
+    behind one name apart, and survive a restart. So does its server id for containers that are alike in all of that;
+    it is set while a server runs, so it counts only where another process answers.
     """
     session.identity = _identity(session, deadline)
     return session.identity
@@ -118,8 +119,8 @@ def _with_channels(session: MySQLSession, deadline: Deadline) -> Identity:
 
 def _ask(session: MySQLSession, role: str, deadline: Deadline) -> Identity:
     text = _MARIADB if session.flavor == "mariadb" else _MYSQL
-    [(system, start, follows)] = session.run(text.replace("{role}", role), deadline).rows
-    return Identity(str(system), float(start), Role.REPLICA if follows else Role.PRIMARY)
+    [(system, start, follows, number)] = session.run(text.replace("{role}", role), deadline).rows
+    return Identity(str(system), float(start), Role.REPLICA if follows else Role.PRIMARY, number)
 
 
 def learn(session: MySQLSession, identity: Identity, deadline: Deadline) -> Facts:
