@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,38 @@ def test_names_and_statements_are_bounded() -> None:
     assert len(list(tally.by_statement())) == 2000
     known = Rules(1.0, databases=frozenset({"d1"}))
     assert set(by(list(tally.by_database(known)), "database", "slow")) == {"", "d1"}
+
+
+def test_a_statement_that_is_shown_never_falls_however_many_others_come(tmp_path: Path) -> None:
+    state, rules, run = Counting("mysql"), Rules(1.0), context(tmp_path)
+    report = Statement("d", "select report", 1000.0)
+    state.tally.add([report] * 10, rules)
+    for turn in range(1, 4):
+        others = (Statement("d", f"select c{turn}_{n}", 1.5) for n in range(2500))
+        state.tally.add([*others, report], rules)
+        rows = state.rows(rules, replace(run, now=run.now + turn), (None, None, None), at_end=True).rows
+        assert len(list(state.tally.by_statement())) == 2000
+        executions = by(list(rows), "database", "fingerprint", "executions")
+        assert len(executions) == reader.SHOWN
+        # Before it was ever shown it could be forgotten: of the first turn there is the one at its end.
+        assert max(executions.values()) == turn
+
+
+def test_where_all_statements_are_shown_no_other_is_remembered() -> None:
+    tally, rules = Tally("mysql"), Rules(1.0)
+    tally.add((Statement("d", f"select c{n}", 2.0) for n in range(2000)), rules)
+    kept = set(by(list(tally.by_statement()), "database", "fingerprint", "executions"))
+    tally.shown = frozenset(kept)
+    tally.add((Statement("d", f"select d{n}", 2.0) for n in range(10)), rules)
+    assert set(by(list(tally.by_statement()), "database", "fingerprint", "executions")) == kept
+    assert by(list(tally.by_database(rules)), "database", "slow")["d"] == 2010
+
+
+def test_statements_go_with_their_database() -> None:
+    tally, both = Tally("postgres"), Rules(1.0, databases=frozenset({"a", "b"}))
+    tally.add([Statement("a", "select 1", 2.0), Statement("b", "select 1", 2.0), Statement(None, "x", 2.0)], both)
+    list(tally.by_database(Rules(1.0, databases=frozenset({"b"}))))
+    assert {key[0] for key in by(list(tally.by_statement()), "database", "fingerprint", "executions")} == {"b", ""}
 
 
 # Who counts

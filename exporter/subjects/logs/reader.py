@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 from exporter.collectors.busiest import Busiest
@@ -47,6 +48,9 @@ _FIX: dict[Dialect, str] = {
     "postgres": "ALTER SYSTEM SET log_min_duration_statement = '1s'; SELECT pg_reload_conf();",
     "mysql": "SET GLOBAL slow_query_log = ON;",
 }
+
+# Of a row: its database and fingerprint.
+_STATEMENT = itemgetter(COLUMNS.index("database"), COLUMNS.index("fingerprint"))
 
 _POOL = ThreadPoolExecutor(4, "slow log")
 
@@ -123,11 +127,12 @@ class Counting:
             at_end: Whether the last turn of reading found no more to read.
         """
         shown = self._counts(rules, context.now, at_end=at_end and not self.busy)
-        with self.lock:
-            statements = Rows(COLUMNS, list(self.tally.by_statement()))
-            about = list(self.tally.by_database(shown))
         limit = _limit(context)
-        busiest = self._busiest.feed(statements, replace(context, room=limit))
+        with self.lock:
+            about = list(self.tally.by_database(shown))
+            statements = Rows(COLUMNS, list(self.tally.by_statement()))
+            busiest = self._busiest.feed(statements, replace(context, room=limit))
+            self.tally.shown = frozenset(map(_STATEMENT, busiest.rows[:limit]))
         about.append((*[None] * (len(COLUMNS) - len(counts)), *counts))
         # Then others count slow statements, who know less of them.
         problem = self._nothing if rules.threshold is None else None

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from exporter.subjects.logs.events import Error, Event, Statement, TemporaryFile
@@ -13,7 +14,7 @@ from exporter.subjects.logs.fingerprint import fingerprint
 from exporter.subjects.logs.measures import BOUNDS, COLUMNS
 from exporter.subjects.statements.lexer import Dialect
 
-# Statements that are remembered; those that came longest ago are forgotten first.
+# Statements that are remembered; of those that aren't shown the ones that came longest ago are forgotten first.
 _MOST_STATEMENTS = 2000
 # Databases, where the server doesn't tell which there are; further ones count as unknown.
 _MOST_DATABASES = 500
@@ -71,11 +72,15 @@ class _Statement:
 class Tally:
     """Counts events. Not for two threads at once.
 
+    Attributes:
+        shown: Databases and fingerprints of the statements that are shown: their counters never fall.
+
     Args:
         dialect: Whose statements these are.
     """
 
     def __init__(self, dialect: Dialect) -> None:
+        self.shown: frozenset[tuple[str, str]] = frozenset()
         self._dialect = dialect
         self._databases: dict[str, _Database] = {"": _Database()}
         self._statements: OrderedDict[tuple[str, str], _Statement] = OrderedDict()
@@ -104,6 +109,8 @@ class Tally:
             if name and rules.databases is not None and name not in rules.databases:
                 # It was dropped.
                 del self._databases[name]
+                for key in [key for key in self._statements if key[0] == name]:
+                    del self._statements[key]
                 continue
             yield _row(
                 database=name,
@@ -172,8 +179,9 @@ class Tally:
         if found is None:
             found = self._statements[database, name] = _Statement(text)
             if len(self._statements) > _MOST_STATEMENTS:
-                self._statements.popitem(last=False)
-        self._statements.move_to_end((database, name))
+                self._forget_one()
+        else:
+            self._statements.move_to_end((database, name))
         if event.query_id is not None:
             # A label that goes to and fro would be new series each time.
             found.query_id = event.query_id if found.query_id in {None, event.query_id} else 0
@@ -182,6 +190,15 @@ class Tally:
         found.lock_seconds += (event.lock_seconds or 0.0) * times
         found.rows_examined += (event.rows_examined or 0) * times
         found.rows_sent += (event.rows_sent or 0) * times
+
+    def _forget_one(self) -> None:
+        """The one that came longest ago and isn't shown: the newest, where all others are."""
+        for key in list(islice(self._statements, len(self.shown) + 1)):
+            if key not in self.shown:
+                del self._statements[key]
+                return
+            # Whoever comes next need not look at it again.
+            self._statements.move_to_end(key)
 
 
 def _histogram(found: _Database) -> tuple[list[tuple[float, int]], float, int]:
