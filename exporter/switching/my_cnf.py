@@ -13,6 +13,7 @@ from exporter.config import Config, ConfigError, Problem, ServerConfig, Web
 from exporter.config.model import LeftAside
 from exporter.config.resolve import resolve
 from exporter.config.secrets import Secret
+from exporter.switching import ini
 from exporter.switching.flags import Given
 
 DEFAULT_FILE = ".my.cnf"
@@ -20,8 +21,6 @@ PASSWORD = "MYSQLD_EXPORTER_PASSWORD"  # noqa: S105 - a variable's name
 _ADDRESS_FLAG = "mysqld.address"
 _WORDS = ("config.my-cnf", _ADDRESS_FLAG, "mysqld.username")
 _ADDRESS = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*):(?P<port>\d*)")
-_SETTING = re.compile(r"([^=:]+?)\s*(?:[=:]\s*(.*))?")
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _MODES = {
     **dict.fromkeys(("true", "1"), "verify-full"),
     "skip-verify": "require",
@@ -140,36 +139,14 @@ def _left_aside(section: Section, given: Given, faults: list[Problem]) -> LeftAs
 
 def _sections(path: str, env: Mapping[str, str]) -> list[Section]:
     """The sections but DEFAULT, [client] first; a file that is not there says nothing, as there."""
-    found: dict[str, dict[str, str]] = {"client": {}}
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         text = ""
     except (OSError, UnicodeDecodeError):
         raise ConfigError([Problem("--config.my-cnf", f"{path} can't be read")]) from None
-    current: dict[str, str] = {}
-    for line in map(str.strip, text.splitlines()):
-        if not line or line[0] in "#;!":
-            continue
-        if line[0] == "[" and line[-1] == "]":
-            current = found.setdefault(line[1:-1].strip(), {})
-        elif setting := _SETTING.fullmatch(line):
-            text = "true" if setting[2] is None else _unquoted(setting[2])
-            current[setting[1]] = _VARIABLE.sub(lambda found: env.get(found[1] or found[2], ""), text)
-    found.pop("DEFAULT", None)
-    return [Section(name, own, _inherited(found, name)) for name, own in found.items()]
-
-
-def _inherited(found: Mapping[str, Mapping[str, str]], name: str) -> dict[str, str]:
-    """What a section says with what those above it say: [A.B.C] has what [A] and [A.B] have."""
-    above = name.rpartition(".")[0]
-    return {**(_inherited(found, above) if above else {}), **found.get(name, {})}
-
-
-def _unquoted(value: str) -> str:
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'`":
-        return value[1:-1].replace('\\"', '"') if value[0] == '"' else value[1:-1]
-    return value
+    found = {"client": {}, **ini.sections(text, env)}
+    return [Section(name, own, ini.inherited(found, name)) for name, own in found.items()]
 
 
 def _server(

@@ -16,6 +16,7 @@ from exporter.commands.configuration import known
 from exporter.compare.pages import Page, fetch, parse
 from exporter.config import from_environment
 from exporter.registry import collectors_of
+from exporter.switching import ini
 from exporter.switching.apply import apply
 from exporter.switching.flags import take
 from exporter.switching.mysqld_families import COLLECTORS
@@ -24,6 +25,7 @@ from tests.exporters import Exporter
 from tests.providers.base import Account, DatabaseServer, wait_for
 from tests.providers.processes import free_port
 from tests.providers.tools import Program, tool
+from tests.unit.test_switching_ini import AFTER, BEFORE, ENV, PASSWORDS
 
 pytestmark = pytest.mark.engine("mysql")
 
@@ -208,6 +210,31 @@ def test_a_page_of_some_collectors(server: DatabaseServer, program: Callable[...
     assert "mysql_global_status_uptime" in names(page)
     assert "mysql_global_variables_max_connections" not in names(page)
     assert "db_statements_total" not in page.metrics
+
+
+def test_passwords_are_what_the_real_one_reads(
+    server: DatabaseServer, program: Callable[..., Program], tmp_path: Path
+) -> None:
+    text, passwords = BEFORE, {}
+    for number, (said, password) in enumerate(PASSWORDS.items()):
+        user = f"read{number}"
+        passwords[user] = password.replace("{user}", user)
+        quoted = passwords[user].replace("\\", "\\\\").replace("'", "''")
+        server.execute(f"CREATE USER {user} IDENTIFIED BY '{quoted}'")
+        text += f"[client.{user}]\nuser = {user}\npassword = {said}{AFTER}"
+    try:
+        (tmp_path / "my.cnf").write_text(text)
+        url = f"http://127.0.0.1:{(port := free_port())}"
+        argv = [tool("mysqld_exporter"), f"--web.listen-address=127.0.0.1:{port}", f"--config.my-cnf={tmp_path}/my.cnf"]
+        program("peer", argv, env=ENV, url=f"{url}/")
+        probe = f"{url}/probe?target={server.host}:{server.port}&collect[]=no_such_collector&auth_module=client."
+        up = {user: fetch(probe + user).value("mysql_up") for user in passwords}
+    finally:
+        for user in passwords:
+            server.execute(f"DROP USER {user}")
+    assert up == dict.fromkeys(passwords, 1)
+    found = ini.sections(text, ENV)
+    assert {user: found[f"client.{user}"]["password"] for user in passwords} == passwords
 
 
 @pytest.mark.parametrize(
