@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import re
 import threading
@@ -30,7 +32,7 @@ from exporter.subjects.logs.files import OpenFile
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.mysql import reader as mysql_reader
 from exporter.subjects.logs.postgres import reader as postgres_reader
-from exporter.subjects.logs.reader import Counting
+from exporter.subjects.logs.reader import Counting, LogReader
 from exporter.subjects.logs.tally import Rules, Tally
 from tests.providers.base import wait_for
 
@@ -294,6 +296,101 @@ def test_what_can_not_be_read_is_a_failure(tmp_path: Path, monkeypatch: pytest.M
     assert raised.value.reason is Reason.PERMISSION
     assert raised.value.message == "/var/log/slow.log: Permission denied"
     assert raised.value.fix == "let the user that runs the exporter read /var/log/slow.log"
+
+
+class Slow:
+    """What reads a log's files, and takes longer each time than anybody waits; it fails while it is told to."""
+
+    def __init__(self, state: LogReader, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fails = False
+        self._state = state
+        self._may_end = threading.Semaphore(0)
+        read = OpenFile.read
+
+        def slowly(file: OpenFile, offset: int, most: int) -> bytes:
+            if most < 65_536:
+                # Only a look at its beginning.
+                return read(file, offset, most)
+            assert self._may_end.acquire(timeout=60)
+            if self.fails:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), file.path)
+            return read(file, offset, most)
+
+        monkeypatch.setattr(OpenFile, "read", slowly)
+
+    def end(self) -> None:
+        """Let the turn end that is under way."""
+        assert self._state.busy
+        # One read gives what is there, a second one the end.
+        self._may_end.release(2)
+        assert wait_for(lambda: not self._state.busy, 30)
+        while self._may_end.acquire(blocking=False):
+            pass
+
+
+def test_that_a_long_turn_failed_is_told_until_one_ends_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, state = tmp_path / "slow.log", mysql_reader()
+    run = context(tmp_path, file=str(file))
+    file.write_text(ENTRY.format(1, 1))
+    state.feed(MYSQL, run)
+    assert wait_for(lambda: not state.busy, 30)
+    slow = Slow(state, monkeypatch)
+    slow.fails = True
+    state.feed(MYSQL, run)
+    slow.end()
+    for _ in range(3):
+        # While the next one is under way, too.
+        with pytest.raises(Failure) as raised:
+            state.feed(MYSQL, run)
+        assert raised.value.message == f"{file}: {os.strerror(errno.ESTALE)}"
+        slow.end()
+    with file.open("a") as out:
+        out.write(ENTRY.format(2, 2) * 3)
+    slow.fails = False
+    with pytest.raises(Failure):
+        state.feed(MYSQL, run)
+    slow.end()
+    assert by(list(state.feed(MYSQL, run).rows), "database", "slow")["shop"] >= 2
+    slow.end()
+
+
+def test_a_log_whose_turn_failed_is_not_at_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, state = tmp_path / "slow.log", mysql_reader()
+    run = context(tmp_path, file=str(file))
+    file.write_text(ENTRY.format(1, 1))
+    state.feed(MYSQL, run)
+    assert wait_for(lambda: not state.busy, 30)
+    state.turn.silent()
+    slow = Slow(state, monkeypatch)
+    slow.fails = True
+    look = state.look
+
+    def look_until_it_ends(where: str = "the log") -> None:
+        look(where)
+        # Between the look at it and the rows.
+        slow.end()
+
+    monkeypatch.setattr(state, "look", look_until_it_ends)
+    state.feed(MYSQL, run)
+    assert not state.turn.is_the_log_s
+
+
+def test_a_log_that_fails_is_not_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, state = tmp_path / "slow.log", mysql_reader()
+    run = context(tmp_path, file=str(file))
+    file.write_text(ENTRY.format(1, 1))
+    state.feed(MYSQL, run)
+    assert wait_for(lambda: not state.busy, 30)
+    slow = Slow(state, monkeypatch)
+    slow.fails = True
+    state.feed(MYSQL, run)
+    _, heard = state.turn.asked(run.now)
+    for _ in range(2):
+        slow.end()
+        with pytest.raises(Failure):
+            state.feed(MYSQL, replace(run, now=time.monotonic()))
+    slow.end()
+    assert state.turn.asked(time.monotonic()) == (False, heard)
 
 
 def test_a_log_that_hangs_is_a_failure_until_it_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

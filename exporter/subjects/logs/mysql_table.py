@@ -83,6 +83,7 @@ class SlowLogTable(Counting, Asking):
         current = Rules(threshold, times=max(1, times))
         if not self.busy:
             self._take(rows, current, context)
+        self.look()
         return self.rows(current, context, (self._read, 0, None), at_end=self._at_end)
 
     def _take(self, rows: Rows, current: Rules, context: Context) -> None:

@@ -95,6 +95,7 @@ class LogOverSQL(Counting, Asking):
             }
             pieces = [(str(name), value, int(start)) for name, value, start, _ in found.get("bytes", ())]
             self.begin(lambda: self._take(pieces, files, heads, current))
+        self.look()
         counts = (self._lines, self._not_understood, self._behind)
         return self.rows(current, context, counts, at_end=self._at_end)
 

@@ -75,7 +75,9 @@ class Counting:
         self.lock = threading.Lock()
         self._busiest = Busiest(("database", "fingerprint"), ("seconds",))
         self._turn: Future[None] | None = None
-        # When something was last read in it.
+        # The last turn that has ended: that it failed is told until another one ends well.
+        self._ended: Future[None] | None = None
+        # When something was last read in the one that is under way.
         self._progress = 0.0
 
     @property
@@ -83,24 +85,37 @@ class Counting:
         """Whether the last turn is still under way."""
         return self._turn is not None and not self._turn.done()
 
-    def begin(self, turn: Callable[[], None], where: str = "the log") -> None:
-        """Begin a turn of reading a log, and wait a moment for its end.
+    @property
+    def _ended_well(self) -> bool:
+        return self._turn is not None and self._turn.done() and self._turn.exception() is None
+
+    def begin(self, turn: Callable[[], None]) -> None:
+        """Begin a turn of reading, unless one is under way."""
+        if self.busy:
+            return
+        self._ended = self._turn
+        self._progress = time.monotonic()
+        self._turn = _POOL.submit(turn)
+
+    def look(self, where: str = "the log") -> None:
+        """Wait a moment for the end of the turn.
 
         Raises:
-            Failure: A file can't be read or written, or the turn that is under way hangs.
+            Failure: In the last turn that has ended a file could not be read or written, or the one that is under way
+                hangs.
         """
-        if not self.busy:
-            self._progress = time.monotonic()
-            self._turn = _POOL.submit(turn)
-        assert self._turn is not None
+        if self._turn is None:
+            return
         wait([self._turn], _WAIT_SECONDS)
         if self._turn.done():
-            try:
-                self._turn.result()
-            except OSError as error:
-                raise _failure(error, where) from None
+            self._ended = self._turn
         elif time.monotonic() - self._progress > _HANGS_SECONDS:
             raise Failure(Reason.TIMEOUT, f"for {_HANGS_SECONDS:.0f} s nothing could be read of {where}")
+        if self._ended is not None:
+            try:
+                self._ended.result()
+            except OSError as error:
+                raise _failure(error, where) from None
 
     def add(self, events: Iterable[Event], rules: Rules) -> None:
         """Count events; for the thread that reads."""
@@ -108,11 +123,11 @@ class Counting:
         while True:
             began = self._progress = time.monotonic()
             some = list(islice(left, _AT_ONCE))
+            if not some:
+                return
             counts = self._counts(rules, began, at_end=False)
             with self.lock:
                 self.tally.add(some, counts)
-            if not some:
-                return
             time.sleep(min(_MOST_REST_SECONDS, time.monotonic() - began))
 
     def rows(
@@ -124,9 +139,9 @@ class Counting:
             rules: As they are now.
             context: Of the run.
             counts: Lines, lines not understood, and bytes behind.
-            at_end: Whether the last turn of reading found no more to read.
+            at_end: Whether the last turn of reading found no more to read, if it has ended well.
         """
-        shown = self._counts(rules, context.now, at_end=at_end and not self.busy)
+        shown = self._counts(rules, context.now, at_end=at_end and self._ended_well)
         limit = _limit(context)
         with self.lock:
             about = list(self.tally.by_database(shown))
@@ -209,7 +224,8 @@ class LogReader(Counting):
             Failure: The log can't be found or read.
         """
         source = self._find(rows, context)
-        self.begin(lambda: self._read(source, context), source.where)
+        self.begin(lambda: self._read(source, context))
+        self.look(source.where)
         follower = self._follower
         if follower is None:
             return self.rows(source.rules, context, (None, None, None), at_end=False)
