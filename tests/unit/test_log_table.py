@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from exporter.declare import Context, Rows
 from exporter.facts import Facts, Identity, Role
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.mysql_table import SlowLogTable
+from exporter.subjects.logs.positions import Position, PositionFile
 from exporter.subjects.logs.tally import Rules
 from tests.providers.base import wait_for
 
@@ -42,29 +44,45 @@ class Table:
 
     def read(self, turns: int = 3) -> float:
         """The seconds that have been counted."""
+        for _ in range(turns):
+            asked = self.ask()
+            # Each would read the whole table.
+            assert asked[0] + bool(asked[2]) == 1
+            found = self.feed(asked)
+            assert wait_for(lambda: not self.state.busy, 30)
+        return float(told[1]) if (told := of_d(found, "durations")) else 0.0
+
+    def ask(self) -> list[int]:
+        """What a run asks for: whether the rows are counted, how many are left out, and how many wanted."""
+        asked = self.state.ask("{counted} {offset} {most}", (), self.context())
+        assert asked is not None
+        return [int(part) for part in asked.split()]
+
+    def feed(self, asked: list[int]) -> Rows:
+        """Give a run what it asked for."""
+        counted, offset, most = asked
+        rows = [("setting", *item, *[None] * 6) for item in SETTINGS.items()]
+        rows.append(("count", len(self.rows) if counted else 0, *[None] * 7))
+        rows.append(("first", None, self.rows[0][0] if self.rows else None, *[None] * 6))
+        rows += [
+            ("entry", None, "select 1", "d", f"00:00:{number}", "00:00:00", 0, 0, "root[root] @ h []")
+            for _, number in self.rows[offset:][:most]
+        ]
+        names = ("kind", "name", "value", "database", "seconds", "locked", "sent", "examined", "user")
+        return self.state.feed(Rows(names, rows), self.context())
+
+    def context(self) -> Context:
+        """Of a run now."""
         server = ServerConfig(
             name="s", engine="mysql", host="h", port=1, slow_log=SlowLogSettings(), state_dir=str(self.folder)
         )
-        context = Context(server, self.facts, time.monotonic())
-        for _ in range(turns):
-            asked = self.state.ask("{counted} {offset} {most}", (), context)
-            assert asked is not None
-            counted, offset, most = map(int, asked.split())
-            # Each would read the whole table.
-            assert counted + bool(most) == 1
-            rows = [("setting", *item, *[None] * 6) for item in SETTINGS.items()]
-            rows.append(("count", len(self.rows) if counted else 0, *[None] * 7))
-            rows.append(("first", None, self.rows[0][0] if self.rows else None, *[None] * 6))
-            rows += [
-                ("entry", None, "select 1", "d", f"00:00:{number}", "00:00:00", 0, 0, "root[root] @ h []")
-                for _, number in self.rows[offset:][:most]
-            ]
-            names = ("kind", "name", "value", "database", "seconds", "locked", "sent", "examined", "user")
-            found = self.state.feed(Rows(names, rows), context)
-            assert wait_for(lambda: not self.state.busy, 30)
-        places = [COLUMNS.index(column) for column in ("database", "durations")]
-        told = {database: at for database, at in ([row[place] for place in places] for row in found.rows) if at}
-        return float(told["d"][1]) if "d" in told else 0.0
+        return Context(server, self.facts, time.monotonic())
+
+
+def of_d(rows: Rows, column: str) -> Any:
+    """What is told of the database of all rows."""
+    database, value = COLUMNS.index("database"), COLUMNS.index(column)
+    return next((row[value] for row in rows.rows if row[database] == "d" and row[value] is not None), None)
 
 
 @pytest.fixture
@@ -123,6 +141,34 @@ def test_another_server_s_table_is_read_from_its_end(table: Table, rows: int) ->
     table.rows.clear()
     table.add(4)
     assert table.read() == 7
+
+
+def test_a_run_that_asked_for_nothing_has_not_found_the_end(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    table.state.turn.silent()
+    answers = threading.Event()
+    write = PositionFile.write
+
+    def slowly(kept: PositionFile, position: Position) -> None:
+        assert answers.wait(10)
+        write(kept, position)
+
+    monkeypatch.setattr(PositionFile, "write", slowly)
+    # Others count these while the log is read that fell silent.
+    table.add(2)
+    table.feed(table.ask())
+    table.add(4, 8)
+    asked = table.ask()
+    assert not any(asked[::2])
+    answers.set()
+    assert wait_for(lambda: not table.state.busy, 30)
+    table.feed(asked)
+    assert not table.state.turn.is_the_log_s
+    assert table.read() == 1 + 2 + 4 + 8
+    assert table.state.turn.is_the_log_s
+    table.add(16)
+    assert table.read() == 1 + 2 + 4 + 8 + 16
+    # Slow statements of the log are the one before it fell silent and the last one.
+    assert of_d(table.feed(table.ask()), "slow") == 2
 
 
 class KilledError(Exception):

@@ -35,6 +35,8 @@ class SlowLogTable(Counting, Asking):
         self._next: int | None = None
         self._first = ""
         self._read = 0
+        # Whether the run that is under way asked for anything of the table.
+        self._asked = False
         self._at_end = False
         self._kept: PositionFile | None = None
         self._another = False
@@ -55,6 +57,7 @@ class SlowLogTable(Counting, Asking):
             return None
         # The first run only looks at how many rows there are.
         wanted = self._next is not None and not self.busy
+        self._asked = wanted or self._next is None
         return filled(
             sql,
             {
@@ -81,7 +84,9 @@ class SlowLogTable(Counting, Asking):
         times = int(settings.get("log_slow_rate_limit", 1)) if context.facts.flavor == "mariadb" else 1
         threshold = max(float(settings["long_query_time"]), slow_threshold(context)) if on else None
         current = Rules(threshold, times=max(1, times))
-        if not self.busy:
+        self._at_end = False
+        # That there are no rows means something only where some were asked for.
+        if self._asked and not self.busy:
             self._take(rows, current, context)
         self.look()
         return self.rows(current, context, (self._read, 0, None), at_end=self._at_end)
@@ -91,7 +96,6 @@ class SlowLogTable(Counting, Asking):
         entries = [row for row in rows.rows if row[0] == "entry"]
         same, self._first, known = first == self._first, first, bool(self._first)
         added: list[tuple[Any, ...]] = []
-        self._at_end = False
         if self._next is None:
             [self._next] = [int(name) for kind, name, *_ in rows.rows if kind == "count"]
         elif self._another and not same:
