@@ -41,6 +41,15 @@ def _waits(state: str) -> str:
     return f"t.{state} LIKE 'Waiting for %lock' OR t.{state} = 'Waiting for table flush'"
 
 
+# A session of the X protocol has a thread's number from its first statement on, and a place of max_connections before.
+_SILENT = """
+    UNION ALL
+    SELECT 'session', 'silent', GREATEST(CAST(VARIABLE_VALUE AS SIGNED) - (
+        SELECT COUNT(*) FROM performance_schema.threads
+        WHERE NAME LIKE 'thread/mysqlx/%' AND PROCESSLIST_ID IS NOT NULL
+    ), 0), NULL, NULL, NULL
+    FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Mysqlx_worker_threads_active'"""
+
 # Unlike the age in the process list, the timer of a statement is right for a client that has set its own clock.
 _THREADS = _SQL.format(
     command="PROCESSLIST_COMMAND",
@@ -80,6 +89,7 @@ def summed(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
     sessions = [row for row in found if row["part"] == "session"]
     transactions = [row for row in found if row["part"] == "transaction"]
     count = dict.fromkeys(_STATES, 0) | {row["kind"]: row["sessions"] for row in sessions}
+    count["idle"] += count.pop("silent", 0)
     # The transactions are read a moment later, when more sessions may sleep in one than slept before.
     asleep = sum(row["sessions"] for row in transactions if row["kind"] == "idle")
     count["idle_in_transaction"] = min(asleep, count["idle"])
@@ -106,7 +116,7 @@ activity = Collector(
     engine="mysql",
     when=mysql(8) | mariadb(10, 6),
     queries=(
-        Query(mysql(8) & READABLE, _THREADS),
+        Query(mysql(8) & READABLE, _THREADS + _SILENT),
         Query(mysql(8), _processes("t.TIME")),
         Query(mariadb(10, 6), _processes("t.TIME_MS / 1000")),
     ),
