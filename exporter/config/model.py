@@ -110,7 +110,10 @@ class TLS(Model):
     """
 
     mode: TLSMode = "prefer"
-    """Without it: prefer for PostgreSQL; for MySQL require, locally disable; with `ca` verify-full."""
+    """Without it: prefer for PostgreSQL; for MySQL require, locally disable; with `ca` verify-full.
+
+    Only verify-full proves who answers; with require who gets in between is given the password, if he asks for it.
+    """
     ca: Text | None = None
     """The authorities to trust, or `system`."""
     cert: Text | None = None

@@ -171,7 +171,10 @@ def _server(
     if versions := sorted({"tls-min-version", "tls-max-version"} & said.keys()):
         warnings.append(f"{where}: {' and '.join(versions)} means nothing here; it is TLS 1.2 or newer, as both can")
     if said.get("enable-cleartext-plugin"):
-        warnings.append(f"{where}: enable-cleartext-plugin means nothing here; passwords are never sent in plain text")
+        warnings.append(
+            f"{where}: enable-cleartext-plugin means nothing here; who asks for the password in clear text is "
+            "given it over TLS or a socket, and nowhere else"
+        )
     resolved = resolve(keys, lambda at, message: problems.append(Problem(where, " ".join([*map(str, at), message]))))
     if resolved is None:
         return None
