@@ -13,7 +13,9 @@ import pytest
 
 from exporter.config.model import ServerConfig, SlowLogSettings
 from exporter.declare import Context, Rows
+from exporter.engines.deadline import MORE_THREADS
 from exporter.facts import Facts, Identity, Role
+from exporter.failure import Failure
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.mysql_table import SlowLogTable
 from exporter.subjects.logs.positions import Position, PositionFile
@@ -169,6 +171,19 @@ def test_a_run_that_asked_for_nothing_has_not_found_the_end(table: Table, monkey
     assert table.read() == 1 + 2 + 4 + 8 + 16
     # Slow statements of the log are the one before it fell silent and the last one.
     assert of_d(table.feed(table.ask()), "slow") == 2
+
+
+def test_where_no_thread_can_be_had_the_same_rows_are_read_again(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    table.add(2, 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(Failure) as raised:
+            table.read()
+    assert raised.value.fix == MORE_THREADS
+    assert table.read() == 7
 
 
 class KilledError(Exception):

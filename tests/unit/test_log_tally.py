@@ -6,11 +6,15 @@ import errno
 import os
 import random
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,7 @@ from exporter.subjects.logs import reader
 from exporter.subjects.logs.choice import StandIn, counting_slow
 from exporter.subjects.logs.events import Error, Event, Statement, TemporaryFile
 from exporter.subjects.logs.files import OpenFile
+from exporter.subjects.logs.lines import Line, LogParser
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.mysql import reader as mysql_reader
 from exporter.subjects.logs.postgres import reader as postgres_reader
@@ -415,6 +420,102 @@ def test_a_log_that_hangs_is_a_failure_until_it_can_be_read(tmp_path: Path, monk
     assert wait_for(lambda: not state.busy, 30)
     monkeypatch.setattr(reader, "_HANGS_SECONDS", 60.0)
     state.feed(MYSQL, run)
+
+
+def test_logs_that_hang_keep_no_other_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = threading.Event()
+    read = OpenFile.read
+
+    def hang(self: OpenFile, offset: int, most: int) -> bytes:
+        if "away" in self.path:
+            answers.wait(60)
+        return read(self, offset, most)
+
+    files = [tmp_path / name for name in (*(f"away{number}.log" for number in range(8)), "here.log")]
+    logs = [(mysql_reader(), context(tmp_path / file.stem, file=str(file))) for file in files]
+    for file, (state, run) in zip(files, logs, strict=True):
+        file.touch()
+        state.feed(MYSQL, run)
+    assert wait_for(lambda: not any(state.busy for state, _ in logs), 30)
+    monkeypatch.setattr(OpenFile, "read", hang)
+    try:
+        monkeypatch.setattr(reader, "_WAIT_SECONDS", 0.0)
+        *away, (here, run) = logs
+        for state, its in away:
+            state.feed(MYSQL, its)
+        with files[-1].open("a") as out:
+            out.write(ENTRY.format(1, 1) * 3)
+        assert wait_for(lambda: by(list(here.feed(MYSQL, run).rows), "database", "slow").get("shop") == 3, 10)
+        assert all(state.busy for state, _ in away)
+        monkeypatch.setattr(reader, "_HANGS_SECONDS", 0.0)
+        for file, (state, its) in zip(files, away, strict=False):
+            with pytest.raises(Failure) as raised:
+                state.feed(MYSQL, its)
+            assert str(file) in raised.value.message
+    finally:
+        answers.set()
+    assert wait_for(lambda: not any(state.busy for state, _ in logs), 30)
+
+
+def test_a_log_that_hangs_does_not_keep_the_process_alive() -> None:
+    script = """if True:
+        import threading
+        from exporter.subjects.logs.reader import Counting
+        counting = Counting("mysql")
+        counting.begin(lambda: threading.Event().wait())
+        counting.look()
+        print("busy" if counting.busy else "over")
+    """
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    assert ended.stdout == "busy\n"
+
+
+class Busy(LogParser):
+    """Makes a statement of each line, and notes how many threads are at work at once."""
+
+    lock = threading.Lock()
+    now = most = 0
+
+    def _line(self, line: Line, events: list[Event]) -> None:
+        with self.at_work():
+            events.append(Statement("d", "select 1", 2.0))
+
+    @classmethod
+    @contextmanager
+    def at_work(cls) -> Iterator[None]:
+        with cls.lock:
+            cls.now += 1
+            cls.most = max(cls.most, cls.now)
+        time.sleep(0.001)
+        yield
+        with cls.lock:
+            cls.now -= 1
+
+
+@pytest.mark.parametrize("counts", [False, True])
+def test_few_logs_are_read_at_once(counts: bool) -> None:
+    Busy.most = 0
+    logs = [Counting("mysql") for _ in range(16)]
+
+    def turn(state: Counting) -> None:
+        events = Busy().feed(b"x\n" * 60)
+        if counts:
+            state.add(events, Rules(1.0))
+
+    for state in logs:
+        if counts:
+            add = state.tally.add
+
+            def counting(events: Iterable[Event], rules: Rules, add: Any = add) -> None:
+                with Busy.at_work():
+                    add(events, rules)
+
+            state.tally.add = counting  # type: ignore[method-assign]
+        state.begin(partial(turn, state))
+    assert wait_for(lambda: not any(state.busy for state in logs), 60)
+    assert 2 <= Busy.most <= 4
+    if counts:
+        assert [sum(by(list(s.tally.by_statement()), "database", "executions").values()) for s in logs] == [60] * 16
 
 
 def test_a_scrape_waits_for_few_events_only() -> None:

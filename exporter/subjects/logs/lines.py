@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from exporter.subjects.logs.events import Event
+from exporter.subjects.logs.threads import WORKING
 
 log = logging.getLogger(__name__)
 
@@ -82,12 +83,13 @@ class LogParser(ABC):
     def feed(self, piece: bytes) -> list[Event]:
         """The events that a piece completes."""
         events: list[Event] = []
-        for line in self._splitter.split(piece):
-            self.lines += 1
-            try:
-                self._line(line, events)
-            except Exception as error:  # noqa: BLE001 - see _spoilt
-                self._spoilt(error)
+        with WORKING:
+            for line in self._splitter.split(piece):
+                self.lines += 1
+                try:
+                    self._line(line, events)
+                except Exception as error:  # noqa: BLE001 - see _spoilt
+                    self._spoilt(error)
         return events
 
     def flush(self) -> list[Event]:

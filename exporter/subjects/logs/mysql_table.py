@@ -94,25 +94,28 @@ class SlowLogTable(Counting, Asking):
     def _take(self, rows: Rows, current: Rules, context: Context) -> None:
         [first] = ["" if value is None else str(value) for kind, _, value, *_ in rows.rows if kind == "first"]
         entries = [row for row in rows.rows if row[0] == "entry"]
-        same, self._first, known = first == self._first, first, bool(self._first)
+        same, known = first == self._first, bool(self._first)
         added: list[tuple[Any, ...]] = []
+        at_end = False
         if self._next is None:
-            [self._next] = [int(name) for kind, name, *_ in rows.rows if kind == "count"]
+            [following] = [int(name) for kind, name, *_ in rows.rows if kind == "count"]
         elif self._another and not same:
             # Its rows are counted next time.
-            self._next = None
+            self._next, self._first = None, first
             return
         elif known and not same:
             # It was emptied, or another one put in its place.
-            self._next = 0
+            following = 0
         else:
             added = entries
-            self._next += len(entries)
-            self._read += len(entries)
-            self._at_end = len(entries) < MOST_ROWS
-        self._another = False
-        position = Position(_where(context), 0, 0, self._next, first, 0, 0)
+            following = self._next + len(entries)
+            at_end = len(entries) < MOST_ROWS
+        position = Position(_where(context), 0, 0, following, first, 0, 0)
         self.begin(lambda: self._count(added, position, current))
+        # Only now: where no thread can be had, the same rows are asked for again.
+        self._next, self._first, self._another = following, first, False
+        self._read += len(added)
+        self._at_end = at_end
 
     def _count(self, entries: list[tuple[Any, ...]], position: Position, current: Rules) -> None:
         assert self._kept is not None

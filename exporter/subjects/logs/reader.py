@@ -1,4 +1,4 @@
-"""A server's slow log, as a collector keeps it: read on threads of its own, shown as far as it has been read."""
+"""A server's slow log, as a collector keeps it: read on a thread of its own, shown as far as it has been read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from itertools import islice
 from operator import itemgetter
@@ -23,6 +23,7 @@ from exporter.subjects.logs.lines import LogParser
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.positions import PositionFile
 from exporter.subjects.logs.tally import Rules, Tally
+from exporter.subjects.logs.threads import WORKING, on_a_thread
 from exporter.subjects.logs.turn import Turn
 from exporter.subjects.statements.lexer import Dialect
 
@@ -52,11 +53,9 @@ _FIX: dict[Dialect, str] = {
 # Of a row: its database and fingerprint.
 _STATEMENT = itemgetter(COLUMNS.index("database"), COLUMNS.index("fingerprint"))
 
-_POOL = ThreadPoolExecutor(4, "slow log")
-
 
 class Counting:
-    """What every way of reading a log has in common: a tally, and threads on which it grows.
+    """What every way of reading a log has in common: a tally, and a thread on which it grows.
 
     Attributes:
         tally: What was counted.
@@ -90,12 +89,16 @@ class Counting:
         return self._turn is not None and self._turn.done() and self._turn.exception() is None
 
     def begin(self, turn: Callable[[], None]) -> None:
-        """Begin a turn of reading, unless one is under way."""
+        """Begin a turn of reading, unless one is under way.
+
+        Raises:
+            Failure: No thread can be had for it.
+        """
         if self.busy:
             return
         self._ended = self._turn
         self._progress = time.monotonic()
-        self._turn = _POOL.submit(turn)
+        self._turn = on_a_thread(turn)
 
     def look(self, where: str = "the log") -> None:
         """Wait a moment for the end of the turn.
@@ -121,14 +124,15 @@ class Counting:
         """Count events; for the thread that reads."""
         left = iter(events)
         while True:
-            began = self._progress = time.monotonic()
-            some = list(islice(left, _AT_ONCE))
-            if not some:
-                return
-            counts = self._counts(rules, began, at_end=False)
-            with self.lock:
-                self.tally.add(some, counts)
-            time.sleep(min(_MOST_REST_SECONDS, time.monotonic() - began))
+            with WORKING:
+                began = self._progress = time.monotonic()
+                some = list(islice(left, _AT_ONCE))
+                if not some:
+                    return
+                counts = self._counts(rules, began, at_end=False)
+                with self.lock:
+                    self.tally.add(some, counts)
+                time.sleep(min(_MOST_REST_SECONDS, time.monotonic() - began))
 
     def rows(
         self, rules: Rules, context: Context, counts: tuple[int | None, int | None, int | None], *, at_end: bool
