@@ -27,10 +27,11 @@ SECONDS = 20.0
 class Watch:
     """A session of the exporter and the tasks that keep their totals over its runs."""
 
-    def __init__(self, session: Session, config: ServerConfig, facts: Facts) -> None:
+    facts: Facts
+
+    def __init__(self, session: Session, config: ServerConfig) -> None:
         self.session = session
         self.config = config
-        self.facts = facts
         self._collectors = {item.name: item for item in counting_slow(collectors_by_name().values(), config)}
         self._tasks: dict[str, Task] = {}
 
@@ -38,6 +39,11 @@ class Watch:
         """Learn the facts anew, as is done now and then."""
         engine, deadline = ENGINES[self.config.engine], Deadline.after(SECONDS)
         self.facts = engine.learn(self.session, engine.identify(self.session, deadline), self.config, deadline)
+
+    def renew(self) -> None:
+        """Take a new session, as is done now and then: one that is there keeps the settings that it began with."""
+        self.session.close()
+        self.session = ENGINES[self.config.engine].connect(self.config, Deadline.after(SECONDS))
 
     def task(self, name: str) -> Task:
         return self._tasks.setdefault(name, Task.of(self._collectors[name], self.config))
@@ -91,10 +97,9 @@ def watching(server: DatabaseServer, account: Account | None = None, **config: A
             **config,
         }
     )
-    deadline = Deadline.after(SECONDS)
-    session = engine.connect(settings, deadline)
+    watch = Watch(engine.connect(settings, Deadline.after(SECONDS)), settings)
     try:
-        facts = engine.learn(session, engine.identify(session, deadline), settings, deadline)
-        yield Watch(session, settings, facts)
+        watch.learn()
+        yield watch
     finally:
-        session.close()
+        watch.session.close()

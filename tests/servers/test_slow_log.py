@@ -229,6 +229,8 @@ def test_postgres(server: DatabaseServer, fresh_server: Callable[..., DatabaseSe
             assert (found["select pg_sleep(?)"], found["select nap()"]) == (1, 2), name
         check_others_take_over(other, watches)
         check_overwriting(other, watches)
+    for way in (True, "sql"):
+        check_a_threshold_of_our_own(other, account, way)
 
 
 def check_others_take_over(server: DatabaseServer, watches: dict[str, Watch]) -> None:
@@ -265,6 +267,35 @@ def check_others_take_over(server: DatabaseServer, watches: dict[str, Watch]) ->
     for name, watch in watches.items():
         expected = before[name] + 1
         settled(watch, lambda found, expected=expected: slow(found) == expected)
+
+
+def check_a_threshold_of_our_own(server: DatabaseServer, account: Account, way: Any) -> None:
+    """Set for our role or database it hides the server's, so that others count until it is gone."""
+    setting = "log_min_duration_statement"
+
+    def nap() -> None:
+        with server.connect(NAME) as session:
+            session.execute("select pg_sleep(0.3)")
+
+    with following(server, way, account) as watch:
+        all_of_them = (f"ROLE {account.user}", "DATABASE postgres", f"ROLE {account.user} IN DATABASE postgres")
+        for before, whose in enumerate(all_of_them):
+            assert not watch.look("pg_statements").all(TOTAL), whose
+            server.execute(f"ALTER {whose} SET {setting} = -1")
+            watch.renew()
+            hidden = watch.snapshot(collector_of(watch))
+            assert setting in hidden.message, whose
+            assert (hidden.fix or "").startswith(f"ALTER {whose} RESET {setting};")
+            assert not {TOTAL, "db_slow_statement_threshold_seconds"} & names_of(hidden)
+            assert watch.look("pg_statements")(TOTAL, database=NAME, source="statements") == before, whose
+            nap()
+            assert watch.look("pg_statements")(TOTAL, database=NAME, source="statements") == before + 1, whose
+            server.execute((hidden.fix or "").partition(";")[0])
+            watch.renew()
+            assert slow(settled(watch, lambda found: bool(found.all(TOTAL)))) == before, whose
+            assert not watch.look("pg_statements").all(TOTAL), whose
+            nap()
+            settled(watch, lambda found, expected=before + 1: slow(found) == expected)
 
 
 def check_overwriting(server: DatabaseServer, watches: dict[str, Watch]) -> None:

@@ -37,6 +37,7 @@ from exporter.subjects.logs.lines import Line, LogParser
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.mysql import reader as mysql_reader
 from exporter.subjects.logs.postgres import reader as postgres_reader
+from exporter.subjects.logs.postgres_over_sql import LogOverSQL
 from exporter.subjects.logs.reader import Counting, LogReader
 from exporter.subjects.logs.tally import Rules, Tally
 from tests.providers.base import wait_for
@@ -556,6 +557,42 @@ def test_postgres_s_own_threshold(tmp_path: Path, settings: dict[str, str], foun
     source = state._find(rows, context(tmp_path, "postgres", file=str(tmp_path / "x.log")))
     assert source.rules.plans == found[1]
     assert source.format == "stderr"
+
+
+@pytest.mark.parametrize("over_sql", [False, True])
+@pytest.mark.parametrize(
+    ("of_our_session", "settings", "trusted"),
+    [
+        ("log_min_duration_statement", {}, False),
+        ("log_min_duration_statement", {"log_min_duration_statement": "-1"}, False),
+        ("log_duration", {"log_min_duration_statement": "-1", "log_duration": "on"}, False),
+        ("auto_explain.log_min_duration", {"log_min_duration_statement": "-1"}, False),
+        # What doesn't matter.
+        ("log_duration", {"log_duration": "on"}, True),
+    ],
+)  # fmt: skip
+def test_the_threshold_of_our_own_session_is_not_the_log_s(
+    tmp_path: Path, of_our_session: str, settings: dict[str, str], trusted: bool, over_sql: bool
+) -> None:
+    given = {
+        "log_min_duration_statement": "2000", "log_line_prefix": "%p ", "logging_collector": "on",
+        "log_destination": "stderr", "auto_explain.log_min_duration": "1000",
+    } | settings  # fmt: skip
+    fix = f"ALTER ROLE monitor RESET {of_our_session}"
+    found = [("setting", name, value) for name, value in given.items()] + [("own", of_our_session, fix)]
+    more = (None, None) if over_sql else ()
+    rows = Rows(("kind", "name", "value", "number", "written")[: 3 + len(more)], [(*row, *more) for row in found])
+    state = LogOverSQL() if over_sql else postgres_reader()
+    (tmp_path / "x.log").touch()
+    shown = state.feed(rows, context(tmp_path, "postgres", file=None if over_sql else str(tmp_path / "x.log")))
+    assert by(list(shown.rows), "source", "threshold").get("log") == (2.0 if trusted else None)
+    assert state.turn.is_the_log_s is trusted
+    if trusted:
+        assert shown.problem is None
+    else:
+        assert shown.problem is not None
+        assert of_our_session in shown.problem.message
+        assert (shown.problem.fix or "").startswith(fix)
 
 
 @pytest.mark.parametrize("on", [True, False])

@@ -19,6 +19,10 @@ SETTINGS = (
     "auto_explain.log_min_duration", "auto_explain.sample_rate", "data_directory", "lc_messages", "log_destination",
     "log_directory", "log_duration", "log_line_prefix", "log_min_duration_statement", "logging_collector",
 )  # fmt: skip
+# From how long on a statement is in the log: the first alone, if it is on.
+THRESHOLDS = (
+    "log_min_duration_statement", "log_duration", "auto_explain.log_min_duration", "auto_explain.sample_rate",
+)  # fmt: skip
 
 # What the server's log collector calls its files, by what log_destination is called; the first that it has is read.
 ENDINGS = {"jsonlog": ("json", "*.json"), "csvlog": ("csv", "*.csv"), "stderr": ("stderr", "*.log")}
@@ -27,7 +31,9 @@ _FIX = "name the file in the config: slow_log: {file: /var/log/postgresql/postgr
 
 
 def reader() -> LogReader:
-    """What the collector keeps; takes rows of kind, name and value: settings, and the databases that exist."""
+    """What the collector keeps; takes rows of kind, name and value: `setting`, `database` for those that exist, and
+    `own` for those of THRESHOLDS that were set for our role or database, with the statement that ends it.
+    """
     return LogReader("postgres", _source, parser)
 
 
@@ -41,6 +47,7 @@ def parser(name: str, prefix: str) -> LogParser:
 def _source(rows: Rows, context: Context) -> Source:
     settings = {str(name): str(value) for kind, name, value in rows.rows if kind == "setting"}
     databases = frozenset(str(name) for kind, name, _ in rows.rows if kind == "database")
+    own = {str(name): str(value) for kind, name, value in rows.rows if kind == "own"}
     said = context.server.log_settings()
     if said.file is None:
         where, found = _where(settings)
@@ -49,14 +56,27 @@ def _source(rows: Rows, context: Context) -> Source:
         found = _BY_SUFFIX.get(Path(where).suffix) or _of_directory(where, settings)
     form = found if said.format == "auto" else said.format
     prefix = said.line_prefix if said.line_prefix is not None else settings.get("log_line_prefix", "")
-    return Source(where, form, rules(settings, databases, context), prefix)
+    return Source(where, form, rules(settings, own, databases, context), prefix)
 
 
-def rules(settings: Mapping[str, str], databases: frozenset[str], context: Context) -> Rules:
-    """How events are to be taken, with these settings and databases."""
+def rules(settings: Mapping[str, str], own: Mapping[str, str], databases: frozenset[str], context: Context) -> Rules:
+    """How events are to be taken, with these settings and databases; `own` as `reader` has it."""
     threshold, plans = _threshold(settings)
+    unknown = [name for name in _ruling(settings) if name in own]
+    if unknown:
+        # A session can't see what others have for a setting that is its own.
+        untold = Failure(
+            Reason.ERROR,
+            f"{', '.join(unknown)} of the exporter's own session: that of others can't be seen",
+            fix="; ".join(own[name] for name in unknown) + "; the exporter's session is renewed within an hour",
+        )
+        return Rules(None, plans=plans, databases=databases, untold=untold)
     slow = None if threshold is None else max(threshold, slow_threshold(context))
     return Rules(slow, plans=plans, databases=databases)
+
+
+def _ruling(settings: Mapping[str, str]) -> tuple[str, ...]:
+    return THRESHOLDS[:1] if float(settings.get(THRESHOLDS[0], -1)) >= 0 else THRESHOLDS
 
 
 def _where(settings: Mapping[str, str]) -> tuple[str, str]:

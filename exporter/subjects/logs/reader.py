@@ -154,7 +154,7 @@ class Counting:
             self.tally.shown = frozenset(map(_STATEMENT, busiest.rows[:limit]))
         about.append((*[None] * (len(COLUMNS) - len(counts)), *counts))
         # Then others count slow statements, who know less of them.
-        problem = self._nothing if rules.threshold is None else None
+        problem = (rules.untold or self._nothing) if rules.threshold is None else None
         return Rows(COLUMNS, [*about, *busiest.rows[:limit]], problem=problem)
 
     def _counts(self, rules: Rules, now: float, *, at_end: bool) -> Rules:

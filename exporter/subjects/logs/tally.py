@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from exporter.failure import Failure
 from exporter.subjects.logs.events import Error, Event, Statement, TemporaryFile
 from exporter.subjects.logs.fingerprint import fingerprint
 from exporter.subjects.logs.measures import BOUNDS, COLUMNS
@@ -35,12 +36,14 @@ class Rules:
         plans: Whether auto_explain's entries are the only ones that tell of slow statements.
         times: For how many executions each entry stands, besides what it says itself.
         databases: Those that exist; None: not known. Others are counted as unknown.
+        untold: Why the log can't tell which statements are slow, where it has some; None: it has none.
     """
 
     threshold: float | None
     plans: bool = False
     times: int = 1
     databases: frozenset[str] | None = None
+    untold: Failure | None = None
 
 
 @dataclass(slots=True)
