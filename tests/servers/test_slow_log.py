@@ -365,6 +365,20 @@ def test_a_log_that_is_not_there_is_a_failure_with_its_fix(server: DatabaseServe
 @pytest.fixture
 def logging_mysql(server: DatabaseServer) -> Iterator[DatabaseServer]:
     """Give `server` with its slow log on, in a file of its own, and a database that this test alone uses."""
+    with logging(server):
+        yield server
+
+
+@pytest.fixture
+def logging_observed(instrumented: DatabaseServer) -> Iterator[DatabaseServer]:
+    """The same with performance_schema."""
+    with logging(instrumented):
+        yield instrumented
+
+
+@contextlib.contextmanager
+def logging(server: DatabaseServer) -> Iterator[None]:
+    """Turn a server's slow log on, in a file of its own, and make a database."""
     if server.data is None:
         pytest.skip("its files are in a container")
     names = ["slow_query_log", "slow_query_log_file", "long_query_time"]
@@ -376,11 +390,17 @@ def logging_mysql(server: DatabaseServer) -> Iterator[DatabaseServer]:
     server.execute("SET GLOBAL slow_query_log_file = 'slow log of a test.log'")
     server.execute("SET GLOBAL slow_query_log = ON")
     server.execute("SET GLOBAL long_query_time = 0.1")
-    yield server
+    yield
     server.execute(f"DROP DATABASE `{NAME}`")
     for name, value in was.items():
         server.execute(f"SET GLOBAL {name} = {value if value.replace('.', '').isdigit() else repr(value)}")
     (server.data / "slow log of a test.log").unlink(missing_ok=True)
+
+
+def nap(server: DatabaseServer) -> None:
+    """One slow statement that reads no row."""
+    with server.connect(NAME) as session, session.cursor() as cursor:
+        cursor.execute("select sleep(0.6)")
 
 
 def run_mysql(server: DatabaseServer, rounds: int = 1) -> None:
@@ -495,6 +515,45 @@ def test_others_count_while_the_log_does_not(logging_mysql: DatabaseServer, off:
         assert shown() is None
         nap(1)
         settled(watch, lambda found: counted(found) == 2)
+
+
+@pytest.mark.engine("mysql")
+def test_a_log_that_leaves_slow_statements_out_does_not_count(logging_observed: DatabaseServer) -> None:
+    server = logging_observed
+    assert server.data is not None
+    log = "mysql_slow_log"
+    other = "mysql_statement_histogram" if server.flavor == "mysql" else "mysql_statements"
+    source = "histogram" if server.flavor == "mysql" else "statements"
+    hiding = [("min_examined_row_limit", "1000", "0", source)]
+    if server.flavor == "mariadb":
+        # The first takes out of Slow_queries too what it takes out of the log; a filter does not.
+        hiding.append(("log_slow_filter", "'full_join,tmp_table'", "DEFAULT", "status"))
+    config = {"slow_log": {"file": str(server.data / "slow log of a test.log")}, "collectors": {log: {"every": 1}}}
+    server.execute("SET GLOBAL long_query_time = 0.5")
+    with watching(server, thresholds={"slow_statements": {"warning": 0.5}}, **config) as watch:
+        # Its first run has found the end of the log.
+        watch.look(log)
+        watch.look(other)
+        for of_log, (name, value, default, by) in enumerate(hiding, 1):
+            nap(server)
+            settled(watch, lambda found, expected=of_log: counted(found) == expected)
+            assert not watch.look(other).all(TOTAL), name
+            server.execute(f"SET GLOBAL {name} = {value}")
+            hidden = watch.snapshot(log)
+            assert hidden.reason is Reason.ERROR, name
+            assert hidden.fix == f"SET GLOBAL {name} = {default};"
+            assert not {TOTAL, "db_slow_statement_threshold_seconds"} & names_of(hidden)
+            before = counted(watch.look(other))
+            nap(server)
+            sample = watch.look(other)
+            assert counted(sample) == before + 1, name
+            assert {labels["source"] for labels, _ in sample.all(TOTAL)} == {by}
+            assert {labels["source"] for labels, _ in sample.all("db_slow_statement_threshold_seconds")} == {by}
+            server.execute(hidden.fix)
+            assert counted(settled(watch, lambda found: bool(found.all(TOTAL)))) == of_log, name
+            assert not watch.look(other).all(TOTAL), name
+        nap(server)
+        settled(watch, lambda found: counted(found) == len(hiding) + 1)
 
 
 @pytest.mark.engine("mysql")

@@ -36,6 +36,7 @@ from exporter.subjects.logs.files import OpenFile
 from exporter.subjects.logs.lines import Line, LogParser
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.mysql import reader as mysql_reader
+from exporter.subjects.logs.mysql_table import SlowLogTable
 from exporter.subjects.logs.postgres import reader as postgres_reader
 from exporter.subjects.logs.postgres_over_sql import LogOverSQL
 from exporter.subjects.logs.reader import Counting, LogReader
@@ -629,6 +630,42 @@ def test_a_log_that_is_not_there_counts_nothing(tmp_path: Path) -> None:
         out.write(ENTRY.format(1, 1) * 3)
     assert wait_for(lambda: by(list(state.feed(MYSQL, run).rows), "database", "durations")["shop"][2] == 5, 10)
     assert by(list(state.feed(MYSQL, run).rows), "database", "slow")["shop"] == 3
+
+
+@pytest.mark.parametrize("in_table", [False, True])
+@pytest.mark.parametrize(
+    ("name", "value", "fix"),
+    [
+        ("min_examined_row_limit", "1000", "SET GLOBAL min_examined_row_limit = 0;"),
+        ("log_slow_disabled_statements", "admin,call,sp", "SET GLOBAL log_slow_disabled_statements = 'sp';"),
+        ("log_slow_filter", "full_scan,tmp_table", "SET GLOBAL log_slow_filter = DEFAULT;"),
+        # What hides none.
+        ("min_examined_row_limit", "0", None),
+        ("log_slow_disabled_statements", "sp", None),
+        ("log_slow_filter", "", None),
+        ("log_slow_filter", "admin,full_join,query_cache,query_cache_miss,tmp_table", None),
+    ],
+)
+def test_a_slow_log_that_leaves_some_out_does_not_count(
+    tmp_path: Path, name: str, value: str, fix: str | None, in_table: bool
+) -> None:
+    settings = [*MYSQL.rows, (name, value)]
+    if in_table:
+        rows: list[tuple[Any, ...]] = [("setting", *row, *[None] * 6) for row in settings if row[0] != "log_output"]
+        rows.append(("setting", "log_output", "TABLE", *[None] * 6))
+        rows += [("count", "0", *[None] * 7), ("first", *[None] * 8)]
+        columns = ("kind", "name", "value", "database", "seconds", "locked", "sent", "examined", "user")
+        table, run = SlowLogTable(), context(tmp_path)
+        table.ask("{counted} {offset} {most}", (), run)
+        state: SlowLogTable | reader.LogReader = table
+        shown = table.feed(Rows(columns, rows), run)
+    else:
+        (tmp_path / "slow.log").touch()
+        state = mysql_reader()
+        shown = state.feed(Rows(MYSQL.columns, settings), context(tmp_path, file=str(tmp_path / "slow.log")))
+    assert state.turn.is_the_log_s is (fix is None)
+    assert by(list(shown.rows), "source", "threshold").get("log") == (1.0 if fix is None else None)
+    assert (shown.problem.fix if shown.problem else None) == fix
 
 
 @pytest.mark.parametrize("output", ["NONE", "TABLE"])

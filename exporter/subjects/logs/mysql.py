@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from exporter.declare import Context, Rows
@@ -11,9 +12,11 @@ from exporter.subjects.logs.mysql_slow import SlowLog
 from exporter.subjects.logs.reader import LogReader, Source
 from exporter.subjects.logs.tally import Rules
 from exporter.subjects.statements.measures import slow_threshold
+from exporter.subjects.statements.mysql import left_out
 
 SETTINGS = (
-    "datadir", "log_output", "log_slow_rate_limit", "long_query_time", "slow_query_log", "slow_query_log_file",
+    "datadir", "log_output", "log_slow_disabled_statements", "log_slow_filter", "log_slow_rate_limit",
+    "long_query_time", "min_examined_row_limit", "slow_query_log", "slow_query_log_file",
 )  # fmt: skip
 
 
@@ -38,8 +41,32 @@ def _source(rows: Rows, context: Context) -> Source:
         )
     if where is None:
         where = str(Path(settings["datadir"]) / settings["slow_query_log_file"])
-    on = settings.get("slow_query_log") == "ON"
+    return Source(where, "slow", rules(settings, context))
+
+
+def rules(settings: Mapping[str, str], context: Context) -> Rules:
+    """How entries are to be taken, with these of SETTINGS."""
     # MariaDB writes one of so many and doesn't say so in the log; Percona Server does.
-    times = int(settings.get("log_slow_rate_limit", 1)) if context.facts.flavor == "mariadb" else 1
-    threshold = max(float(settings["long_query_time"]), slow_threshold(context)) if on else None
-    return Source(where, "slow", Rules(threshold, times=max(1, times)))
+    times = max(1, int(settings.get("log_slow_rate_limit", 1))) if context.facts.flavor == "mariadb" else 1
+    if settings.get("slow_query_log") != "ON":
+        return Rules(None, times=times)
+    hidden = list(_left_out(settings))
+    if not hidden:
+        return Rules(max(float(settings["long_query_time"]), slow_threshold(context)), times=times)
+    untold = Failure(
+        Reason.ERROR,
+        f"the server's slow log {'; it '.join(what for what, _ in hidden)}",
+        fix=" ".join(f"SET GLOBAL {fix};" for _, fix in hidden),
+    )
+    return Rules(None, times=times, untold=untold)
+
+
+def _left_out(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What keeps slow statements out of the log, and the setting that mends it."""
+    calls = "call" in settings.get("log_slow_disabled_statements", "").lower().split(",")
+    yield from left_out(int(settings.get("min_examined_row_limit", 0)), calls_unlogged=calls)
+    # MariaDB and Percona Server: how a statement has to have run; an empty one lets all in. On MariaDB every statement
+    # that the query cache didn't answer is a miss, whether there is a cache or not.
+    wanted = settings.get("log_slow_filter", "").lower()
+    if wanted and "query_cache_miss" not in wanted.split(","):
+        yield "leaves slow statements out by how they ran", "log_slow_filter = DEFAULT"

@@ -10,11 +10,11 @@ from exporter.declare import Asking, Context, Rows
 from exporter.failure import Failure, Reason
 from exporter.statement import filled
 from exporter.subjects.logs.events import Statement
+from exporter.subjects.logs.mysql import rules
 from exporter.subjects.logs.mysql_slow import REPLICATION
 from exporter.subjects.logs.positions import Position, PositionFile
 from exporter.subjects.logs.reader import Counting, positions
 from exporter.subjects.logs.tally import Rules
-from exporter.subjects.statements.measures import slow_threshold
 
 # Rows of one run. The table has no index: each run reads all of it on the server.
 MOST_ROWS = 2000
@@ -80,10 +80,7 @@ class SlowLogTable(Counting, Asking):
                 f"log_output = {settings.get('log_output')}: the slow log is in no table",
                 fix="SET GLOBAL log_output = 'TABLE';",
             )
-        on = settings.get("slow_query_log") == "ON"
-        times = int(settings.get("log_slow_rate_limit", 1)) if context.facts.flavor == "mariadb" else 1
-        threshold = max(float(settings["long_query_time"]), slow_threshold(context)) if on else None
-        current = Rules(threshold, times=max(1, times))
+        current = rules(settings, context)
         self._at_end = False
         # That there are no rows means something only where some were asked for.
         if self._asked and not self.busy:

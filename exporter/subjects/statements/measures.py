@@ -35,7 +35,8 @@ SLOW = block(
         help="Statements that took at least db_slow_statement_threshold_seconds. The source statements is an estimate: "
         "of the calls of a statement between two readings, all if their mean is over the threshold, one if only "
         "their longest is. The source histogram counts slow statements inside stored programs beside the call. The "
-        "source status has one more on MySQL when a replica disconnects. The source log is the server's own slow log.",
+        "source status has one more on MySQL when a replica disconnects. The source log is the server's own slow log, "
+        "in which MySQL has no ALTER TABLE and the like without log_slow_admin_statements.",
     ),
     labels=("database", "source"),
     merge="sum",

@@ -150,9 +150,15 @@ def _wrong(reading: dict[str, Any], threshold: float) -> Iterator[tuple[str, str
         )
     if int(reading["log_queries_not_using_indexes"]):
         yield "counts fast statements without an index as slow", "log_queries_not_using_indexes = OFF"
-    if int(reading["min_examined_row_limit"]):
+    unlogged = bool(int(reading.get("calls_unlogged") or 0))
+    yield from left_out(int(reading["min_examined_row_limit"]), calls_unlogged=unlogged)
+
+
+def left_out(min_examined_row_limit: int, *, calls_unlogged: bool) -> Iterator[tuple[str, str]]:
+    """What keeps slow statements out of Slow_queries and of the slow log alike, and the setting that mends it."""
+    if min_examined_row_limit:
         yield "leaves slow statements out that read few rows", "min_examined_row_limit = 0"
-    if int(reading.get("calls_unlogged") or 0):
+    if calls_unlogged:
         yield "leaves slow calls of procedures out", "log_slow_disabled_statements = 'sp'"
 
 
