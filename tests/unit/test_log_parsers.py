@@ -526,6 +526,17 @@ def test_a_session_without_a_database_has_none_where_the_log_says_so() -> None:
     assert [e.database for e in statements(read(SlowLog(), ENTRY + nowhere))] == ["d", None]
 
 
+def test_names_in_the_plan_of_a_statement_are_no_headers() -> None:
+    """MariaDB writes it with log_slow_verbosity=explain, behind the headers, with aliases as the client wrote them."""
+    plan = (
+        b"# Rows_affected: 0  Bytes_sent: 66\n#\n# explain: id\tselect_type\ttable\ttype\n"
+        b"# explain: 1\tSIMPLE\tSchema: evil\tconst\n# explain: 1\tSIMPLE\tLog_slow_rate_limit: 9\tconst\n"
+        b"# explain: 1\tSIMPLE\tx\n# Query_time: 5000.0  Lock_time: 77.0  Rows_sent: 1  Rows_examined: 9\tconst\n"
+        b"# explain: 1\tSIMPLE\t# User@Host: [SQL_SLAVE] @ \tconst\n#\n"
+    )
+    assert read(SlowLog(), ENTRY.replace(b"use d;", plan + b"use d;")) == [SLOW]
+
+
 def test_the_database_is_unknown_after_a_jump_and_after_a_start_of_the_server() -> None:
     later = ENTRY.replace(b"use d;\n", b"")
     banner = (

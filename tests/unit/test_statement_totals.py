@@ -218,6 +218,22 @@ def test_the_baseline_after_another_server_answered_is_no_activity():
     assert totals.take([reading(1_000, 50_000)])["a"].calls == 5
 
 
+def test_as_many_calls_as_before_in_more_time_are_new_ones():
+    totals = Totals()
+    totals.take([reading(40, 400)])
+    total = totals.take([reading(40, 900)])["a"]
+    assert (total.calls, total.time) == (40, 900)
+    assert totals.take([reading(40, 900)])["a"].calls == 40
+
+
+def test_where_sums_may_wrap_time_that_is_ahead_of_the_calls_is_no_new_beginning():
+    """MySQL adds to the two one after the other, and a reading may come between."""
+    totals = Totals(time_wraps=True)
+    totals.take([reading(40, 400)])
+    assert totals.take([reading(40, 410)])["a"].calls == 0
+    assert totals.take([reading(41, 410)])["a"].calls == 1
+
+
 def test_a_sum_that_wraps_is_neither_a_reset_nor_a_spike():
     totals = Totals(time_wraps=True)
     totals.take([reading(1_000, 2**64 - 10)])

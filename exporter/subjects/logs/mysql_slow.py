@@ -19,8 +19,8 @@ _COSTS = re.compile(
     rb"# Query_time: (?P<seconds>\d{1,12}(?:\.\d+)?)\s+Lock_time: (?P<lock>-?\d+(?:\.\d+)?)"
     rb"(?:\s+Rows_sent: (?P<sent>\d+))?(?:\s+Rows_examined: (?P<examined>\d+))?"
 )
-_SCHEMA = re.compile(rb"\bSchema: (?P<schema>.*?)\s*(?:\b(?:QC_hit|Last_errno|Killed): .*)?\Z")
-_RATE = re.compile(rb"Log_slow_rate_limit: (\d+)")
+_SCHEMA = re.compile(rb"# (?:Thread_id: \d+\s+)?Schema: (?P<schema>.*?)\s*(?:\b(?:QC_hit|Last_errno|Killed): .*)?\Z")
+_RATE = re.compile(rb"# (?:Log_slow_rate_type: \w+\s+)?Log_slow_rate_limit: (\d+)")
 _USE = re.compile(rb"use (?P<name>`(?:[^`]|``)*`|[^;]*);\Z", re.IGNORECASE)
 _SET = re.compile(rb"SET (?:\w+=-?\d+,)*timestamp=\d+(?:\.\d+)?;\Z")
 _COMMAND = b"# administrator command: "
@@ -65,7 +65,8 @@ class SlowLog(LogParser):
 
     def _line(self, line: Line, events: list[Event]) -> None:
         text = line.text
-        # Each statement ends with a semicolon, so what looks like a header within one is the client's text.
+        # Each statement ends with a semicolon, so what looks like a header before one is the client's text. After one
+        # that the client wrote nothing tells them apart.
         if self._state != "text" or self._ended:
             if text.rstrip().endswith(_BANNER_END) and _BANNER in text:
                 self._close(events, over=True)
@@ -94,14 +95,17 @@ class SlowLog(LogParser):
 
     def _header(self, text: bytes) -> None:
         if text.startswith(b"#") and not text.startswith(_COMMAND):
-            self._costs = _COSTS.match(text) or self._costs
-            schema = _SCHEMA.search(text)
-            if schema:
-                self._schema = _name(schema["schema"])
-            rate = _RATE.search(text)
+            rate = _RATE.match(text)
             if rate:
                 self._times = max(1, int(rate[1]))
-            who = _WHO.search(text)
+            # After the costs comes MariaDB's plan of the statement, with names that the client chose.
+            if self._costs:
+                return
+            self._costs = _COSTS.match(text)
+            schema = _SCHEMA.match(text)
+            if schema:
+                self._schema = _name(schema["schema"])
+            who = _WHO.match(text)
             if who:
                 self._applier = who["user"] in _APPLIERS or who["login"] in _APPLIERS
             return

@@ -131,7 +131,11 @@ class Totals:
     def _began_anew(self, before: Reading, now: Reading) -> bool:
         # Of several statements together the first one's; with a clock that was set back a new one seems the first.
         later = (now.since or 0) > (before.since or 0)
-        return now.calls < before.calls or later or (now.time < before.time and not self._time_wraps)
+        if now.calls < before.calls or later:
+            return True
+        # A server whose sums don't wrap keeps calls and time in step: as many calls in another time are others.
+        same = now.calls == before.calls
+        return not self._time_wraps and (now.time < before.time or (same and now.time != before.time))
 
 
 def _slow(calls: int, time: float, longest: float | None, slow_at: float | None) -> int:
