@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +15,9 @@ import pytest
 from exporter.config.model import ServerConfig, SlowLogSettings
 from exporter.declare import Context, Rows
 from exporter.facts import Facts, Identity, Role
+from exporter.failure import Failure
 from exporter.subjects.logs.measures import COLUMNS
+from exporter.subjects.logs.positions import PositionFile
 from exporter.subjects.logs.postgres_over_sql import LogOverSQL
 from exporter.subjects.logs.tally import Rules
 from tests.providers.base import wait_for
@@ -215,6 +219,23 @@ def test_a_file_that_was_overwritten_while_the_exporter_was_away_is_read_anew(lo
     logged.overwrite("a.log", 4, *[8] * 100)
     logged.restart_exporter()
     assert logged.read(8) == 804
+
+
+def test_a_position_that_can_not_be_kept_keeps_nothing_from_being_read(
+    logged: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for name, seconds in (("a.log", 1), ("b.log", 2), ("c.log", 4)):
+        logged.write(name, seconds)
+    with monkeypatch.context() as patch:
+        patch.setattr(PositionFile, "write", full)
+        for _ in range(8):
+            with pytest.raises(Failure, match=os.strerror(errno.ENOSPC)):
+                logged.read(1)
+            assert wait_for(lambda: not logged.state.busy, 30)
+    assert logged.read(1) == 1 + 2 + 4
 
 
 class KilledError(Exception):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -184,6 +186,19 @@ def test_where_no_thread_can_be_had_the_same_rows_are_read_again(table: Table, m
             table.read()
     assert raised.value.fix == MORE_THREADS
     assert table.read() == 7
+
+
+def test_a_position_that_can_not_be_kept_loses_no_rows(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    table.add(*[2] * 900)
+    with monkeypatch.context() as patch:
+        patch.setattr(PositionFile, "write", full)
+        with pytest.raises(Failure, match=os.strerror(errno.ENOSPC)):
+            table.read()
+    assert wait_for(lambda: not table.state.busy, 30)
+    assert table.read() == 1 + 1800
 
 
 class KilledError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -119,11 +120,12 @@ class SlowLogTable(Counting, Asking):
         for at in range(0, max(1, len(entries)), _ROWS_AT_ONCE):
             some = entries[at : at + _ROWS_AT_ONCE]
             left = max(0, len(entries) - at - len(some))
-            try:
-                # Before they are counted: who is killed counts none of them twice.
+            with suppress(OSError):
+                # Before they are counted: who is killed counts none of them twice. That it can't be kept is told in
+                # the end, when all are counted.
                 self._kept.write(replace(position, offset=position.offset - left))
-            finally:
-                self.add(_events(some), current)
+            self.add(_events(some), current)
+        self._kept.write(position)
 
 
 def _where(context: Context) -> str:

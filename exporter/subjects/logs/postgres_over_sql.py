@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -228,11 +229,11 @@ class LogOverSQL(Counting, Asking):
         events = read(self._parser)
         self._lines += self._parser.lines - before[0]
         self._not_understood += self._parser.not_understood - before[1]
-        try:
-            # Before they are counted: who is killed counts none of them twice.
+        with suppress(OSError):
+            # Before they are counted: who is killed counts none of them twice. That it can't be kept is told in the
+            # end of the turn.
             self._keep()
-        finally:
-            self.add(events, current)
+        self.add(events, current)
 
 
 def _plain(name: str) -> bool:
