@@ -225,6 +225,35 @@ def test_mysql_s_histogram_of_all_statements(server: DatabaseServer):
 
 
 @pytest.mark.flavor("mysql")
+def test_slow_statements_around_a_truncation_of_the_histogram_count_once(server: DatabaseServer):
+    def nap(times: int) -> int:
+        """Sleep, all of it in one bucket; how many slow statements the server has then."""
+        with server.connect() as connection, connection.cursor() as cursor:
+            for _ in range(times):
+                cursor.execute("SELECT SLEEP(0.61)")
+        [(slow,)] = server.execute(f"SELECT SUM(IF(BUCKET_TIMER_HIGH > 5e11, COUNT_BUCKET, 0)) FROM {HISTOGRAM}")
+        return int(slow)
+
+    with watching(server, thresholds={"slow_statements": {"warning": 0.5}}) as watch:
+
+        def shown() -> float:
+            return watch.look("mysql_statement_histogram")(SLOW, database="", source="histogram")
+
+        server.execute(f"TRUNCATE TABLE {HISTOGRAM}")
+        first = nap(1)
+        assert shown() == 0
+        before = nap(1) - first
+        assert shown() == before >= 1
+        server.execute(f"TRUNCATE TABLE {HISTOGRAM}")
+        after = nap(3)
+        assert before <= shown() <= before + after
+        for _ in range(2):
+            assert shown() == before + after
+        assert nap(1) == after + 1
+        assert shown() == before + after + 1
+
+
+@pytest.mark.flavor("mysql")
 def test_connections_of_replicas_are_no_statements(server: DatabaseServer, replica: DatabaseServer):
     """The server has each with its whole life in histogram and sums, once it ended."""
     ended = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from exporter.config.model import ServerConfig
 from exporter.declare import Context, Rows
 from exporter.facts import Facts, Identity, Role
-from exporter.subjects.statements.histogram import MySQLHistogram
+from exporter.subjects.statements.histogram import Buckets, MySQLHistogram
 
 # As MySQL has them: the first bucket ends at 10 µs, fifty make a factor of ten, the last has no end.
 BOUNDS = [round(10**7 * 10 ** (step / 50)) for step in range(449)] + [2**64 - 1]
@@ -79,10 +81,11 @@ def test_without_truncation_each_bucket_holds_what_ran_since_the_baseline(before
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(DURATIONS, st.sampled_from(["truncate", "rebase"])), max_size=12))
-def test_it_never_falls_and_counts_nothing_twice(actions):
+def test_over_truncations_all_counts_once(actions):
+    """But for what a rebase left out; between two truncations there are two readings."""
     histogram, table = MySQLHistogram(), Table()
     before = fed(histogram, table)
-    ran = 0
+    ran: list[int] = []
     for action in actions:
         if action == "truncate":
             table.truncate()
@@ -90,15 +93,104 @@ def test_it_never_falls_and_counts_nothing_twice(actions):
             histogram.rebase()
         else:
             table.statements += action
-            ran += len(action)
-        row = fed(histogram, table)
-        assert row["slow"] >= before["slow"]
-        assert row["durations"][2] <= ran
-        assert row["durations"][1] >= before["durations"][1]
-        for (bound, below), (same, earlier) in zip(row["durations"][0], before["durations"][0], strict=True):
-            assert bound == same
-            assert below >= earlier
+            ran += action
+        # The first shows at least what was there before, less what it may have seen already; the second all.
+        first, row = fed(histogram, table), fed(histogram, table)
+        for now, earlier in ((first, before), (row, first)):
+            assert now["slow"] >= earlier["slow"]
+            assert now["durations"][1] >= earlier["durations"][1]
+            for (bound, below), (same, least) in zip(now["durations"][0], earlier["durations"][0], strict=True):
+                assert bound == same
+                assert below >= least
+        assert row["slow"] == sum(duration >= 10**12 for duration in ran)
+        for bound, below in row["durations"][0]:
+            assert below == sum(duration < round(bound * 1e12) for duration in ran)
+        assert row["durations"][2] == len(ran)
         before = row
+
+
+def test_slow_statements_after_a_truncation_count_though_their_bucket_has_more_than_before():
+    histogram, table = MySQLHistogram(), Table()
+    table.statements = [10**9] * 1000 + [10 * SECOND] * 2
+    fed(histogram, table)
+    table.truncate()
+    table.statements = [10**9] * 5 + [10 * SECOND] * 3
+    # One is certain at once; that the others are no old ones the next reading tells.
+    assert fed(histogram, table)["slow"] == 1
+    for _ in range(2):
+        row = fed(histogram, table)
+        assert (row["slow"], row["durations"][2]) == (3, 8)
+
+
+# Buckets, of which the last one shows every truncation.
+FEW = range(4)
+MARK = 4
+SOME = st.dictionaries(st.sampled_from(FEW), st.integers(1, 5)).map(Counter)
+# Truncated while it is read: these buckets were read before they were reset.
+TORN = st.sets(st.sampled_from([*FEW, MARK]))
+
+
+def reading(held: Counter[int]) -> dict[int, int]:
+    return {bucket: held[bucket] for bucket in (*FEW, MARK)}
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            SOME,
+            SOME,
+            st.sampled_from(["truncate", "read", "read"]),
+            st.tuples(TORN, st.one_of(st.just(Counter()), SOME)),
+        ),
+        max_size=40,
+    )
+)
+def test_a_bucket_never_shows_more_than_came_however_it_is_truncated(actions):
+    buckets = Buckets()
+    held, came, shown, amid = Counter(), Counter(), Counter(), Counter()
+    buckets.take(reading(held))
+    for action in actions:
+        if isinstance(action, Counter):
+            held += action
+            came += action
+            continue
+        if action == "truncate":
+            held.clear()
+            continue
+        found = reading(held)
+        if action != "read":
+            # Of what comes between a reset and a reading that are microseconds apart nobody can tell that it is new.
+            old, between = action
+            held = Counter({bucket: count for bucket, count in between.items() if bucket not in old})
+            found = {bucket: found[bucket] if bucket in old else held[bucket] for bucket in found}
+            came += held
+            amid += held
+        new = buckets.take(found)
+        assert all(count >= 0 for count in new.values())
+        shown += Counter(new)
+        assert shown <= came + amid
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.tuples(st.lists(SOME, min_size=3, max_size=5), SOME, st.one_of(st.none(), TORN)), max_size=5))
+def test_over_truncations_every_bucket_shows_all_but_what_no_whole_reading_saw(lives):
+    """Each life of the table has some readings, and what comes after the last; a torn one may see some of that."""
+    buckets = Buckets()
+    held, seen, shown, unseen = Counter(), Counter(), Counter(), Counter()
+    buckets.take(reading(held))
+    for turns, last, torn in lives:
+        for number, some in enumerate(turns, 1):
+            come = some + Counter({MARK: 1} if number == len(turns) else {})
+            held += come
+            seen += come
+            shown += Counter(buckets.take(reading(held)))
+        assert seen <= shown <= seen + unseen
+        if torn is not None:
+            found = reading(held + last)
+            shown += Counter(buckets.take({bucket: found[bucket] if bucket in torn else 0 for bucket in found}))
+            unseen += last
+        held.clear()
 
 
 def test_the_bounds_are_the_server_s_own_and_one_second_is_among_them():

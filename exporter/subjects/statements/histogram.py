@@ -33,7 +33,7 @@ class MySQLHistogram:
     def __init__(self) -> None:
         self._sum = Totals(time_wraps=True)
         self._senders = Senders()
-        self._last: dict[int, int] | None = None
+        self._buckets = Buckets()
         self._counts: dict[int, int] = {}
 
     def feed(self, rows: Rows, context: Context) -> Rows:
@@ -44,12 +44,7 @@ class MySQLHistogram:
             return Rows(COLUMNS, [])
         sums = {kind: (int(count), int(time)) for kind, _, count, time in rows.rows if kind != "bucket"}
         time = self._sum.take([Reading("", "", *sums.get("client", (0, 0)))])[""].time / PICOSECONDS
-        new: dict[int, int] = {}
-        for bound, count in now.items():
-            before = count if self._last is None else self._last.get(bound, 0)
-            # Fewer than before: the table was truncated, and what is there came since.
-            new[bound] = count - before if count >= before else count
-        self._last = now
+        new = self._buckets.take(now)
         self._senders.take_off(new, *sums.get("sender", (0, 0)))
         for bound, count in new.items():
             self._counts[bound] = self._counts.get(bound, 0) + count
@@ -68,6 +63,36 @@ class MySQLHistogram:
         """Another server answers: the next reading is a baseline."""
         self._sum.rebase()
         self._senders.rebase()
+        self._buckets.rebase()
+
+
+class Buckets:
+    """What is new in the buckets from one reading to the next, over truncations.
+
+    Without one no bucket falls. The server copies the buckets one after the other, and so it resets them: a reading
+    in which one has fallen may have some as they were before, and others anew. What those that have not fallen have
+    grown by is certain then; the rest comes with the next reading, which has nothing from before. So nothing counts
+    twice, and all does but what such a reading caught, and some where the table is truncated again before the next
+    reading. Only of what ends between the reset of its bucket and the copy, microseconds apart, nobody can tell that it
+    is new.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[int, int] | None = None
+        # How much of what is in each bucket since it was reset is counted.
+        self._counted: dict[int, int] = {}
+
+    def take(self, now: dict[int, int]) -> dict[int, int]:
+        """What is new in a reading, by bucket; nothing in the first."""
+        last = now if self._last is None else self._last
+        counted = now if self._last is None else self._counted
+        fallen = {bound for bound, count in now.items() if count < last.get(bound, 0)}
+        new = {bound: count if bound in fallen else count - counted.get(bound, 0) for bound, count in now.items()}
+        self._last, self._counted = now, dict(new) if fallen else now
+        return new
+
+    def rebase(self) -> None:
+        """Another server answers: the next reading is a baseline."""
         self._last = None
 
 
