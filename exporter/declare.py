@@ -166,7 +166,7 @@ class Collector:
             a session of its own, while scrapes show what the samples add up to. It gets the limit, for what these may
             show. One collector of each engine at most.
         every: Seconds between runs in the background; None runs it at every scrape.
-        timeout: Seconds that one run may take at most.
+        timeout: Seconds that one run may take at most; None: as `timeouts.statement` of the config says.
         limit: Rows that `{limit}` allows; what `sampled` gets.
         each_database: Run once in every database of the server; the results are put together, with the name of the
             database in the column `database`. PostgreSQL only.
@@ -192,7 +192,7 @@ class Collector:
     state: Callable[[], Accumulator] | None = None
     sampled: Callable[[int | None], Samples] | None = None
     every: float | None = None
-    timeout: float = 5.0
+    timeout: float | None = None
     limit: int | None = None
     each_database: bool = False
     elsewhere: float | None = None

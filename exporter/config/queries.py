@@ -147,8 +147,8 @@ class UserQuery(Model):
     """Run where this extension is installed in the database that the exporter connects to."""
     every: Annotated[Seconds, at_least(1.0, "1s")] | None = None
     """Run in the background at this interval, 1s or more; without it at each scrape."""
-    timeout: Annotated[Seconds, at_least(0.01, "10ms")] = 5.0
-    """The longest that one run may take."""
+    timeout: Annotated[Seconds, at_least(0.01, "10ms")] | None = None
+    """The longest that one run may take; without it `timeouts.statement` of the server."""
     limit: Annotated[int, Field(gt=0, le=100_000)] = 1000
     """Rows that it may give; what is beyond is left out, and the collector says that it failed."""
     database: Text | None = None

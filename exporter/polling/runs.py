@@ -134,8 +134,9 @@ class Task:
 
     @property
     def timeout(self) -> float:
-        """Seconds that one run may take."""
-        return self.settings.timeout if self.settings.timeout is not None else self.collector.timeout
+        """Seconds that one run may take: as the config says of it, as it was declared, or as any statement."""
+        said = (self.settings.timeout, self.collector.timeout, self.server.timeouts.statement)
+        return next(seconds for seconds in said if seconds is not None)
 
     @property
     def limit(self) -> int | None:

@@ -128,9 +128,11 @@ class Watch:
         sql = statement(collector, query, facts, limit)
         if isinstance(state, Asking):
             context = Context(self.config, facts, time.monotonic())
-            return asked(state, sql, self.session, context, Deadline.after(collector.timeout))
+            return asked(
+                state, sql, self.session, context, Deadline.after(collector.timeout or self.config.timeouts.statement)
+            )
         if not collector.each_database:
-            found = self.session.run(sql, Deadline.after(collector.timeout))
+            found = self.session.run(sql, Deadline.after(collector.timeout or self.config.timeouts.statement))
             return arranged(query, found)
         columns: tuple[str, ...] = ("database",)
         rows: list[tuple[Any, ...]] = []
@@ -139,7 +141,7 @@ class Watch:
                 continue
             session = self._enter(database)
             try:
-                found = session.run(sql, Deadline.after(collector.timeout))
+                found = session.run(sql, Deadline.after(collector.timeout or self.config.timeouts.statement))
             finally:
                 session.close()
             columns = ("database", *found.columns)

@@ -259,6 +259,47 @@ def test_an_account_that_is_not_that_of_client(
     assert (status, parse(text).value("mysql_up")) == (200, 1)
 
 
+def test_times_and_the_slow_log_as_sessions_have_them(server: DatabaseServer, tmp_path: Path) -> None:
+    account = server.account()
+    limit = "max_execution_time / 1000" if server.flavor == "mysql" else "max_statement_time"
+    own = {
+        "sql": "SELECT @@SESSION.lock_wait_timeout AS own_lock_seconds, "
+        f"@@SESSION.innodb_lock_wait_timeout AS own_row_lock_seconds, @@SESSION.{limit} AS own_limit_seconds",
+        "measures": [{"name": f"own_{name}_seconds", "help": "Ours"} for name in ("lock", "row_lock", "limit")],
+    }
+    entry = {"name": "one", "url": server.url(account), "queries": {"own": own}}
+    flags = ("--exporter.lock_wait_timeout=7", "--exporter.query_timeout=2", "--exporter.log_slow_filter")
+    server.execute("SET GLOBAL slow_query_log = 1, GLOBAL long_query_time = 0, GLOBAL log_output = 'TABLE'")
+    try:
+        with Exporter(tmp_path, {"servers": [entry]}, flags=flags) as exporter:
+            page = exporter.scrape_until(lambda page: page.has("own_limit_seconds"), "one")
+            log = exporter.log()
+            if server.flavor == "mysql":
+                found = server.execute(
+                    "SELECT DISTINCT VARIABLE_NAME, VARIABLE_VALUE FROM performance_schema.variables_by_thread "
+                    "JOIN performance_schema.threads USING (THREAD_ID) WHERE PROCESSLIST_USER = %s "
+                    "AND VARIABLE_NAME IN ('lock_wait_timeout', 'max_execution_time')",
+                    params=(account.user,),
+                )
+                assert {value for name, value in found if name == "lock_wait_timeout"} == {"7"}
+                assert all(int(value) < 2000 for name, value in found if name == "max_execution_time")
+        with server.connect(user=account.user, password=account.password) as other, other.cursor() as cursor:
+            cursor.execute("SELECT 'somebody of that account'")
+    finally:
+        server.execute("SET GLOBAL slow_query_log = 0, GLOBAL long_query_time = 10, GLOBAL log_output = 'FILE'")
+    assert (page.value("own_lock_seconds"), page.value("own_row_lock_seconds")) == (7, 7)
+    # Somewhat below what the client waits; 5 s without the flag.
+    assert 1.5 < page.value("own_limit_seconds") < 2
+    logged = server.execute(
+        "SELECT CONVERT(sql_text USING utf8mb4) FROM mysql.slow_log WHERE user_host LIKE %s AND start_time >= "
+        "(SELECT MAX(start_time) FROM mysql.slow_log WHERE sql_text LIKE '%%somebody of%%') - INTERVAL 1 HOUR",
+        params=(f"{account.user}[%",),
+    )
+    assert "SELECT 'somebody of that account'" in [text for (text,) in logged]
+    assert [text for (text,) in logged if "own_limit_seconds" in text or "performance_schema" in text] == []
+    assert "level=warn" not in log, log
+
+
 @pytest.mark.parametrize(
     ("column", "written", "utc"),
     [

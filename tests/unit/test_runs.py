@@ -20,6 +20,9 @@ from exporter.polling.snapshot import Snapshot, State
 
 FACTS = Facts("postgres", "postgres", (15, 4), "15.4", Identity("1", 0.0, Role.PRIMARY), database="shop")
 MONITOR = granted("pg_monitor", fix="GRANT pg_monitor TO {account};")
+SLOW = ServerConfig.model_validate({
+    "name": "s", "engine": "postgres", "host": "h", "port": 1, "timeouts": {"statement": 20}
+})  # fmt: skip
 
 
 def task(*gates: Gate, when: Gate = ANY, settings: Any = None, **more: Any) -> Task:
@@ -60,7 +63,9 @@ def test_the_config_overrides_interval_and_time() -> None:
     assert task().every is None
     assert task(every=60).every == 60
     assert task(every=60, settings={"every": "2m"}).every == 120
+    assert replace(task(), server=SLOW).timeout == 20
     assert task(timeout=7).timeout == 7
+    assert replace(task(timeout=7), server=SLOW).timeout == 7
     assert task(timeout=7, settings={"timeout": "250ms"}).timeout == 0.25
 
 
