@@ -11,7 +11,7 @@ import pytest
 
 from exporter.subjects.logs import follow
 from exporter.subjects.logs.events import Statement
-from exporter.subjects.logs.files import Files
+from exporter.subjects.logs.files import Files, OpenFile
 from exporter.subjects.logs.follow import Follower
 from exporter.subjects.logs.mysql_slow import SlowLog
 from exporter.subjects.logs.positions import PositionFile
@@ -53,12 +53,12 @@ class Log:
         os.utime(path, ns=(later, later))
 
     def read(self, most: int = MOST, turns: int = 2) -> list[int]:
-        """The numbers of the entries that some turns find; the second one ends the last entry."""
+        """The numbers of the entries that some turns find; the second one ends the last entry of each file."""
         found: list[int] = []
         for _ in range(turns):
             for events in self.follower.turn(most, 10.0):
                 found += [round(event.seconds * 1000) for event in events if isinstance(event, Statement)]
-        return found
+        return sorted(found)
 
 
 @pytest.fixture(params=["name", "directory", "glob"])
@@ -290,6 +290,216 @@ def test_who_is_killed_while_it_counts_counts_nothing_twice(log: Log, monkeypatc
             break
     log.restart()
     assert seen + log.read() == list(range(2, 102))
+
+
+@pytest.fixture(params=["directory", "glob"])
+def two(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
+    """A log in two files that are both being written, such as two servers write them; both have a history."""
+    made = Log(tmp_path, {"directory": tmp_path, "glob": tmp_path / "slow*log*"}[request.param])
+    made.write(30)
+    made.write(30, made.folder / OTHER)
+    yield made
+    made.follower.close()
+
+
+# By its name before the other one, by the time of its last entry after it, or before.
+OTHER = "slow-2.log"
+
+
+def write_both(log: Log) -> list[int]:
+    """Entries of which some in either file are older than some in the other."""
+    before, other = log.written, log.folder / OTHER
+    for path in (other, log.path, other, log.path, log.path):
+        log.write(1, path)
+    return list(range(before + 1, log.written + 1))
+
+
+def test_two_files_that_are_written_at_once(two: Log) -> None:
+    assert two.read() == []
+    assert two.follower.behind == 0
+    for path in (two.path, two.folder / OTHER, two.folder / OTHER, two.path):
+        two.write(1, path)
+        assert two.read() == [two.written]
+    for _ in range(3):
+        written = write_both(two)
+        assert two.read() == written
+        assert two.read() == []
+        assert two.follower.behind == 0
+    assert two.follower.lines == 2 * (two.written - 60)
+    assert two.follower.not_understood == 0
+
+
+def test_an_entry_that_is_being_written_waits_while_another_file_is_read(two: Log) -> None:
+    assert two.read() == []
+    for path, other in ((two.path, two.folder / OTHER), (two.folder / OTHER, two.path)):
+        two.write(0, path, rest="1 LOG:  dura")
+        assert two.read() == []
+        two.write(1, other)
+        assert two.read() == [two.written]
+        two.write(0, path, rest="tion: 7777.000 ms  statement: select 1\n")
+        two.write(1, other)
+        assert two.read() == [two.written, 7777]
+    assert two.follower.not_understood == 0
+
+
+def test_two_files_and_a_restart(two: Log) -> None:
+    assert two.read() == []
+    for _ in range(3):
+        written = write_both(two)
+        two.restart()
+        assert two.read() == written
+        two.restart()
+        assert two.read() == []
+        for path in (two.path, two.folder / OTHER):
+            two.write(1, path)
+            assert two.read(turns=1) == []
+            two.restart()
+            # It was not clear yet whether it goes on.
+            assert two.read() == [two.written]
+    assert two.follower.not_understood == 0
+    two.follower.close()
+    [kept] = two.state.iterdir()
+    kept.unlink()
+    write_both(two)
+    two.restart()
+    assert two.read() == []
+    assert two.follower.behind == 0
+
+
+def test_only_so_many_places_are_kept_and_older_files_are_history_all_the_same(two: Log) -> None:
+    for number in range(follow._OTHERS_KEPT + 10):
+        path = two.folder / f"slow.log.{number}"
+        two.write(1, path)
+        os.utime(path, ns=(10**18 + number,) * 2)
+    write_both(two)
+    assert two.read() == []
+    written = write_both(two)
+    assert two.read() == written
+    written = write_both(two)
+    two.restart()
+    assert two.read() == written
+
+
+def rename(path: Path, old: Path) -> None:
+    path.rename(old)
+
+
+def copytruncate(path: Path, old: Path) -> None:
+    shutil.copy(path, old)
+    os.truncate(path, 0)
+
+
+@pytest.mark.parametrize("rotate", [rename, copytruncate])
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("seen", [False, True])
+def test_two_files_that_are_rotated_at_once(
+    two: Log, rotate: Callable[[Path, Path], None], restart: bool, seen: bool
+) -> None:
+    assert two.read() == []
+    for number in range(3):
+        written = write_both(two)
+        if seen:
+            assert two.read() == written
+            written = []
+        for path in (two.path, two.folder / OTHER):
+            rotate(path, path.with_suffix(f".log.{number}"))
+        if restart:
+            two.restart()
+        written += write_both(two)
+        assert two.read() == written
+        assert two.read() == []
+        assert two.follower.behind == 0
+    assert two.follower.not_understood == 0
+
+
+def test_a_file_that_leaves_a_glob_is_read_to_its_end(tmp_path: Path) -> None:
+    log = Log(tmp_path, tmp_path / "slow*log")
+    log.write(3)
+    log.write(3, tmp_path / OTHER)
+    assert log.read() == []
+    written = write_both(log)
+    for path in (log.path, tmp_path / OTHER):
+        path.rename(path.with_suffix(".log.1"))
+    # The servers have not noticed yet.
+    log.write(1, tmp_path / "slow.log.1")
+    log.write(1, tmp_path / "slow-2.log.1")
+    assert log.read() == [*written, log.written - 1, log.written]
+    assert write_both(log) == log.read()
+    log.follower.close()
+
+
+def test_how_far_behind_in_two_files(two: Log) -> None:
+    assert two.read() == []
+    paths = (two.path, two.folder / OTHER)
+    before = sum(path.stat().st_size for path in paths)
+    for path in paths:
+        two.write(20, path)
+    added = sum(path.stat().st_size for path in paths) - before
+    found = two.read(most=1000, turns=1)
+    assert two.follower.behind == added - 1000
+    # All that is left of the first one, and a part of the other one.
+    found += two.read(most=added // 2, turns=1)
+    assert two.follower.behind == added - 1000 - added // 2
+    found += two.read()
+    assert two.follower.behind == 0
+    assert sorted(found) == list(range(61, 101))
+
+
+def test_a_file_that_was_moved_here_is_history_but_what_is_added_to_it(two: Log, tmp_path: Path) -> None:
+    assert two.read() == []
+    old = tmp_path / "slow.log.9"
+    away = tmp_path / ".slow.log.9"
+    two.write(5, away)
+    os.utime(away, ns=(10**18,) * 2)
+    away.rename(old)
+    written = write_both(two)
+    assert two.read() == written
+    assert two.follower.behind == 0
+    two.write(1, old)
+    assert two.read() == [two.written]
+
+
+def test_a_file_that_can_not_be_read_is_told_of_when_it_has_grown(two: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = two.folder / OTHER
+    two.write(1)
+    init = OpenFile.__init__
+
+    def refuse(self: OpenFile, path: str) -> None:
+        if path == str(other):
+            raise PermissionError(13, "Permission denied", path)
+        init(self, path)
+
+    monkeypatch.setattr(OpenFile, "__init__", refuse)
+    assert two.read() == []
+    two.write(1)
+    assert two.read() == [two.written]
+    two.write(1, other)
+    two.write(1)
+    found: list[int] = []
+
+    def turn() -> None:
+        for events in two.follower.turn(MOST, 10.0):
+            found.extend(round(event.seconds * 1000) for event in events if isinstance(event, Statement))
+
+    for _ in range(2):
+        with pytest.raises(PermissionError):
+            turn()
+    assert found == [two.written]
+    assert two.follower.behind > 0
+    monkeypatch.undo()
+    assert two.read() == [two.written - 1]
+
+
+def test_a_log_that_is_away_for_a_while_is_no_other_one(two: Log) -> None:
+    assert two.read() == []
+    away = two.folder.with_name("away")
+    two.folder.rename(away)
+    two.folder.mkdir()
+    assert two.read() == []
+    two.folder.rmdir()
+    away.rename(two.folder)
+    written = write_both(two)
+    assert two.read() == written
 
 
 def slow_entry(use: str = "") -> str:

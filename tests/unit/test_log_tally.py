@@ -32,7 +32,7 @@ from exporter.statement import filled
 from exporter.subjects.logs import reader
 from exporter.subjects.logs.choice import StandIn, counting_slow
 from exporter.subjects.logs.events import Error, Event, Statement, TemporaryFile
-from exporter.subjects.logs.files import OpenFile
+from exporter.subjects.logs.files import Files, OpenFile
 from exporter.subjects.logs.lines import Line, LogParser
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.mysql import reader as mysql_reader
@@ -594,6 +594,24 @@ def test_the_threshold_of_our_own_session_is_not_the_log_s(
         assert shown.problem is not None
         assert of_our_session in shown.problem.message
         assert (shown.problem.fix or "").startswith(fix)
+
+
+@pytest.mark.parametrize(
+    ("destination", "read"),
+    [
+        ("stderr", {"a.log", "b", "c.csv"}),
+        ("stderr,csvlog", {"c.csv"}),
+        ("stderr,jsonlog,csvlog", {"d.json"}),
+    ],
+)
+def test_of_a_directory_the_files_of_one_format_are_read(tmp_path: Path, destination: str, read: set[str]) -> None:
+    folder = tmp_path / "log[1]"
+    folder.mkdir()
+    for name in ("a.log", "b", "c.csv", *(["d.json"] if "json" in destination else [])):
+        (folder / name).touch()
+    rows = Rows(("kind", "name", "value"), [("setting", "log_destination", destination)])
+    source = postgres_reader()._find(rows, context(tmp_path, "postgres", file=str(folder)))
+    assert {Path(file.path).name for file in Files(source.where).all()} == read
 
 
 @pytest.mark.parametrize("on", [True, False])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import weakref
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -20,12 +21,17 @@ Identity = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file that is there: where, which one, when it was last written (nanoseconds) and how large it is."""
+    """A file that is there: where, which one, when it was last written (nanoseconds) and how large it is.
+
+    Attributes:
+        moved: Whether it has another name by now than files of the log have.
+    """
 
     path: str
     identity: Identity
     written: int
     size: int
+    moved: bool = False
 
 
 class OpenFile:
@@ -68,6 +74,8 @@ class OpenFile:
     def last_line_begins(self) -> int:
         """Where the line begins that is being written; the size if the last one is whole."""
         size = self.size
+        if self.read(max(0, size - 1), 1) == b"\n":
+            return size
         begin = max(0, size - 65_536)
         return begin + self.read(begin, size - begin).rfind(b"\n") + 1
 
@@ -82,8 +90,11 @@ class Files:
     def __init__(self, where: str) -> None:
         self.where = where
 
-    def all(self) -> list[Found]:
+    def all(self, known: Collection[Identity] = ()) -> list[Found]:
         """The files that belong to it, in the order in which they were written; those of a directory that are visible.
+
+        Args:
+            known: Files that did; they are among them under another name, too, if it is in a directory of theirs.
 
         Raises:
             OSError: It can't be looked at.
@@ -94,22 +105,25 @@ class Files:
             paths = glob.glob(self.where)  # noqa: PTH207 - of a whole path, as it is in the config
         else:
             paths = [self.where]
-        found = [_found(path) for path in paths if not path.endswith(_COMPRESSED)]
-        return sorted((file for file in found if file is not None), key=lambda file: (file.written, file.path))
+        files = [_found(path) for path in paths if not path.endswith(_COMPRESSED)]
+        # One that has two names, such as that of a link, is one.
+        found = {file.identity: file for file in files if file is not None}
+        missing = {identity for identity in known if identity not in found}
+        if missing:
+            found |= {file.identity: replace(file, moved=True) for file in self._moved(missing, list(found.values()))}
+        return sorted(found.values(), key=lambda file: (file.written, file.path))
 
-    def renamed(self, identity: Identity) -> str | None:
-        """Where a file is now that was one of them, if it is still in a directory of theirs."""
-        directories = {os.path.dirname(file.path) for file in self.all()} | {os.path.dirname(self.where)}  # noqa: PTH120
-        for directory in directories:
+    def _moved(self, missing: set[Identity], found: list[Found]) -> Iterator[Found]:
+        numbers = {inode for _, inode in missing}
+        for directory in {os.path.dirname(path) for path in (self.where, *(file.path for file in found))}:  # noqa: PTH120
             try:
-                paths = [entry.path for entry in os.scandir(directory or ".") if entry.inode() == identity[1]]
+                paths = [entry.path for entry in os.scandir(directory or ".") if entry.inode() in numbers]
             except OSError:
                 continue
             for path in paths:
                 file = _found(path)
-                if file is not None and file.identity == identity:
-                    return path
-        return None
+                if file is not None and file.identity in missing:
+                    yield file
 
 
 def _found(path: str) -> Found | None:

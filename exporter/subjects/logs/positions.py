@@ -7,8 +7,20 @@ import logging
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 log = logging.getLogger(__name__)
+
+
+class Kept(NamedTuple):
+    """How far a file of a log has been read; see Position."""
+
+    device: int
+    inode: int
+    offset: int
+    head: str
+    head_bytes: int
+    remembered: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +34,10 @@ class Position:
         offset: Bytes before which everything is counted.
         head: A hash of the file's first bytes; over SQL its name.
         head_bytes: How many of them.
-        written: When the file was last written, in nanoseconds: if it is gone, what is newer comes after it.
+        written: When the file was last written, in nanoseconds: others that are newer, and not known, come after it.
         remembered: What the parser has to know besides.
         begins: Over SQL, the hash.
+        others: The same of other files.
     """
 
     where: str
@@ -36,6 +49,12 @@ class Position:
     written: int
     remembered: str = ""
     begins: str = ""
+    others: tuple[Kept, ...] = ()
+
+    def all(self) -> tuple[Kept, ...]:
+        """How far each file has been read."""
+        own = Kept(self.device, self.inode, self.offset, self.head, self.head_bytes, self.remembered)
+        return (*self.others, own)
 
 
 class PositionFile:
@@ -52,10 +71,12 @@ class PositionFile:
         if self._path is None:
             return None
         try:
-            self._last = Position(**json.loads(self._path.read_text()))
+            kept = json.loads(self._path.read_text())
+            others = tuple(Kept(*other) for other in kept.pop("others", ()))
+            self._last = Position(**kept, others=others)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             log.warning("%s is of no use, so the log is read from its end on: %s", self._path, error)
             return None
         return self._last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def _source(rows: Rows, context: Context) -> Source:
         where = said.file
         found = _BY_SUFFIX.get(Path(where).suffix) or _of_directory(where, settings)
     form = found if said.format == "auto" else said.format
+    if said.file is not None and Path(where).is_dir():
+        where = _in_directory(where, form, settings)
     prefix = said.line_prefix if said.line_prefix is not None else settings.get("log_line_prefix", "")
     return Source(where, form, rules(settings, own, databases, context), prefix)
 
@@ -88,7 +91,7 @@ def _where(settings: Mapping[str, str]) -> tuple[str, str]:
     destinations = settings.get("log_destination", "")
     for name, (form, files) in ENDINGS.items():
         if name in destinations:
-            return str(Path(data) / directory / files), form
+            return str(Path(glob.escape(str(Path(data) / directory))) / files), form
     raise Failure(Reason.ERROR, f"log_destination = {destinations}: that can't be read", fix=_FIX)
 
 
@@ -97,6 +100,15 @@ def _of_directory(where: str, settings: Mapping[str, str]) -> str:
         return "stderr"
     destinations = settings.get("log_destination", "")
     return next((form for name, (form, _) in ENDINGS.items() if name in destinations), "stderr")
+
+
+def _in_directory(where: str, form: str, settings: Mapping[str, str]) -> str:
+    """The files of a format in a directory, as a glob: the server writes each entry once for each format."""
+    destinations = settings.get("log_destination", "")
+    if form == "stderr" and "csvlog" not in destinations and "jsonlog" not in destinations:
+        # Then there are no others, and its files may have any name.
+        return where
+    return str(Path(glob.escape(where)) / next(files for name, files in ENDINGS.values() if name == form))
 
 
 def _threshold(settings: Mapping[str, str]) -> tuple[float | None, bool]:
