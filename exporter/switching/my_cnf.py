@@ -25,6 +25,8 @@ _MODES = {
     **dict.fromkeys(("true", "1"), "verify-full"),
     "skip-verify": "require",
     **dict.fromkeys(("false", "0"), "disable"),
+    # To fall back to plain text unseen is nothing that we do: as if nothing were said.
+    **dict.fromkeys(("preferred", ""), None),
 }
 # As its library of files reads a yes; a key without a value is one.
 _YES = ("1", "t", "true", "y", "yes", "on")
@@ -167,7 +169,10 @@ def _server(
     if failure:
         problems.append(Problem("--mysqld.address", failure))
         return None
-    keys["tls"] = _tls(said, given)
+    keys["tls"], failure = _tls(said, given)
+    if failure:
+        problems.append(Problem(where, f"tls in [{section.name}] {failure}"))
+        return None
     if versions := sorted({"tls-min-version", "tls-max-version"} & said.keys()):
         warnings.append(f"{where}: {' and '.join(versions)} means nothing here; it is TLS 1.2 or newer, as both can")
     if said.get("enable-cleartext-plugin"):
@@ -180,8 +185,9 @@ def _server(
         return None
     server = resolved[0]
     if not keys["tls"] and server.tls.mode != "disable":
+        before = "need not have been" if said.get("tls") else "was not"
         warnings.append(
-            f"{where}: the connection to {server.name} is encrypted, which it was not; tls=false in the section "
+            f"{where}: the connection to {server.name} is encrypted, which it {before}; tls=false in the section "
             "(tls.mode: disable in the config) is for a server that has no TLS"
         )
     return server
@@ -208,10 +214,11 @@ def _place(keys: dict[str, object], said: Mapping[str, str], section: Section, a
     return ""
 
 
-def _tls(said: Mapping[str, str], given: Given) -> dict[str, object]:
+def _tls(said: Mapping[str, str], given: Given) -> tuple[dict[str, object], str]:
+    """The keys of ours; and what is wrong with the word in tls, which counts where nothing else speaks of TLS."""
     skips = said.get("ssl-skip-verfication")
     if given.on("tls.insecure-skip-verify") if skips is None else skips.lower() in _YES:
-        return {"mode": "require"}
+        return {"mode": "require"}, ""
     # Each of these makes it look at the certificate.
     if any(said.get(key) for key in ("ssl-ca", "tls-server-name", "tls-min-version", "tls-max-version")):
         tls: dict[str, object] = {"mode": "verify-full"}
@@ -221,6 +228,11 @@ def _tls(said: Mapping[str, str], given: Given) -> dict[str, object]:
             tls["ca"] = said["ssl-ca"]
             if said.get("ssl-cert") and said.get("ssl-key"):
                 tls |= {"cert": said["ssl-cert"], "key": said["ssl-key"]}
-        return tls
-    mode = _MODES.get(said.get("tls", "").lower())
-    return {"mode": mode} if mode else {}
+        return tls, ""
+    word = said.get("tls", "").lower()
+    if word not in _MODES:
+        # The word is not repeated: $NAME in the file may have put a secret there.
+        wanted = "must be true (the certificate is checked), skip-verify, preferred or false"
+        return {}, f"{wanted}; custom needs ssl-ca" if word == "custom" else wanted
+    mode = _MODES[word]
+    return ({"mode": mode} if mode else {}), ""

@@ -14,11 +14,12 @@ import pytest
 from exporter.catalogue import metric_names
 from exporter.commands.configuration import known
 from exporter.compare.pages import Page, fetch, parse
-from exporter.config import from_environment
+from exporter.config import ConfigError, from_environment
 from exporter.registry import collectors_of
 from exporter.switching import ini
 from exporter.switching.apply import apply
 from exporter.switching.flags import take
+from exporter.switching.my_cnf import from_my_cnf
 from exporter.switching.mysqld_families import COLLECTORS
 from exporter.switching.mysqld_flags import NOT_THERE
 from tests.exporters import Exporter
@@ -235,6 +236,28 @@ def test_passwords_are_what_the_real_one_reads(
     assert up == dict.fromkeys(passwords, 1)
     found = ini.sections(text, ENV)
     assert {user: found[f"client.{user}"]["password"] for user in passwords} == passwords
+
+
+def test_words_for_tls_are_those_that_the_real_one_knows(program: Callable[..., Program], tmp_path: Path) -> None:
+    words = ("true", "TRUE", "1", "0", "false", "skip-verify", "preferred", "nosuch", "verify-full", "no", "custom")
+    file = tmp_path / "my.cnf"
+    section = "[client.{0}]\nuser = ann\npassword = x\nhost = 127.0.0.1\nport = 1\ntls = {0}\n"
+    file.write_text("[client]\nuser = ann\n" + "".join(section.format(word) for word in words))
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    argv = [tool("mysqld_exporter"), f"--web.listen-address=127.0.0.1:{port}", f"--config.my-cnf={file}"]
+    theirs = program("peer", argv, url=f"{url}/")
+    for word in words:
+        assert fetch(f"{url}/probe?target=127.0.0.1:1&auth_module=client.{word}").value("mysql_up") == 0
+    refused = set(re.findall(r"unknown config name: ([\w-]+)", (theirs.directory / "log").read_text()))
+    assert {"nosuch", "custom"} <= refused < set(words)
+    for word in words:
+        file.write_text(section.format(word))
+        given = take([f"--config.my-cnf={file}"], {})[1]
+        if word in refused:
+            with pytest.raises(ConfigError, match="tls in"):
+                from_my_cnf(given, {})
+        else:
+            assert from_my_cnf(given, {}).servers
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,11 @@ def test_a_key_with_an_underscore_is_none_of_theirs(tmp_path: Path) -> None:
         ("tls=true", (), "verify-full"),
         ("tls=skip-verify", (), "require"),
         ("tls=false", (), "disable"),
+        ("tls=TRUE", (), "verify-full"),
+        ("tls", (), "verify-full"),
+        # With these theirs does not look at the word.
+        ("tls=custom\nssl-ca=CA", (), "verify-full"),
+        ("tls=nosuch\nssl-skip-verfication", (), "require"),
         ("ssl-skip-verfication=true", (), "require"),
         ("ssl-skip-verfication", (), "require"),
         ("ssl-skip-verfication=yes\nssl-ca=CA", (), "require"),
@@ -210,6 +215,29 @@ def test_tls(lines: str, flags: tuple[str, ...], mode: str, tmp_path: Path) -> N
     config = read(f"[client]\nuser=ann\nhost=db1\n{lines.replace('CA', str(authority))}\n", tmp_path, *flags)
     assert config.servers[0].tls.mode == mode
     assert config.warnings == ()
+
+
+@pytest.mark.parametrize("host", ["localhost", "db1"])
+@pytest.mark.parametrize("word", ["nosuch", "verify-full", "required", "no", "custom"])
+def test_a_word_for_tls_that_theirs_does_not_know_is_a_fault(host: str, word: str, tmp_path: Path) -> None:
+    """Else it would be plain text on this machine, and elsewhere a certificate that nobody checks."""
+    with pytest.raises(ConfigError) as caught:
+        read(f"[client]\nuser=ann\nhost={host}\ntls={word}\n", tmp_path)
+    [problem] = map(str, caught.value.problems)
+    assert str(tmp_path) in problem
+    assert "tls in [client] must be true (" in problem
+    assert ("custom needs ssl-ca" in problem) == (word == "custom")
+    config = read(f"[client]\nuser=ann\ntls=false\n[two]\nuser=eve\nhost={host}\ntls={word}\n", tmp_path)
+    assert [server.user for server in config.servers] == ["ann"]
+    [warning] = config.warnings
+    assert "tls in [two] must be" in warning
+
+
+def test_tls_that_theirs_would_do_without_is_said(tmp_path: Path) -> None:
+    config = read("[client]\nuser=ann\nhost=db1\ntls=preferred\n", tmp_path)
+    assert config.servers[0].tls.mode == "require"
+    [warning] = config.warnings
+    assert "which it need not have been" in warning
 
 
 def test_names_and_versions_of_tls(tmp_path: Path) -> None:
