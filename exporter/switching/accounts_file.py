@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from exporter.config.document import Document, read_document
+from exporter.config.document import Document, Location, read_document
 from exporter.config.dsn import DSNError, parse_url
 from exporter.config.errors import read_failure
 from exporter.config.secrets import Secret
@@ -16,6 +16,8 @@ from exporter.config.sentences import unknown
 FILE_NAME = "postgres_exporter.yml"
 _MODULE = ("type", "userpass", "options")
 _ACCOUNT = ("username", "password")
+# Theirs takes 0123 and yes for text.
+_AS_WRITTEN = frozenset(_ACCOUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ def read_accounts(path: str, env: Mapping[str, str]) -> Accounts | None:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         return Accounts(warnings=(read_failure(error, path),)) if Path(path).name == FILE_NAME else None
-    document = read_document(text, path, Path(path).parent, env, frozenset({"password"}))
+    document = read_document(text, path, Path(path).parent, env, _AS_WRITTEN)
     data = document.data
     if data is None and not document.problems and Path(path).name == FILE_NAME:
         return Accounts()
@@ -76,16 +78,45 @@ def _module(document: Document, name: str, module: object) -> dict[str, object] 
         document.report((*here, "userpass"), "must be a mapping with username and password")
         return None
     _known(document, account, _ACCOUNT, *here, "userpass")
-    keys: dict[str, object] = {}
-    options = module.get("options") or {}
-    if isinstance(options, dict):
-        query = "&".join(f"{quote(str(key))}={quote(str(value))}" for key, value in options.items())
-        try:
-            keys = {key: value for key, value in parse_url(f"postgresql://?{query}").keys.items() if key != "engine"}
-        except DSNError as error:
-            document.report((*here, "options"), f"{error}")
-    if isinstance(account.get("username"), str):
-        keys["user"] = account["username"]
-    if isinstance(account.get("password"), Secret):
-        keys["password"] = account["password"]
+    keys = _options(document, module.get("options"), (*here, "options"))
+    for ours, theirs in (("user", "username"), ("password", "password")):
+        said = account.get(theirs)
+        if isinstance(said, Secret):
+            if ours in keys:
+                document.report((*here, "options", ours), f"the {theirs} of userpass counts; remove this one")
+            keys[ours] = said.reveal() if ours == "user" else said
+        elif theirs in account and (*here, "userpass", theirs) not in document.unsound:
+            document.report((*here, "userpass", theirs), "is empty, so there is none; put it in quotes if it is a word")
     return keys
+
+
+def _options(document: Document, options: object, here: Location) -> dict[str, object]:
+    """The parameters of the connection that can be used; each of the others is reported, and takes none with it."""
+    if options is None:
+        return {}
+    if not isinstance(options, dict):
+        document.report(here, "must be a mapping of parameters to values")
+        return {}
+    good: list[str] = []
+    for key, value in options.items():
+        at = (*here, key)
+        if isinstance(value, dict | list):
+            document.report(at, "must be a single value")
+            continue
+        parameter = f"{quote(str(key), safe='')}={quote(_text(value), safe='')}"
+        try:
+            ignored = parse_url(f"postgresql://?{parameter}").ignored
+        except DSNError as error:
+            document.report(at, str(error))
+            continue
+        if ignored:
+            document.report(at, "means nothing here", at_key=True)
+        else:
+            good.append(parameter)
+    return {key: value for key, value in parse_url(f"postgresql://?{'&'.join(good)}").keys.items() if key != "engine"}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Secret):
+        return value.reveal()
+    return "" if value is None else str(value)

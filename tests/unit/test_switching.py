@@ -10,6 +10,7 @@ import pytest
 from exporter.commands.configuration import known
 from exporter.config import Config, from_environment
 from exporter.config.model import Statements
+from exporter.config.secrets import Secret
 from exporter.registry import collectors_by_name
 from exporter.switching.accounts_file import read_accounts
 from exporter.switching.apply import Switched, apply
@@ -198,6 +199,61 @@ def test_accounts_of_their_config_file(tmp_path: Path) -> None:
     assert read_accounts(str(tmp_path / "postgres_exporter.yml"), {}) is not None
     file.write_text("servers: []\n")
     assert read_accounts(str(file), {}) is None
+
+
+@pytest.mark.parametrize("written", ["7", "0123", "yes", "1.50", "2026-01-02", '"quoted"', "plain"])
+def test_names_in_their_config_file_are_text(written: str, tmp_path: Path) -> None:
+    file = tmp_path / "any.yml"
+    file.write_text(
+        f"auth_modules:\n  a:\n    type: userpass\n    userpass: {{username: {written}, password: {written}}}\n"
+    )
+    accounts = read_accounts(str(file), {})
+    assert accounts is not None
+    keys, text = accounts.modules["a"], written.strip('"')
+    assert (keys["user"], keys["password"], accounts.warnings) == (text, Secret.text(text), ())
+
+
+def test_what_of_an_account_of_their_config_file_can_not_be_used_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "any.yml"
+    file.write_text(
+        "auth_modules:\n  a:\n    type: userpass\n    userpass:\n      username: null\n      password:\n"
+        "  b:\n    type: userpass\n    userpass: {username: [ann]}\n    options: [sslmode]\n"
+        "  c:\n    type: userpass\n    userpass: {username: ann, password: of-userpass}\n    options:\n"
+        f"      sslmode: {CANARY}\n      connect_timeout: 10\n      nonsense: {CANARY}\n      sslmod: require\n"
+        f"      keepalives: 1\n      application_name: watch & see\n      port: {{}}\n      password: {CANARY}\n"
+        f"  d:\n    type: userpass\n    userpass: {{username: ann}}\n    options: {{password: {CANARY}, sslmode: }}\n"
+    )
+    accounts = read_accounts(str(file), {})
+    assert accounts is not None
+    assert dict(accounts.modules) == {
+        "a": {},
+        "b": {},
+        "c": {
+            "user": "ann",
+            "password": Secret.text("of-userpass"),
+            "timeouts": {"connect": 10},
+            "application_name": "watch & see",
+        },
+        "d": {"user": "ann", "password": Secret.text(CANARY)},
+    }
+    said = [line.partition(": auth_modules.")[2] for line in accounts.warnings]
+    for place, words in (
+        ("a.userpass.username", "is empty"),
+        ("a.userpass.password", "is empty"),
+        ("b.userpass.username", "must be a single value"),
+        ("b.options", "must be a mapping"),
+        ("c.options.sslmode", "unknown sslmode"),
+        ("c.options.nonsense", "means nothing here"),
+        ("c.options.sslmod", "did you mean 'sslmode'"),
+        ("c.options.keepalives", "means nothing here"),
+        ("c.options.port", "must be a single value"),
+        ("c.options.password", "of userpass counts"),
+        ("d.options.sslmode", "unknown sslmode"),
+    ):
+        [line] = [line for line in said if line.startswith(f"{place}: ")]
+        assert words in line
+    assert len(said) == 11
+    assert CANARY not in str(accounts)
 
 
 @pytest.mark.parametrize(
