@@ -11,9 +11,10 @@ from typing import Any
 import pymysql
 import pytest
 
+from exporter.collectors.mysql.row_waiters import MOST_LISTED
 from exporter.engines.deadline import Deadline
 from exporter.engines.mysql.engine import MYSQL
-from exporter.failure import Reason
+from exporter.failure import Failure, Reason
 from exporter.polling.runs import Task
 from exporter.registry import collectors_by_name
 from tests.providers.base import DatabaseServer, wait_for
@@ -202,6 +203,61 @@ def test_of_a_long_queue_for_a_row_all_who_wait_are_counted(
     holder.execute("ROLLBACK")
     for thread in threads:
         thread.join(10)
+
+
+@pytest.mark.flavor("mariadb")
+def test_a_queue_for_a_row_that_is_too_long_to_be_listed_is_counted(
+    watch: Watch, table: str, client: Callable[[], Any], server: DatabaseServer
+) -> None:
+    """MariaDB lists transactions under a latch that all locks need, with a look through the queue for each waiter."""
+    [(most,)] = server.execute("SELECT @@GLOBAL.max_connections")
+    server.execute("SET GLOBAL max_connections = 500")
+    threads: list[threading.Thread] = []
+    try:
+        holder = client()
+        holder.execute("BEGIN")
+        holder.execute(f"UPDATE {table} SET b = 9 WHERE a = 1")
+        metric = "SELECT COUNT FROM information_schema.INNODB_METRICS WHERE NAME = 'lock_row_lock_current_waits'"
+
+        def wait(count: int) -> None:
+            threads.extend(in_background(client(), f"UPDATE {table} SET b = 8 WHERE a = 1") for _ in range(count))
+            assert wait_for(lambda: server.execute(metric) == [(len(threads),)], 30)
+
+        wait(MOST_LISTED // 2)
+        found = watch.run("mysql_lock_waits")
+        assert found.by("mysql_lock_waiting_sessions", "kind")["row"] == len(threads)
+        assert found.by("mysql_lock_blocking_sessions", "kind", "state")["row", "idle"] == 1
+        assert watch.run("mysql_open_transactions").by("mysql_open_transactions", "state")["active"] == len(threads)
+
+        wait(MOST_LISTED // 2 + 10)
+        found = watch.run("mysql_lock_waits")
+        assert found.by("mysql_lock_waiting_sessions", "kind") == {
+            "row": len(threads), "metadata": 0, "table": 0,
+        }  # fmt: skip
+        assert "row" not in found.by("mysql_lock_wait_longest_seconds", "kind")
+        assert not {kind for kind, _ in found.by("mysql_lock_blocking_sessions", "kind", "state")} & {"row"}
+        with pytest.raises(Failure, match=f"{len(threads)} sessions wait for rows") as failed:
+            watch.run("mysql_open_transactions")
+        assert failed.value.reason is Reason.LOCK
+        found = watch.run("mysql_activity")
+        assert found.one("db_lock_waiting_sessions") == len(threads)
+        assert not found.names() & {"db_lock_wait_longest_seconds", "db_transaction_longest_seconds"}
+        states = found.by("db_connections", "state")
+        assert states["active"] == len(threads)
+        assert states["idle"] >= 1
+        assert "idle_in_transaction" not in states
+        for name in ("mysql_lock_waits", "mysql_open_transactions", "mysql_activity"):
+            plan = server.execute(f"ANALYZE {_for_mariadb(name)}")
+            assert {row[-1] for row in plan if row[2] in {"x", "b", "w"}} == set(), plan
+    finally:
+        holder.execute("ROLLBACK")
+        for thread in threads:
+            thread.join(30)
+        server.execute(f"SET GLOBAL max_connections = {most}")
+
+
+def _for_mariadb(collector: str) -> str:
+    return collectors_by_name()[collector].queries[-1].sql
 
 
 def test_deadlocks_are_counted(watch: Watch, table: str, client: Callable[[], Any], server: DatabaseServer) -> None:

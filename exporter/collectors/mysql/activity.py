@@ -7,6 +7,7 @@ from typing import Any
 from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS, CONNECTED_PROCESSES, CONNECTED_THREADS
 from exporter.collectors.mysql.innodb_ages import age
 from exporter.collectors.mysql.performance_schema import READABLE
+from exporter.collectors.mysql.row_waiters import FEW, many
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Context, Query, Rows, block
 from exporter.gates import mariadb, mysql
@@ -32,7 +33,7 @@ _SQL = """
            SUM(x.trx_state = 'LOCK WAIT'),
            MAX({wait_age})
     FROM information_schema.INNODB_TRX x STRAIGHT_JOIN {table} t ON t.{id} = x.trx_mysql_thread_id
-    WHERE {clients}
+    WHERE {clients} AND {listed}
     GROUP BY 2"""
 _AGES = {"transaction_age": age("x.trx_started"), "wait_age": age("x.trx_wait_started")}
 
@@ -62,11 +63,15 @@ _THREADS = _SQL.format(
     table="performance_schema.threads",
     clients=CLIENT_THREADS,
     connected=CONNECTED_THREADS,
+    listed="TRUE",
     **_AGES,
 )
+_MANY = f"""
+    UNION ALL
+    {many("'many', NULL, NULL, NULL, COUNT, NULL")}"""
 
 
-def _processes(statement_age: str) -> str:
+def _processes(statement_age: str, listed: str = "TRUE") -> str:
     return _SQL.format(
         command="COMMAND",
         waits=_waits("STATE"),
@@ -76,6 +81,7 @@ def _processes(statement_age: str) -> str:
         table="information_schema.PROCESSLIST",
         clients=CLIENT_PROCESSES,
         connected=CONNECTED_PROCESSES,
+        listed=listed,
         **_AGES,
     )
 
@@ -88,18 +94,23 @@ def summed(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
     found = [row for row in rows.dicts() if row["kind"] != "reserved"]
     sessions = [row for row in found if row["part"] == "session"]
     transactions = [row for row in found if row["part"] == "transaction"]
+    waiters = [row for row in found if row["part"] == "many"]
     count = dict.fromkeys(_STATES, 0) | {row["kind"]: row["sessions"] for row in sessions}
     count["idle"] += count.pop("silent", 0)
-    # The transactions are read a moment later, when more sessions may sleep in one than slept before.
-    asleep = sum(row["sessions"] for row in transactions if row["kind"] == "idle")
-    count["idle_in_transaction"] = min(asleep, count["idle"])
-    count["idle"] -= count["idle_in_transaction"]
+    if waiters:
+        # Who sleeps in a transaction can't be told from who sleeps.
+        count["idle_in_transaction"] = None
+    else:
+        # The transactions are read a moment later, when more sessions may sleep in one than slept before.
+        asleep = sum(row["sessions"] for row in transactions if row["kind"] == "idle")
+        count["idle_in_transaction"] = min(asleep, count["idle"])
+        count["idle"] -= count["idle_in_transaction"]
     whole = {
         "reserved": reserved,
-        "transaction_age": _oldest(transactions, "age"),
+        "transaction_age": None if waiters else _oldest(transactions, "age"),
         "statement_age": _oldest([row for row in sessions if row["kind"] == "active"], "age"),
-        "waiting": sum(row["waiting"] or 0 for row in found),
-        "wait_age": _oldest(found, "wait_age"),
+        "waiting": sum(row["waiting"] or 0 for row in sessions + (waiters or transactions)),
+        "wait_age": None if waiters else _oldest(found, "wait_age"),
     }
     states: list[dict[str, Any]] = [{"state": state, "sessions": count[state]} for state in _STATES]
     states[0] |= whole
@@ -118,7 +129,7 @@ activity = Collector(
     queries=(
         Query(mysql(8) & READABLE, _THREADS + _SILENT),
         Query(mysql(8), _processes("t.TIME")),
-        Query(mariadb(10, 6), _processes("t.TIME_MS / 1000")),
+        Query(mariadb(10, 6), _processes("t.TIME_MS / 1000", FEW) + _MANY),
     ),
     rows=summed,
     blocks=(

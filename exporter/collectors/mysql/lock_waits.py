@@ -6,12 +6,13 @@ from typing import Any
 
 from exporter.collectors.mysql.innodb_ages import age
 from exporter.collectors.mysql.performance_schema import READABLE
+from exporter.collectors.mysql.row_waiters import FEW, many
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import mariadb, mysql
 
 # A row for each waiter and one for each holder; there are none while nobody waits. A queue for one row or table has a
 # square of waits, so that waiters are counted by themselves, and holders looked for among no more than {limit} waits,
-# or locks on what somebody waits for.
+# or locks on what somebody waits for; MariaDB makes the whole list whatever one asks of it, or none.
 # Names of tables that differ by case or accents the view takes for the same, but only those of routines and events are.
 _WAIT = age("x.trx_wait_started")
 _PENDING = "LOCK_STATUS = 'PENDING' AND OBJECT_TYPE NOT IN ('USER LEVEL LOCK', 'LOCKING SERVICE')"
@@ -66,12 +67,15 @@ _THREADS = f"""
 # global read lock or a backup holds up has one name there; MySQL has it among the locks on definitions, too.
 _PROCESSES = f"""
     SELECT 'row' AS kind, x.trx_mysql_thread_id AS waiter, NULL AS holder, NULL AS holder_sleeps, {_WAIT} AS age
-    FROM information_schema.INNODB_TRX x WHERE x.trx_state = 'LOCK WAIT'
+    FROM information_schema.INNODB_TRX x WHERE x.trx_state = 'LOCK WAIT' AND {FEW}
     UNION ALL
     SELECT 'row', NULL, b.trx_mysql_thread_id, h.COMMAND = 'Sleep', NULL
-    FROM (SELECT DISTINCT blocking_trx_id AS id FROM information_schema.INNODB_LOCK_WAITS) w
+    FROM (SELECT DISTINCT blocking_trx_id AS id FROM information_schema.INNODB_LOCK_WAITS WHERE {FEW}) w
     JOIN information_schema.INNODB_TRX b ON b.trx_id = w.id AND b.trx_state <> 'LOCK WAIT'
     LEFT JOIN information_schema.PROCESSLIST h ON h.ID = b.trx_mysql_thread_id
+    WHERE {FEW}
+    UNION ALL
+    {many("'many rows', COUNT, NULL, NULL, NULL")}
     UNION ALL
     SELECT 'metadata', ID, NULL, NULL, TIME_MS / 1000
     FROM information_schema.PROCESSLIST
@@ -84,10 +88,15 @@ _KINDS = ("row", "metadata", "table")
 def counted(rows: Rows, context: Context) -> Rows:
     """For each kind of lock: waiters, holders that wait for nobody themselves, and the longest wait."""
     edges = rows.dicts()
+    many_rows = next((edge["waiter"] for edge in edges if edge["kind"] == "many rows"), None)
+    edges = [edge for edge in edges if edge["kind"] != "many rows"]
     waiters = {edge["waiter"] for edge in edges} - {None}
     names_holders = context.facts.flavor != "mariadb"
     out: list[dict[str, Any]] = []
     for kind in _KINDS:
+        if kind == "row" and many_rows is not None:
+            out.append({"kind": kind, "waiting": many_rows})
+            continue
         mine = [edge for edge in edges if edge["kind"] == kind]
         roots = {edge["holder"]: edge["holder_sleeps"] for edge in mine if edge["holder"] not in waiters}
         roots.pop(None, None)

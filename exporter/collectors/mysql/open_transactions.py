@@ -5,7 +5,9 @@ from __future__ import annotations
 from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS
 from exporter.collectors.mysql.innodb_ages import age
 from exporter.collectors.mysql.performance_schema import READABLE
+from exporter.collectors.mysql.row_waiters import FEW, many
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
+from exporter.failure import Failure, Reason
 from exporter.gates import mariadb, mysql
 
 # What is prepared (XA) and has no session any more holds its locks until somebody commits it, and what was open at a
@@ -17,19 +19,44 @@ _SQL = f"""
            MAX(IF(t.{{command}} = 'Sleep', GREATEST(LEAST({{asleep}}, {_AGE}), 0), NULL)) AS idle_longest,
            SUM(x.trx_rows_locked) AS locked, SUM(x.trx_rows_modified) AS modified
     FROM information_schema.INNODB_TRX x STRAIGHT_JOIN {{table}} t ON t.{{id}} = x.trx_mysql_thread_id
-    WHERE {{clients}}
+    WHERE {{clients}} AND {{listed}}
     GROUP BY state
     UNION ALL
     SELECT IF(x.trx_state = 'ROLLING BACK', 'recovered', 'prepared') AS state, COUNT(*), MAX({_AGE}), NULL,
            SUM(x.trx_rows_locked), SUM(x.trx_rows_modified)
-    FROM information_schema.INNODB_TRX x WHERE x.trx_mysql_thread_id = 0
+    FROM information_schema.INNODB_TRX x WHERE x.trx_mysql_thread_id = 0 AND {{listed}}
     GROUP BY state"""
+_MANY = f"""
+    UNION ALL
+    {many("'many', COUNT, NULL, NULL, NULL, NULL")}"""
+
+
+def _processes(listed: str) -> str:
+    return _SQL.format(
+        command="COMMAND",
+        asleep="t.TIME",
+        table="information_schema.PROCESSLIST",
+        id="ID",
+        clients=CLIENT_PROCESSES,
+        listed=listed,
+    )
+
+
 _STATES = ("active", "idle", "prepared", "recovered")
 
 
 def complete(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
-    """All states, with 0 where there is none."""
+    """All states, with 0 where there is none.
+
+    Raises:
+        Failure: So many wait for rows that the list was not read.
+    """
     found = {row["state"]: row for row in rows.dicts()}
+    if waiters := found.get("many"):
+        raise Failure(
+            Reason.LOCK,
+            f"{waiters['open']} sessions wait for rows: to list open transactions would hold up all locks of MariaDB",
+        )
     empty = dict.fromkeys(("open", "longest", "locked", "modified"), 0)
     out = [{"state": state} | (found.get(state) or empty) for state in _STATES]
     out.append({"idle_longest": (found.get("idle") or {}).get("idle_longest") or 0})
@@ -50,18 +77,11 @@ open_transactions = Collector(
                 table="performance_schema.threads",
                 id="PROCESSLIST_ID",
                 clients=CLIENT_THREADS,
+                listed="TRUE",
             ),
         ),
-        Query(
-            mysql(8) | mariadb(10, 6),
-            _SQL.format(
-                command="COMMAND",
-                asleep="t.TIME",
-                table="information_schema.PROCESSLIST",
-                id="ID",
-                clients=CLIENT_PROCESSES,
-            ),
-        ),
+        Query(mysql(8), _processes("TRUE")),
+        Query(mariadb(10, 6), _processes(FEW) + _MANY),
     ),
     rows=complete,
     blocks=(
