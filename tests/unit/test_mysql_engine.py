@@ -130,6 +130,7 @@ def test_versions(version: str, comment: str, flavor: str, numbers: tuple[int, .
         (1969, "Query execution was interrupted (max_statement_time exceeded)", MARIADB, Reason.TIMEOUT, None),
         (1205, "Lock wait timeout exceeded; try restarting transaction", MYSQL, Reason.LOCK, None),
         (1053, "Server shutdown in progress", MYSQL, Reason.STARTING, None),
+        (1047, "Unknown command", MYSQL, Reason.ERROR, None),
         (2013, "Lost connection to MySQL server during query", MYSQL, Reason.CONNECT, None),
         (9999, "two\nlines", MYSQL, Reason.ERROR, None),
     ],
@@ -160,6 +161,32 @@ def test_a_full_server_is_full_not_down() -> None:
         found = failure(pymysql.OperationalError(code, "Too many"), MYSQL)
         assert found.reason is Reason.TOO_MANY_CONNECTIONS
         assert found.broken
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "said", "fix"),
+    [
+        (1041, "Out of memory; check if mysqld or some other process uses all available memory", "memory", "memory"),
+        (1135, "Can't create a new thread (errno 11); if you are not out of available memory", "threads", "ulimit -u"),
+    ],
+)
+def test_a_server_that_gets_no_more_is_full_not_down(code: int, text: str, said: str, fix: str) -> None:
+    found = failure(pymysql.OperationalError(code, text), MYSQL)
+    assert (found.reason, found.broken) == (Reason.TOO_MANY_CONNECTIONS, True)
+    assert f"the server is full, since it gets no more {said}, not down" in found.message
+    assert found.fix is not None
+    assert fix in found.fix
+
+
+@pytest.mark.parametrize("text", ["WSREP has not yet prepared node for application use", "WSREP has\nnot yet prepared"])
+def test_a_node_that_is_not_ready_still_answers(text: str) -> None:
+    """It refuses most statements, but not those whose figures are wanted just then."""
+    found = failure(pymysql.OperationalError(1047, text), MARIADB)
+    assert (found.reason, found.broken) == (Reason.STARTING, False)
+    assert "joins its cluster or is cut off from it: WSREP" in found.message
+    assert "(error 1047)" in found.message
+    assert found.fix is not None
+    assert "wsrep_cluster_status" in found.fix
 
 
 def test_a_garbled_protocol_ends_the_session() -> None:
@@ -290,7 +317,8 @@ def counted(failed: Failure) -> int | None:
 
 def test_tables_that_nobody_could_count_take_no_other_fact_with_them() -> None:
     assert counted(Failure(Reason.TIMEOUT, "Query execution was interrupted (error 1969)")) is None
-    assert counted(Failure(Reason.ERROR, "WSREP has not yet prepared node for application use (error 1047)")) is None
+    refused = pymysql.OperationalError(1047, "WSREP has not yet prepared node for application use")
+    assert counted(failure(refused, MARIADB)) is None
 
 
 def test_a_session_that_broke_over_counting_tables_is_a_failure() -> None:

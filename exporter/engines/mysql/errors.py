@@ -15,6 +15,8 @@ REASONS: dict[int, Reason] = {
     1040: Reason.TOO_MANY_CONNECTIONS,
     1203: Reason.TOO_MANY_CONNECTIONS,  # max_user_connections, for everyone
     1226: Reason.TOO_MANY_CONNECTIONS,  # a limit of the account
+    1041: Reason.TOO_MANY_CONNECTIONS,  # no memory for another
+    1135: Reason.TOO_MANY_CONNECTIONS,  # no thread for another
     1045: Reason.AUTH,
     1129: Reason.AUTH,  # host blocked after many errors
     1130: Reason.AUTH,  # no account for this host
@@ -53,6 +55,8 @@ REASONS: dict[int, Reason] = {
     4031: Reason.CONNECT,  # wait_timeout
 }
 
+# What a full server lacks; else it is the account that may have no more.
+_SERVER_FULL = {1040: "", 1041: ", since it gets no more memory", 1135: ", since it gets no more threads"}
 _PRIVILEGES = re.compile(r"\bthe (.+?) privilege")
 _TABLE = re.compile(r"table [`'](?:(?P<schema>[^`']+)`\.`)?(?P<table>[^`']+)[`']")
 _USERS = re.compile(r"table ['`](?:mysql`\.`)?user['`]")
@@ -80,11 +84,19 @@ def failure(error: BaseException, asker: Asker, sql: str = "") -> Failure:
     if isinstance(error, pymysql.MySQLError):
         code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
         text = one_line(str(error.args[-1] if error.args else error))
+        # The code alone is "unknown command", which is how proxies refuse one.
+        if code == 1047 and "WSREP" in text:
+            return _not_ready(text)
         reason = REASONS.get(code, Reason.CONNECT if isinstance(error, pymysql.InterfaceError) else Reason.ERROR)
         said = text or "the connection is closed"
         if reason is Reason.TOO_MANY_CONNECTIONS:
             # People must not take a full server for one that is gone.
-            said = f"{'the server' if code == 1040 else 'what the account may have'} is full, not down: {said}"
+            full = (
+                f"the server is full{_SERVER_FULL[code]}"
+                if code in _SERVER_FULL
+                else "what the account may have is full"
+            )
+            said = f"{full}, not down: {said}"
         return Failure(reason, f"{said} (error {code})" if code else said, fix=_fix(code, text, asker, sql))
     # The protocol went wrong: whatever comes next on this connection would be misread.
     return Failure(Reason.ERROR, one_line(f"{type(error).__name__}: {error}"), broken=True)
@@ -93,6 +105,18 @@ def failure(error: BaseException, asker: Asker, sql: str = "") -> Failure:
 def one_line(text: str) -> str:
     """A message without line ends and of bounded length."""
     return " ".join(text.split())[:500]
+
+
+def _not_ready(text: str) -> Failure:
+    """A node of a Galera cluster that refuses a statement, and answers others, as to SHOW STATUS, all the same."""
+    found = Failure(
+        Reason.STARTING,
+        f"the node is up, but joins its cluster or is cut off from it: {text} (error 1047)",
+        fix="SHOW GLOBAL STATUS LIKE 'wsrep%'; tells which: wsrep_cluster_status is Primary unless it is cut off, and "
+        "wsrep_local_state_comment is how far it has joined",
+    )
+    found.broken = False
+    return found
 
 
 def _tls(error: BaseException) -> Failure:
@@ -107,6 +131,8 @@ def _fix(code: int, text: str, asker: Asker, sql: str) -> str | None:
     fixes = {
         1045: "give the config the account's password, or set it: ALTER USER ... IDENTIFIED BY '...';",
         1040: "raise max_connections, or find who holds the connections",
+        1041: "give the host more memory, or the server less to fill: a smaller innodb_buffer_pool_size",
+        1135: "raise the server's limit of threads (TasksMax, ulimit -u), or find who holds the connections",
         1129: "TRUNCATE TABLE performance_schema.host_cache; (MariaDB: FLUSH HOSTS;)",
         3159: "set tls.mode to require or stricter",
     }
