@@ -556,6 +556,26 @@ def test_encrypted_connections(server: DatabaseServer, watch: Watch) -> None:
     assert watch.run("mysql_status").one("mysql_server_certificate_expiry_timestamp_seconds") == expiry
 
 
+@pytest.mark.flavor("mysql")
+def test_only_encrypted_sessions_are_looked_up_and_once_each(server: DatabaseServer) -> None:
+    with watching(server) as watch:
+        query = connections_tls.query(watch.facts())
+    assert query is not None
+    with server.connect(ssl_disabled=True), server.connect(ssl_disabled=True), server.connect():
+        [(steps,)] = server.execute(f"EXPLAIN ANALYZE {query.sql}")
+        [(encrypted,)] = server.execute(
+            "SELECT COUNT(*) FROM performance_schema.threads "
+            "WHERE CONNECTION_TYPE = 'SSL/TLS' AND PROCESSLIST_ID <> CONNECTION_ID()"
+        )
+    # All variables of a session are read to find two.
+    [(variables,)] = server.execute(
+        "SELECT COUNT(*) FROM performance_schema.status_by_thread WHERE THREAD_ID = PS_CURRENT_THREAD_ID()"
+    )
+    [(rows, times)] = re.findall(r"lookup on v .*actual.* rows=(\S+) loops=(\d+)", steps)
+    assert encrypted
+    assert float(rows) * int(times) == pytest.approx(encrypted * variables, rel=0.05), steps
+
+
 @pytest.mark.flavor("mariadb")
 def test_to_ask_for_encryption_reads_the_variables_of_each_session_once(server: DatabaseServer) -> None:
     with watching(server) as watch:

@@ -13,28 +13,33 @@ _SQL = f"""
                {{version}} AS version, {{cipher}} AS cipher
         FROM performance_schema.threads t {{joined}}
         WHERE {CONNECTED_THREADS} AND t.PROCESSLIST_ID <> CONNECTION_ID()
+        {{grouped}}
         UNION ALL SELECT NULL, 'tcp', NULL, NULL UNION ALL SELECT NULL, 'socket', NULL, NULL
     ) AS sessions
     GROUP BY 1, 2, 3"""
-_OF_THREAD = """(SELECT v.VARIABLE_VALUE FROM performance_schema.status_by_thread v
-                WHERE v.THREAD_ID = t.THREAD_ID AND v.VARIABLE_NAME = '{}')"""
+_VALUE = "MAX(IF(VARIABLE_NAME = '{}', VARIABLE_VALUE, NULL))"
+_NAMES = "VARIABLE_NAME IN ('Ssl_version', 'Ssl_cipher')"
 # Of sessions of the X protocol the server tells others no more than that they are encrypted.
 _TOLD = "COALESCE(NULLIF({}, ''), IF(t.CONNECTION_TYPE = 'SSL/TLS', 'unknown', ''))"
+# To look a session up the server writes down all its variables, so that it is done once, and for encrypted ones alone:
+# there is no thread whose number is NULL.
 _MYSQL = _SQL.format(
-    version=_TOLD.format(_OF_THREAD.format("Ssl_version")),
-    cipher=_TOLD.format(_OF_THREAD.format("Ssl_cipher")),
-    joined="",
+    version=_TOLD.format(_VALUE.format("Ssl_version")),
+    cipher=_TOLD.format(_VALUE.format("Ssl_cipher")),
+    joined=f"""LEFT JOIN performance_schema.status_by_thread v
+            ON v.THREAD_ID = IF(t.CONNECTION_TYPE = 'SSL/TLS', t.THREAD_ID, NULL) AND {_NAMES}""",
+    grouped="GROUP BY t.THREAD_ID",
 )
 # MariaDB finds no thread by its number: for each of them it would read the variables of all.
 _MARIADB = _SQL.format(
     version="s.version",
     cipher="s.cipher",
-    joined="""LEFT JOIN (
-            SELECT THREAD_ID, MAX(IF(VARIABLE_NAME = 'Ssl_version', VARIABLE_VALUE, NULL)) AS version,
-                   MAX(IF(VARIABLE_NAME = 'Ssl_cipher', VARIABLE_VALUE, NULL)) AS cipher
-            FROM performance_schema.status_by_thread WHERE VARIABLE_NAME IN ('Ssl_version', 'Ssl_cipher')
+    joined=f"""LEFT JOIN (
+            SELECT THREAD_ID, {_VALUE.format("Ssl_version")} AS version, {_VALUE.format("Ssl_cipher")} AS cipher
+            FROM performance_schema.status_by_thread WHERE {_NAMES}
             GROUP BY THREAD_ID
         ) s ON s.THREAD_ID = t.THREAD_ID""",
+    grouped="",
 )
 
 connections_tls = Collector(
