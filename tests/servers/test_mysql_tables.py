@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from exporter.collectors.mysql import needless_indexes
 from exporter.collectors.mysql.connections_tls import connections_tls
 from exporter.collectors.mysql.processes import SQL as PROCESSES
 from exporter.engines.deadline import Deadline
+from exporter.facts import Facts
 from exporter.registry import collectors_by_name
 from tests.providers.base import DatabaseServer, wait_for
 from tests.providers.fleet import Fleet
@@ -692,13 +694,19 @@ def test_what_innodb_says(server: DatabaseServer, watch: Watch) -> None:
         # An open reader keeps old versions from being purged.
         assert wait_for(lambda: watch.run(name).one("mysql_innodb_history_list_length") >= 5, 10)
 
-    def between() -> bool:
+    def between(collector: str, facts: Facts) -> bool:
         """What the server says before and after, unless a checkpoint comes in between."""
         before = checkpoint_age(server)
-        age = watch.run("mysql_status").one("mysql_innodb_checkpoint_age_bytes")
+        age = watch.run(collector, facts).one("mysql_innodb_checkpoint_age_bytes")
         return 0 < before <= age <= checkpoint_age(server)
 
-    assert wait_for(between, 20)
+    facts = watch.facts()
+    assert wait_for(lambda: between("mysql_status", facts), 20)
+    assert not watch.run("mysql_innodb_status", facts).values("mysql_innodb_checkpoint_age_bytes")
+    if server.flavor == "mysql":
+        older = replace(facts, version=(8, 0, 29))
+        assert wait_for(lambda: between("mysql_innodb_status", older), 20)
+        assert not watch.run("mysql_status", older).values("mysql_innodb_checkpoint_age_bytes")
     found = watch.run("mysql_tablespaces")
     table = "INNODB_TABLESPACES" if server.flavor == "mysql" else "INNODB_SYS_TABLESPACES"
     [(size,)] = server.execute(f"SELECT FILE_SIZE FROM information_schema.{table} WHERE NAME = 'shop/items'")

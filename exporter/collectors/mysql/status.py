@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from exporter.collectors.mysql.history import history_list
+from exporter.collectors.mysql.history import checkpoint_age, history_list
 from exporter.collectors.mysql.status_kinds import kind_of
 from exporter.collectors.mysql.values import not_negative, number
 from exporter.collectors.vocabulary import shared
@@ -227,11 +227,7 @@ status = Collector(
                 help="When the server's certificate ends; absent without one, and on MariaDB, which tells that of the "
                 "exporter's own connection, where that has no TLS.",
             ),
-            gauge(
-                "mysql_innodb_checkpoint_age_bytes",
-                "checkpoint_age",
-                help="Bytes of redo log since the last checkpoint; writers are held up when it nears the log's size.",
-            ),
+            checkpoint_age("checkpoint_age", mysql(8, 0, 30) | mariadb(10, 6)),
             history_list("innodb_history_list_length", mariadb(10, 6)),
             shared("db_connections_opened_total", "connections"),
             shared("db_cache_hits_total", "cache_hits"),
