@@ -147,7 +147,10 @@ def _sections(path: str, env: Mapping[str, str]) -> list[Section]:
         text = ""
     except (OSError, UnicodeDecodeError):
         raise ConfigError([Problem("--config.my-cnf", f"{path} can't be read")]) from None
-    found = {"client": {}, **ini.sections(text, env)}
+    try:
+        found = {"client": {}, **ini.sections(text, env)}
+    except ini.IniError as error:
+        raise ConfigError([Problem(path, str(error))]) from None
     return [Section(name, own, ini.inherited(found, name)) for name, own in found.items()]
 
 
@@ -161,8 +164,9 @@ def _server(
 ) -> ServerConfig | None:
     said = section.every
     keys: dict[str, object] = {"engine": "mysql", "user": section.user(given)}
-    if said.get("password"):
-        keys["password"] = Secret.text(said["password"])
+    if "password" in said:
+        # An empty one is one: the variable does not count, as there.
+        keys |= {"password": Secret.text(said["password"])} if said["password"] else {}
     elif section.of_client and env.get(PASSWORD):
         keys["password"] = Secret.from_env(PASSWORD, env)
     failure = _place(keys, said, section, _address(section, given))

@@ -238,6 +238,22 @@ def test_passwords_are_what_the_real_one_reads(
     assert {user: found[f"client.{user}"]["password"] for user in passwords} == passwords
 
 
+def test_an_empty_password_in_the_file_is_none(
+    server: DatabaseServer, program: Callable[..., Program], tmp_path: Path
+) -> None:
+    """The variable counts where the file says nothing of a password, and only there."""
+    file = tmp_path / "my.cnf"
+    file.write_text(f"[client]\nuser = open\npassword =\nhost = {server.host}\nport = {server.port}\n")
+    flags, env = (f"--config.my-cnf={file}",), {"MYSQLD_EXPORTER_PASSWORD": "of somebody else"}
+    server.execute("CREATE USER open")
+    try:
+        assert peer(program, "/metrics", *flags, **env).value("mysql_up") == 1
+        with Exporter(tmp_path, None, env, flags=flags) as exporter:
+            assert parse(exporter.get("/metrics")[1]).value("mysql_up") == 1
+    finally:
+        server.execute("DROP USER open")
+
+
 def test_words_for_tls_are_those_that_the_real_one_knows(program: Callable[..., Program], tmp_path: Path) -> None:
     words = ("true", "TRUE", "1", "0", "false", "skip-verify", "preferred", "nosuch", "verify-full", "no", "custom")
     file = tmp_path / "my.cnf"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from exporter.switching import ini
@@ -41,6 +43,11 @@ PASSWORDS = {
     '"""a"b"""': 'a"b',
     "a\\\n b": "ab",
     "a # b ; c": "a # b ; c",
+    '"""a"b \n  c # d\n[e]\nf"""g"""h': 'a"b \n  c # d\n[e]\nf"""g',
+    "`a \nuser = b\n`": "a \nuser = b\n",
+    '"a\\"\nb"': "a\\",
+    '"a\n\\"b" # a note': 'a\n\\"b',
+    '"""\na"""': "\na",
 }
 
 
@@ -51,6 +58,27 @@ def test_passwords(said: str, password: str) -> None:
     assert found["client.one"]["password"] == password.replace("{user}", "ann")
     assert found["client.one"]["own"] == "OWN"
     assert ini.inherited(found, "client.one")["chain"] == "cOTHc"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('password = """canary-77x1', "quote"),
+        ("password = `canary-77x1", "quote"),
+        ('password = "canary-77x1', "quote"),
+        ('"password = canary-77x1', "quote"),
+        ("[canary-77x1", "]"),
+    ],
+)
+def test_what_nothing_closes_is_a_fault(line: str, said: str) -> None:
+    with pytest.raises(ini.IniError, match=f"line 3: .*{re.escape(said)}") as failed:
+        ini.sections(f"[client]\nuser = ann\n{line}\nport = 1\n", {})
+    assert "canary" not in str(failed.value)
+
+
+def test_keys_in_quotes() -> None:
+    text = '[client]\n"password" = "a=b"\n`user`:ann\n"""po"rt""" = 1\n"a=b" = c\n'
+    assert ini.sections(text, {})["client"] == {"password": "a=b", "user": "ann", 'po"rt': "1", "a=b": "c"}
 
 
 def test_references_to_each_other_end() -> None:

@@ -148,6 +148,13 @@ def test_flags_and_the_variable_say_what_the_file_does_not(tmp_path: Path) -> No
     assert (server.name, server.port) == ("localhost:3306", 3306)
 
 
+@pytest.mark.parametrize("empty", ["password=", 'password=""', "password=$UNSET"])
+def test_an_empty_password_is_none_whatever_the_variable_says(empty: str, tmp_path: Path) -> None:
+    text = f"[client]\nuser=ann\n{empty}\n[client.two]\nuser=bob\nhost=127.0.0.2\n"
+    config = read(text, tmp_path, MYSQLD_EXPORTER_PASSWORD=CANARY)
+    assert [(server.user, server.password) for server in config.servers] == [("ann", None), ("bob", None)]
+
+
 def test_sections_are_servers_where_they_say_where(tmp_path: Path) -> None:
     text = (
         "[client]\nuser=ann\npassword=one\n[client.second]\nhost=127.0.0.2\npassword=two\n"
@@ -270,6 +277,7 @@ def test_passwords_in_quotation_marks(tmp_path: Path) -> None:
         ("[client]\npassword=canary-77x1\n", "--mysqld.address=a:1", "says no user"),
         ("[client]\nuser=a\npassword=canary-77x1\n", "--mysqld.address=canary", "must be host:port"),
         ("[client]\nuser=a\nport=many\npassword=canary-77x1\n", "--mysqld.address=a:1", "port"),
+        ('[client]\nuser=a\npassword="canary-77x1\n', "--mysqld.address=a:1", "line 3: a quote is opened"),
         ("[client]\nuser=a\nssl-ca=/no/such/file\n", "--mysqld.address=a:1", "/no/such/file"),
     ],
 )
