@@ -412,6 +412,18 @@ def test_limits(server: DatabaseServer, watch: Watch) -> None:
             assert value == (switches[text] if text in switches else float(text)), name
 
 
+@pytest.mark.flavor("mysql")
+def test_a_replica_names_its_source_as_the_source_names_itself(
+    server: DatabaseServer, replica: DatabaseServer, watch: Watch
+) -> None:
+    found = watch.run("mysql_variables")
+    [(uuid,)] = server.execute("SELECT @@server_uuid")
+    assert found.by("mysql_server_uuid_info", "server_uuid") == {uuid: 1}
+    with watching(replica) as other:
+        told = other.run("mysql_replica_status")
+    assert {labels["master_uuid"] for _, labels, _ in told.all if "master_uuid" in labels} == {uuid}
+
+
 def test_settings_that_are_read_in_the_background(server: DatabaseServer, watch: Watch) -> None:
     """How long binary logs are kept, and how transactions are isolated."""
     expiry = "binlog_expire_logs_seconds"

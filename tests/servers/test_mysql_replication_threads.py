@@ -413,9 +413,12 @@ def test_who_waits_for_a_row_and_who_sleeps_on_it(server: DatabaseServer) -> Non
             assert 2 <= found.one(longest, kind="row") <= most
             assert opened.one("mysql_open_transactions", state="idle") == 1
             assert opened.one("mysql_open_transactions_modified_rows", state="idle") == 1
-            rows = "SELECT trx_rows_locked FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id = %s"
-            [(locked,)] = server.execute(rows, params=(holder.thread_id(),))
+            columns = "trx_rows_locked, trx_tables_locked, trx_lock_structs"
+            rows = f"SELECT {columns} FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id = %s"
+            [(locked, tables, structs)] = server.execute(rows, params=(holder.thread_id(),))
             assert opened.one("mysql_open_transactions_locked_rows", state="idle") == locked >= 1
+            assert opened.one("mysql_open_transactions_locked_tables", state="idle") == tables == 1
+            assert opened.one("mysql_open_transactions_lock_structs", state="idle") == structs >= 2
             assert 2 <= opened.one("mysql_open_transaction_longest_seconds", state="idle") <= most
             assert 1 <= opened.one("mysql_open_transaction_idle_longest_seconds") <= most
             assert opened.one("mysql_open_transaction_longest_seconds", state="active") <= most

@@ -163,12 +163,48 @@ def test_families_among_the_counters_of_innodb() -> None:
     ]
 
 
+INNODB = """\
+----------
+SEMAPHORES
+----------
+OS WAIT ARRAY INFO: reservation count 51
+--Thread 139953876817664 has waited at btr0cur.cc line 545 for 41  seconds the semaphore:
+S-lock on RW-latch at 0x7f4994008b38 created in file dict0dict.cc line 2687
+--Thread 139953876551424 has waited at trx0trx.cc line 1330 for 7.00 seconds the semaphore:
+Mutex at 0x7f49a40067c8, Mutex TRX_SYS created trx0sys.cc:589, lock var 1
+-------------------------------------
+INSERT BUFFER AND ADAPTIVE HASH INDEX
+-------------------------------------
+Ibuf: size 1, free list len 44, seg size 46, 0 merges
+Hash table size 8747, node heap has 3 buffer(s)
+Hash table size 8747, node heap has 2 buffer(s)
+----------------------
+BUFFER POOL AND MEMORY
+----------------------
+Total large memory allocated 137363456
+Dictionary memory allocated 801579
+--------------
+ROW OPERATIONS
+--------------
+2 queries inside InnoDB, 3 queries in queue
+1 read views open inside InnoDB
+"""
+
+
 def test_the_text_of_innodb() -> None:
-    text = "ROW OPERATIONS\n2 queries inside InnoDB, 3 queries in queue\n1 read views open inside InnoDB\n"
-    [row] = read(Rows(("type", "name", "status"), [("InnoDB", "", text)]), context()).dicts()
-    assert row == dict.fromkeys(row) | {"inside": 2, "queued": 3, "views": 1}
-    [row] = read(Rows(("type", "name", "status"), [("InnoDB", "", "")]), context()).dicts()
-    assert set(row.values()) == {None}
+    def told(text: str) -> dict[str, object]:
+        [row] = read(Rows(("type", "name", "status"), [("InnoDB", "", text)]), context()).dicts()
+        return row
+
+    everything = {
+        "inside": 2, "queued": 3, "views": 1, "waits": 2, "longest": 41, "cells": 17494, "heap": 5, "free": 44,
+        "segment": 46, "memory": 137363456, "dictionary": 801579,
+    }  # fmt: skip
+    nothing = dict.fromkeys(("written", "kept", "age"))
+    assert told(INNODB) == everything | nothing
+    at_rest = "\n".join(line for line in INNODB.splitlines() if not line.startswith("--Thread"))
+    assert told(at_rest) == everything | nothing | {"waits": 0, "longest": 0}
+    assert told("") == dict.fromkeys([*everything, *nothing])
 
 
 def test_the_checkpoint_in_the_text_of_innodb() -> None:

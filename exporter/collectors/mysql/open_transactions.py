@@ -17,18 +17,19 @@ _AGE = age("x.trx_started")
 _SQL = f"""
     SELECT IF(t.{{command}} = 'Sleep', 'idle', 'active') AS state, COUNT(*) AS open, MAX({_AGE}) AS longest,
            MAX(IF(t.{{command}} = 'Sleep', GREATEST(LEAST({{asleep}}, {_AGE}), 0), NULL)) AS idle_longest,
-           SUM(x.trx_rows_locked) AS locked, SUM(x.trx_rows_modified) AS modified
+           SUM(x.trx_rows_locked) AS locked, SUM(x.trx_rows_modified) AS modified,
+           SUM(x.trx_tables_locked) AS tables, SUM(x.trx_lock_structs) AS structs
     FROM information_schema.INNODB_TRX x STRAIGHT_JOIN {{table}} t ON t.{{id}} = x.trx_mysql_thread_id
     WHERE {{clients}} AND {{listed}}
     GROUP BY state
     UNION ALL
     SELECT IF(x.trx_state = 'ROLLING BACK', 'recovered', 'prepared') AS state, COUNT(*), MAX({_AGE}), NULL,
-           SUM(x.trx_rows_locked), SUM(x.trx_rows_modified)
+           SUM(x.trx_rows_locked), SUM(x.trx_rows_modified), SUM(x.trx_tables_locked), SUM(x.trx_lock_structs)
     FROM information_schema.INNODB_TRX x WHERE x.trx_mysql_thread_id = 0 AND {{listed}}
     GROUP BY state"""
 _MANY = f"""
     UNION ALL
-    {many("'many', COUNT, NULL, NULL, NULL, NULL")}"""
+    {many("'many', COUNT, NULL, NULL, NULL, NULL, NULL, NULL")}"""
 
 
 def _processes(listed: str) -> str:
@@ -57,7 +58,7 @@ def complete(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
             Reason.LOCK,
             f"{waiters['open']} sessions wait for rows: to list open transactions would hold up all locks of MariaDB",
         )
-    empty = dict.fromkeys(("open", "longest", "locked", "modified"), 0)
+    empty = dict.fromkeys(("open", "longest", "locked", "modified", "tables", "structs"), 0)
     out = [{"state": state} | (found.get(state) or empty) for state in _STATES]
     out.append({"idle_longest": (found.get("idle") or {}).get("idle_longest") or 0})
     return Rows.of(rows.columns, out)
@@ -98,6 +99,16 @@ open_transactions = Collector(
                 "mysql_open_transactions_locked_rows", "locked", help="Rows that they have locked, as InnoDB has it."
             ),
             gauge("mysql_open_transactions_modified_rows", "modified", help="Rows that they have changed so far."),
+            gauge(
+                "mysql_open_transactions_locked_tables",
+                "tables",
+                help="Tables in which they have locks on rows, once for each transaction.",
+            ),
+            gauge(
+                "mysql_open_transactions_lock_structs",
+                "structs",
+                help="Structures in InnoDB's memory that hold their locks, one for many rows of a page.",
+            ),
             labels=("state",),
             merge="max",
         ),

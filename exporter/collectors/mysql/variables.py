@@ -39,7 +39,7 @@ def _native(name: str, about: str, when: Gate) -> Measure:
 _SQL = """
     SELECT {columns}
     FROM (SELECT @@GLOBAL.version AS version, @@GLOBAL.version_comment AS version_comment,
-                 {innodb} AS innodb_version, 'redo' AS kind) AS names"""
+                 {innodb} AS innodb_version, {uuid} AS server_uuid, 'redo' AS kind) AS names"""
 
 variables = Collector(
     name="mysql_variables",
@@ -47,9 +47,9 @@ variables = Collector(
     engine="mysql",
     when=mysql(8) | mariadb(10, 6),
     queries=(
-        Query(mysql(8), _SQL.replace("{innodb}", "@@GLOBAL.innodb_version")),
-        # MariaDB has no version of InnoDB beside its own.
-        Query(mariadb(10, 6), _SQL.replace("{innodb}", "''")),
+        Query(mysql(8), _SQL.replace("{innodb}", "@@GLOBAL.innodb_version").replace("{uuid}", "@@GLOBAL.server_uuid")),
+        # MariaDB has no version of InnoDB beside its own, and no identifier of the server.
+        Query(mariadb(10, 6), _SQL.replace("{innodb}", "''").replace("{uuid}", "NULL")),
     ),
     blocks=(
         block(
@@ -59,6 +59,16 @@ variables = Collector(
         block(
             gauge("mysql_version_info", "known", help="1; the version of the server.", sql="1", drop_in=True),
             labels=("innodb_version", "version", "version_comment"),
+        ),
+        block(
+            gauge(
+                "mysql_server_uuid_info",
+                "known",
+                help="1; who the server is in replication: master_uuid of its replicas.",
+                sql="1",
+                when=mysql(8),
+            ),
+            labels=("server_uuid",),
         ),
         block(
             # From MySQL 8.0.30 on its size changes, and the status tells it; before, and on MariaDB, it is fixed.
