@@ -266,7 +266,7 @@ def test_files_memory_and_how_much_is_recorded(recorded: DatabaseServer) -> None
 
 @pytest.mark.flavor("mariadb")
 def test_statistics_of_users_without_performance_schema(fresh_server: Any, server: DatabaseServer) -> None:
-    made = fresh_server(server.name, {"userstat": "ON"})
+    made = fresh_server(server.name, {"userstat": "ON", "skip_name_resolve": "ON"})
     shop(made)
     made.execute("CREATE USER teller IDENTIFIED BY 'x'")
     made.execute("GRANT SELECT ON shop.* TO teller")
@@ -280,6 +280,19 @@ def test_statistics_of_users_without_performance_schema(fresh_server: Any, serve
         assert users.one("mysql_info_schema_user_statistics_total_connections", user="teller") == 1
         clients = watch.run("mysql_client_statistics")
         assert sum(clients.by("mysql_info_schema_client_statistics_rows_sent_total", "client").values()) >= 4
+        # Of too many clients those are read that have read and sent most.
+        most = [("127.0.0.3",), ("127.0.0.4",)]
+        for (host,), rows in zip([*most, ("127.0.0.5",)], (9000, 8000, 1), strict=True):
+            with made.connect("shop", bind_address=host) as connection, connection.cursor() as cursor:
+                cursor.execute(f"SELECT seq FROM seq_1_to_{rows}")
+        everyone = "SELECT CLIENT FROM information_schema.CLIENT_STATISTICS"
+        assert wait_for(lambda: {*most, ("127.0.0.5",)} <= set(made.execute(everyone)), 10)
+        query = collectors_by_name()["mysql_client_statistics"].query(watch.facts())
+        assert query is not None
+        fewer, bounds = re.subn(r"LIMIT \d+$", "LIMIT 2", query.sql)
+        assert bounds == 1
+        found = watch.session.run(fewer, Deadline.after(10))
+        assert [row[:1] for row in found.rows] == most
         # The server leaves out what an account may not read, so nothing is said without the privilege.
         assert watch.run("mysql_table_statistics").names() == set()
     # Without the privilege the server shows no user and refuses nothing.
