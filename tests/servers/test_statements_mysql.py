@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from pymysql import Connection
+from pymysql.constants import COMMAND
 
 from exporter.engines.deadline import Deadline
 from exporter.failure import Reason
@@ -20,6 +24,7 @@ TOTAL = "db_statements_total"
 SLOW = "db_slow_statements_total"
 THRESHOLD = "db_slow_statement_threshold_seconds"
 DIGESTS = "performance_schema.events_statements_summary_by_digest"
+EVENTS = "performance_schema.events_statements_summary_global_by_event_name"
 HISTOGRAM = "performance_schema.events_statements_histogram_global"
 Fresh = Callable[..., DatabaseServer]
 pytestmark = pytest.mark.engine("mysql")
@@ -115,6 +120,68 @@ def test_statements_without_a_schema_are_kept(digesting: DatabaseServer):
         for _ in range(7):
             digesting.execute("SELECT 1")
         assert watch.look("mysql_statements")(TOTAL, database="") - base >= 7
+
+
+def execute_prepared(connection: Connection[Any], sql: str, times: int) -> None:
+    """Prepare a statement without parameters on the server and execute it, by the binary protocol."""
+
+    def skip(lists: int) -> None:
+        while lists:
+            lists -= connection._read_packet().is_eof_packet()
+
+    connection._execute_command(COMMAND.COM_STMT_PREPARE, sql)
+    number, columns, _ = struct.unpack("<xIHH", connection._read_packet().get_all_data()[:9])
+    skip(lists=bool(columns))
+    for _ in range(times):
+        connection._execute_command(COMMAND.COM_STMT_EXECUTE, struct.pack("<IBI", number, 0, 1))
+        # Either that it is done, or the columns and the rows.
+        if not connection._read_packet().is_ok_packet():
+            skip(lists=2)
+
+
+def test_what_is_prepared_on_the_server_counts_once(digesting: DatabaseServer):
+    """By its digests on MySQL from 9 on, else by the event of the command, which has no schema."""
+    digested = digesting.flavor == "mysql" and digesting.version >= (9,)
+    database = SCHEMA if digested else ""
+
+    def told() -> tuple[int, float]:
+        """Executions and seconds as the server has them by command; asked in the schema, so that "" has none of it."""
+        event = f"SELECT COUNT_STAR, SUM_TIMER_WAIT / 1e12 FROM {EVENTS} WHERE EVENT_NAME = 'statement/com/Execute'"
+        [(calls, seconds)] = digesting.execute(event, SCHEMA)
+        return int(calls), float(seconds)
+
+    def shown() -> tuple[float, float]:
+        sample = watch.look("mysql_statements")
+        return sample(TOTAL, database=database), sample("db_statement_seconds_total", database=database)
+
+    def grown(times: int) -> None:
+        """Run that often, and compare."""
+        by_command, by_schema, first = told(), own_account(digesting), shown()
+        with digesting.connect(SCHEMA) as connection:
+            execute_prepared(connection, "REPLACE INTO numbers VALUES (7)", times)
+            execute_prepared(connection, "SELECT SLEEP(0.01), n FROM numbers WHERE n = 7", times)
+        last, calls, seconds = shown(), *(now - old for now, old in zip(told(), by_command, strict=True))
+        assert calls == 2 * times
+        assert seconds >= 0.01 * times
+        if not digested:
+            assert last[0] - first[0] == calls
+            assert last[1] - first[1] == pytest.approx(seconds, rel=1e-6)
+            return
+        text = f"SELECT SUM(COUNT_STAR) FROM {DIGESTS} WHERE SCHEMA_NAME = '{SCHEMA}' AND DIGEST_TEXT LIKE 'EXECUTE %'"
+        assert digesting.execute(text) == [(calls,)]
+        # Preparing counts there, and our asking in the schema.
+        assert calls <= last[0] - first[0] <= own_account(digesting)[0] - by_schema[0]
+        assert last[0] - first[0] < 2 * calls, "nothing counts twice"
+        assert last[1] - first[1] >= seconds
+
+    with watching(digesting) as watch:
+        grown(25)
+        seen = shown()
+        for table in (EVENTS, DIGESTS):
+            digesting.execute(f"TRUNCATE TABLE {table}", SCHEMA)
+            assert all(now >= before for now, before in zip(shown(), seen, strict=True))
+            seen = shown()
+        grown(10)
 
 
 def test_our_own_statements_are_not_among_the_foremost(digesting: DatabaseServer):

@@ -10,19 +10,20 @@ COLUMNS = ("database", "statements", "seconds", "slow", "source", "threshold", "
 
 # What an older extension cannot tell apart; with its default, track = top, there are none.
 _NESTED = "pg_stat_statements before 1.9 with track = all counts those inside functions again."
+_PREPARED = "What is prepared by the binary protocol has no database on MariaDB and MySQL before 9."
 
 TOTALS = block(
     counter(
         "db_statements_total",
         "statements",
         help="Statements that clients executed since the exporter began to look, counted on over resets and evictions"
-        f"; {_NESTED}",
+        f"; {_NESTED} {_PREPARED}",
     ),
     counter(
         "db_statement_seconds_total",
         "seconds",
         help="Time in statements of clients since the exporter began to look, counted on over resets and evictions; "
-        f"{_NESTED}",
+        f"{_NESTED} {_PREPARED}",
     ),
     labels=("database",),
     merge="sum",

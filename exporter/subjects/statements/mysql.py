@@ -25,6 +25,8 @@ class Digests:
     first of these statements was first seen), where kind is
     `schema` for a schema that exists, without numbers;
     `digest` for digests, one by one or in sum (longest NULL); digest is NULL for what found no room in the table;
+    `undigested` for executions that the server gives no digest, by event, whose name is in digest; they have no
+    database, and as one sum of unlike statements are left out where slow ones are estimated;
     `status`, where slow statements are to be counted too: calls is Slow_queries, time is long_query_time, or NULL where
     the server counts by other things than time alone.
     Gives DIGEST_COLUMNS: a row for each schema, one for the server.
@@ -164,9 +166,9 @@ def left_out(min_examined_row_limit: int, *, calls_unlogged: bool) -> Iterator[t
 
 def _digests(rows: Rows, slow_at: float | None) -> Iterator[Reading]:
     for kind, database, digest, calls, time, longest, since in rows.rows:
-        if kind == "digest":
+        if kind in {"digest", "undigested"}:
             longest_ever = None if longest is None else int(longest)
-            at = None if digest is None else slow_at
+            at = None if digest is None or kind == "undigested" else slow_at
             began = None if since is None else float(since)
             yield Reading((database, digest), _name(database), int(calls), int(time), longest_ever, began, at)
 
