@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import pymysql
 import pytest
 from cryptography import x509
 
@@ -731,6 +732,37 @@ def test_what_innodb_says(server: DatabaseServer, watch: Watch) -> None:
     table = "INNODB_TABLESPACES" if server.flavor == "mysql" else "INNODB_SYS_TABLESPACES"
     [(size,)] = server.execute(f"SELECT FILE_SIZE FROM information_schema.{table} WHERE NAME = 'shop/items'")
     assert found.one("mysql_info_schema_innodb_tablespace_file_size_bytes", tablespace_name="shop/items") == size
+
+
+@pytest.mark.flavor("mysql")
+def test_errors_are_counted_by_their_name(server: DatabaseServer, watch: Watch) -> None:
+    shop(server)
+    server.execute(
+        "CREATE PROCEDURE shop.careful() BEGIN DECLARE CONTINUE HANDLER FOR SQLSTATE '23000' BEGIN END; "
+        "INSERT INTO shop.items (id) VALUES (1); END"
+    )
+
+    def told() -> list[float]:
+        found = watch.run("mysql_errors")
+        names = ({"error": "ER_DUP_ENTRY", "number": "1062"}, {"error": "ER_BAD_FIELD_ERROR", "number": "1054"})
+        return [sum(found.values("mysql_errors_raised_total", **name)) for name in names]
+
+    before = told()
+    for _ in range(3):
+        with pytest.raises(pymysql.err.IntegrityError):
+            server.execute("INSERT INTO shop.items (id) VALUES (1)")
+    for _ in range(2):
+        server.execute("CALL shop.careful()")
+        with pytest.raises(pymysql.err.OperationalError):
+            server.execute("SELECT nothing_of_the_kind FROM shop.items")
+    # As a warning it counts, too.
+    server.execute("INSERT IGNORE INTO shop.items (id) VALUES (1)")
+    assert [now - then for now, then in zip(told(), before, strict=True)] == [4, 2]
+    # What never happened has no series.
+    [(happened,)] = server.execute(
+        "SELECT COUNT(*) FROM performance_schema.events_errors_summary_global_by_error WHERE SUM_ERROR_RAISED > 0"
+    )
+    assert len(watch.run("mysql_errors").by("mysql_errors_raised_total", "error")) == happened
 
 
 @pytest.mark.flavor("mysql")
