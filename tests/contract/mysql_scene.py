@@ -118,6 +118,10 @@ def _fill(source: DatabaseServer) -> tuple[Account, Account]:
     for statement in _STATEMENTS.split(";\n"):
         if statement.strip():
             source.execute(statement, DATABASE)
+    # One user from two hosts.
+    for host in ("127.0.0.1", "127.0.0.2"):
+        with source.connect(DATABASE, "shopkeeper", "shop", bind_address=host) as connection:
+            connection.query("SELECT COUNT(*) FROM orders WHERE note LIKE '%a'")
     source.execute("SELECT COUNT(*) FROM shop.orders")
     with contextlib.suppress(pymysql.Error):
         source.execute("SELECT * FROM nothing", DATABASE)

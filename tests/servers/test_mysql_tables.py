@@ -765,19 +765,37 @@ def test_errors_are_counted_by_their_name(server: DatabaseServer, watch: Watch) 
     assert len(watch.run("mysql_errors").by("mysql_errors_raised_total", "error")) == happened
 
 
-@pytest.mark.flavor("mysql")
-def test_users_are_added_up_as_the_view_does_it(server: DatabaseServer, watch: Watch) -> None:
-    server.execute("DROP USER IF EXISTS adder")
-    server.execute("CREATE USER adder IDENTIFIED BY 'x'")
-    with server.connect(user="adder", password="x") as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-        view = "SELECT statements, statement_latency, total_connections, unique_hosts FROM sys.x$user_summary"
-        [(statements, latency, connections, hosts)] = server.execute(f"{view} WHERE user = 'adder'")
-        found = watch.run("mysql_user_summary")
-        assert found.one("mysql_sys_statements_total", user="adder") == statements
-        assert found.one("mysql_sys_statement_latency", user="adder") == pytest.approx(float(latency) / 1e12)
-        assert found.one("mysql_sys_connections_total", user="adder") == connections
-        assert found.one("mysql_sys_unique_hosts_total", user="adder") == hosts
+def test_users_are_added_up_once_for_all_of_their_hosts(recorded: DatabaseServer) -> None:
+    """The view has all but connections and hosts times the number of hosts."""
+    shop(recorded)
+    recorded.execute("DROP USER IF EXISTS adder")
+    recorded.execute("CREATE USER adder IDENTIFIED BY 'x'")
+    recorded.execute("GRANT SELECT ON shop.* TO adder")
+    login = {"user": "adder", "password": "x", "database": "shop"}
+    view = (
+        "SELECT statements, statement_latency / 1e12, table_scans, file_ios, file_io_latency / 1e12, current_memory,"
+        " total_memory_allocated, current_connections, total_connections, unique_hosts"
+        " FROM sys.x$user_summary WHERE user = 'adder'"
+    )
+    names = ("statements_total", "statement_latency", "table_scans_total", "file_ios_total", "file_io_seconds_total",
+             "current_memory_bytes", "memory_allocated_bytes_total")  # fmt: skip
+    same = ("current_connections", "connections_total", "unique_hosts_total")
+    with recorded.connect(**login) as one, recorded.connect(**login, bind_address="127.0.0.2") as other:
+        for _ in range(2):
+            one.query("SELECT * FROM items IGNORE INDEX (PRIMARY, b, a, a_again, a_b)")
+        other.query("SELECT * FROM items")
+        with watching(recorded) as watch:
+            found = watch.run("mysql_user_summary")
+        [told] = recorded.execute(view)
+        table = "performance_schema.events_statements_summary_by_user_by_event_name"
+        [(statements,)] = recorded.execute(f"SELECT SUM(COUNT_STAR) FROM {table} WHERE USER = 'adder'")
+    assert told[7:] == (2, 2, 2)
+    for name, value in zip((*names, *same), told, strict=True):
+        times = 2 if name in names else 1
+        assert found.one(f"mysql_sys_{name}", user="adder") * times == pytest.approx(float(value), rel=1e-6), name
+    # Nothing is compared with nothing.
+    assert all(value > 0 for value in told[:3])
+    assert found.one("mysql_sys_statements_total", user="adder") == statements
 
 
 @pytest.mark.flavor("mysql")

@@ -1,12 +1,15 @@
-"""What each user did, as the view user_summary of the schema sys adds it up, read from below that view."""
+"""What each user did, read from below the view user_summary of the schema sys.
+
+All but connections and hosts is in the view times the number of hosts that the user came from; here it is counted once.
+"""
 
 from exporter.collectors.busiest import busiest
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Collector, Measure, Query, block, counter, gauge
 from exporter.gates import mariadb, mysql
 
-# The view joins three views that each group a table, for every user; here each table is added up once. Threads of the
-# server have no user and are background, as in the view.
+# The view joins three views that each group a table to a row for each host of a user, and adds them up over the hosts;
+# here each table is added up once. Threads of the server have no user and are background, as in the view.
 _SQL = """
     SELECT user, SUM(statements) AS statements, SUM(latency) AS latency, SUM(scans) AS scans, SUM(ios) AS ios,
            SUM(io_time) AS io_time, SUM(current) AS current, SUM(total) AS total, SUM(hosts) AS hosts,
