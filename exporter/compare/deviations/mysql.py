@@ -415,7 +415,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         why="their load is load",
         source="collector/perf_schema_events_statements.go: NOT IN is NULL for a NULL schema",
         test=_TESTS + "test_statements_without_a_schema_count",
-        labels={"schema": "|mysql|performance_schema|information_schema|sys"},
+        labels={"schema": "|mysql|performance_schema|information_schema"},
     ),
     Deviation(
         metrics=(
