@@ -370,13 +370,36 @@ def test_sessions_by_user_and_host(server: DatabaseServer, watch: Watch) -> None
         assert threads["sleep"] >= 2
 
 
+def test_sessions_by_database(server: DatabaseServer, watch: Watch) -> None:
+    """Idle ones too, against the server's own list; names that differ by case alone are two databases."""
+    for name in ("till", "Till"):
+        server.execute(f"DROP DATABASE IF EXISTS {name}")
+        server.execute(f"CREATE DATABASE {name}")
+    listed = (
+        "SELECT COALESCE(MAX(db), ''), COUNT(*) FROM information_schema.PROCESSLIST "
+        "WHERE COALESCE(db, '') <> 'information_schema' AND ID <> CONNECTION_ID() "
+        "AND NOT (USER = 'system user' AND COMMAND = 'Daemon') GROUP BY CAST(db AS BINARY)"
+    )
+    with server.connect("till"), server.connect("till"), server.connect("Till"):
+
+        def shown() -> dict[str, float]:
+            found = watch.run("mysql_processes").by("mysql_connections_by_database", "database")
+            # Our own sessions are the only ones there.
+            found.pop("information_schema", None)
+            return found
+
+        assert wait_for(lambda: shown() == dict(server.execute(listed)), 10)
+        assert (shown()["till"], shown()["Till"]) == (2, 1)
+    assert wait_for(lambda: not {"till", "Till"} & set(shown()), 10)
+
+
 @pytest.mark.parametrize(
     ("host", "client"),
     [("fe80::1:5000", "fe80::1"), ("::1:5000", "::1"), ("10.0.0.1:5000", "10.0.0.1"), ("app", "app"), ("", "")],
 )
 def test_clients_with_an_ipv6_address(server: DatabaseServer, host: str, client: str) -> None:
     """The port stands behind the last colon; where the server has no address, there is none."""
-    there = f"(SELECT 0 AS id, 'a' AS user, '{host}' AS host, '' AS command, '' AS state, 1 AS time) there"
+    there = f"(SELECT 0 AS id, 'a' AS user, '{host}' AS host, '' AS command, '' AS state, 1 AS time, '' AS db) there"
     [(_, found, *_)] = server.execute(PROCESSES.format(there))
     assert found == client
 

@@ -1,4 +1,4 @@
-"""Sessions and threads by user, by host, and by what they are doing."""
+"""Sessions and threads by user, by host, by database, and by what they are doing."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import mariadb, mysql
 
-# The port ends a host's text, and IPv6 addresses have colons of their own. Names of users may differ by case alone,
-# which this list takes for the same.
+# The port ends a host's text, and IPv6 addresses have colons of their own. Names of users and of
+# databases may differ by case alone, which this list takes for the same.
 SQL = """
     SELECT user, COALESCE(IF(host LIKE '%:%', LEFT(host, CHAR_LENGTH(host) - LOCATE(':', REVERSE(host))), host), '')
-               AS client, COALESCE(command, '') AS command, COALESCE(state, '') AS state,
+               AS client, COALESCE(command, '') AS command, COALESCE(state, '') AS state, COALESCE(db, '') AS db,
            COUNT(*) AS processes, SUM(time) AS seconds
     FROM {}
     -- performance_schema lists threads of the server among them that nobody started.
     WHERE ID <> CONNECTION_ID() AND NOT (user = 'system user' AND command = 'Daemon')
-    GROUP BY 1, 2, 3, 4, CAST(user AS BINARY)"""
+    GROUP BY 1, 2, 3, 4, 5, CAST(user AS BINARY), CAST(db AS BINARY)"""
 _DROPPED = re.compile(r"[;,:.()]")
 
 
@@ -30,29 +30,33 @@ def word(text: str) -> str:
 
 
 def summed(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
-    """A row for each user, for each host, and for each command and state; those with most sessions first."""
+    """A row for each user, host, database, and command and state; those with most sessions first."""
     users: Counter[str] = Counter()
     hosts: Counter[str] = Counter()
+    databases: Counter[str] = Counter()
     doing: Counter[tuple[str, str]] = Counter()
     seconds: Counter[tuple[str, str]] = Counter()
     for row in rows.dicts():
         what = (word(row["command"]), word(row["state"]))
         users[row["user"] or ""] += row["processes"]
         hosts[row["client"] or "unknown"] += row["processes"]
+        databases[row["db"]] += row["processes"]
         doing[what] += row["processes"]
         seconds[what] += max(row["seconds"] or 0, 0)
     found: list[dict[str, Any]] = [{"user": user, "by_user": count} for user, count in users.most_common()]
     found += [{"client": client, "by_host": count} for client, count in hosts.most_common()]
+    found += [{"database": name, "by_database": count} for name, count in databases.most_common()]
     found += [
         {"command": what[0], "state": what[1], "threads": count, "seconds": seconds[what]}
         for what, count in doing.most_common()
     ]
-    return Rows.of(("user", "by_user", "client", "by_host", "command", "state", "threads", "seconds"), found)
+    columns = "user by_user client by_host database by_database command state threads seconds"
+    return Rows.of(tuple(columns.split()), found)
 
 
 processes = Collector(
     name="mysql_processes",
-    about="Sessions and threads by user, by host, and by command and state.",
+    about="Sessions and threads by user, by host, by database, and by command and state.",
     engine="mysql",
     share=0.05,
     when=(mysql(8) | mariadb(10, 6)) & SEES_SESSIONS,
@@ -71,6 +75,15 @@ processes = Collector(
         block(
             gauge("mysql_info_schema_processlist_processes_by_host", "by_host", help="Sessions by host.", drop_in=True),
             labels={"client_host": "client"},
+            merge="max",
+        ),
+        block(
+            gauge(
+                "mysql_connections_by_database",
+                "by_database",
+                help="Sessions by the database that they work in, idle ones too; empty where they have chosen none.",
+            ),
+            labels=("database",),
             merge="max",
         ),
         block(
