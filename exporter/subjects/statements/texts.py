@@ -14,16 +14,21 @@ KEPT = 1000
 AGAIN_SECONDS = 300.0
 
 # Statements that set or use passwords. The servers replace literals, but not every server in every statement, and what
-# one quotes as a name with ANSI_QUOTES is none to it. Digests call USER by another of its names.
+# one quotes as a name with ANSI_QUOTES is none to it. Digests call USER by another of its names, and MySQL 9.7 has
+# a word before what is prepared.
 _SECRET = re.compile(
     r"""\s*
     (
-        (?:CREATE|ALTER|DROP)\s+(?:OR\s+REPLACE\s+)?(?:(?:SYSTEM_|SESSION_)?USER|ROLE|GROUP|SERVER|SUBSCRIPTION)\b
-        | SET\s+PASSWORD\b
-        | GRANT\b(?=.*\bIDENTIFIED\b)
-        | CHANGE\s+(?:REPLICATION\s+SOURCE|MASTER)\b
-        | START\s+(?:REPLICA|SLAVE|GROUP_REPLICATION|ALL\s+SLAVES)\b
-        | CLONE\s+INSTANCE\b
+        (?:(?:PREPARE|EXECUTE|DEALLOCATE)\s+)?
+        (?:
+            (?:CREATE|ALTER|DROP)\s+(?:OR\s+REPLACE\s+)?
+            (?:(?:SYSTEM_|SESSION_)?USER|ROLE|GROUP|SERVER|SUBSCRIPTION)\b
+            | SET\s+PASSWORD\b
+            | GRANT\b(?=.*\bIDENTIFIED\b)
+            | CHANGE\s+(?:REPLICATION\s+SOURCE|MASTER)\b
+            | START\s+(?:REPLICA|SLAVE|GROUP_REPLICATION|ALL\s+SLAVES)\b
+            | CLONE\s+INSTANCE\b
+        )
     )""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
