@@ -92,6 +92,42 @@ def test_numbers_are_those_of_the_work_and_of_the_server(digesting: DatabaseServ
     assert (of("latency_count", read), of("latency_sum", read)) == (7, of("seconds_total", read))
 
 
+def test_how_rows_are_found_and_sorted_is_as_the_server_says(digesting: DatabaseServer) -> None:
+    run(digesting, *(f"INSERT INTO numbers VALUES ({number}, 'word')" for number in range(40)))
+    run(digesting, "SELECT word FROM numbers WHERE n BETWEEN 3 AND 9 ORDER BY word", times=3)
+    run(digesting, "SELECT COUNT(*) FROM numbers AS a JOIN numbers AS b ON a.word < b.word", times=2)
+    with watching(digesting) as watch:
+        sample = watch.look("mysql_statement_details")
+        texts = watch.look(NAME).all("mysql_statement_info")
+    found, joined = (
+        {"schema": SCHEMA, "digest": digest_of(digesting, text)}
+        for text in ("SELECT `word` FROM%", "SELECT COUNT ( * )%")
+    )
+    assert {found["digest"], joined["digest"]} <= {labels["digest"] for labels, _ in texts}
+    assert sample(f"{PREFIX}select_range_total", **found) == 3
+    # MySQL takes any sort for one of a scan.
+    assert sum(sample(f"{PREFIX}sort_{kind}_total", **found) for kind in ("range", "scan")) == 3
+    assert sample(f"{PREFIX}select_scan_total", **joined) == sample(f"{PREFIX}select_full_join_total", **joined) == 2
+    columns = [
+        *("SELECT_SCAN", "SELECT_FULL_JOIN", "SELECT_FULL_RANGE_JOIN", "SELECT_RANGE", "SELECT_RANGE_CHECK"),
+        *("SORT_RANGE", "SORT_SCAN", "NO_GOOD_INDEX_USED"),
+    ]
+    for labels in (found, joined):
+        where = f"FROM {TABLE} WHERE DIGEST = %s AND SCHEMA_NAME = %s"
+        params = (labels["digest"], SCHEMA)
+        [row] = digesting.execute(f"SELECT {', '.join('SUM_' + name for name in columns)} {where}", params=params)
+        for name, value in zip(columns, row, strict=True):
+            assert sample(f"{PREFIX}{name.lower()}_total", **labels) == value, name
+        [(longest,)] = digesting.execute(f"SELECT MAX_TIMER_WAIT {where}", params=params)
+        assert sample(f"{PREFIX}max_latency_seconds", **labels) == pytest.approx(int(longest) / 1e12, rel=1e-9)
+        if digesting.flavor == "mysql" and digesting.version >= (8, 0, 31):
+            sql = f"SELECT MAX_CONTROLLED_MEMORY, MAX_TOTAL_MEMORY {where}"
+            for name, value in zip(("controlled", "total"), digesting.execute(sql, params=params)[0], strict=True):
+                assert sample(f"{PREFIX}max_{name}_memory_bytes", **labels) == value > 0, name
+        else:
+            assert not any("memory" in name for name in sample.names())
+
+
 def test_what_the_server_does_not_know_is_absent(digesting: DatabaseServer) -> None:
     run(digesting, "SELECT 'known'", times=5)
     with watching(digesting) as watch:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import ClassVar
 
 from exporter.accounts import OWN_SCHEMA
 from exporter.collectors.recent import Key
@@ -38,6 +39,39 @@ NUMBERS = {
     "sort_rows_total": Number("SUM_SORT_ROWS", "Rows sorted."),
     "no_index_used_total": Number("SUM_NO_INDEX_USED", "Calls that scanned a table without an index."),
 }
+# What a statement did to find and sort its rows; the columns that mysqld_exporter has for all statements together.
+DETAILS = {
+    "select_scan_total": Number("SUM_SELECT_SCAN", "Joins that scanned their first table whole."),
+    "select_full_join_total": Number(
+        "SUM_SELECT_FULL_JOIN", "Joins that scanned a further table, for want of an index."
+    ),
+    "select_full_range_join_total": Number(
+        "SUM_SELECT_FULL_RANGE_JOIN", "Joins that searched a further table by a range of an index."
+    ),
+    "select_range_total": Number("SUM_SELECT_RANGE", "Joins that searched their first table by a range of an index."),
+    "select_range_check_total": Number(
+        "SUM_SELECT_RANGE_CHECK", "Joins that looked for an index of a further table anew at each row."
+    ),
+    "sort_range_total": Number("SUM_SORT_RANGE", "Sorts of what a range of an index gave."),
+    "sort_scan_total": Number("SUM_SORT_SCAN", "Sorts of what a scan of a table gave."),
+    "no_good_index_used_total": Number("SUM_NO_GOOD_INDEX_USED", "Calls that found no good index."),
+}
+# Nothing is done in no memory: 0 is that of a server that does not count it.
+MAXIMA = {
+    "max_latency_seconds": Number(
+        "MAX_TIMER_WAIT / 1e12", "The longest call since the server first saw the statement."
+    ),
+    "max_controlled_memory_bytes": Number(
+        "NULLIF(MAX_CONTROLLED_MEMORY, 0)",
+        "The most memory that a call had of what connection_memory_limit is about; absent where it is not counted.",
+        mysql(8, 0, 31),
+    ),
+    "max_total_memory_bytes": Number(
+        "NULLIF(MAX_TOTAL_MEMORY, 0)",
+        "The most memory that a call had; absent where it is not counted.",
+        mysql(8, 0, 31),
+    ),
+}
 _ODD = re.compile(r"[^0-9a-z.]")
 _QUANTILES = {0.95: "quantile_95", 0.99: "quantile_99", 0.999: "quantile_999"}
 _QUANTILE_SINCE = mysql(8)
@@ -55,6 +89,7 @@ class TrackedDigests(Tracked):
     name = "mysql_statement_digests"
     key = ("schema", "digest")
     largest = frozenset(_QUANTILES.values())
+    shows: ClassVar[Mapping[str, Number]] = NUMBERS
 
     def look(self, sql: str, context: Context) -> str:
         """See Tracked."""
@@ -69,8 +104,10 @@ class TrackedDigests(Tracked):
 
     def numbers(self, statements: Sequence[Key], context: Context) -> str:
         """See Tracked. One pass over the table, since each look-up by its index is a search through all of it too."""
-        columns = [f"{number.sql} AS {name}" for name, number in NUMBERS.items() if number.when.passes(context.facts)]
-        if _QUANTILE_SINCE.passes(context.facts):
+        columns = [
+            f"{number.sql} AS {name}" for name, number in self.shows.items() if number.when.passes(context.facts)
+        ]
+        if self.shows is NUMBERS and _QUANTILE_SINCE.passes(context.facts):
             columns += [f"{column.upper()} / 1e12 AS {column}" for column in _QUANTILES.values()]
         return f"""
             SELECT SCHEMA_NAME AS `schema`, DIGEST AS digest, {", ".join(columns)}
@@ -92,6 +129,20 @@ class TrackedDigests(Tracked):
             for row in rows.rows
         )
         return Rows((*rows.columns, "latency"), [(*row, own) for row, own in zip(rows.rows, latency, strict=True)])
+
+
+class DetailedDigests(TrackedDigests):
+    """Accumulates digests chosen in the same way, with the columns of DETAILS and MAXIMA."""
+
+    name = "mysql_statement_details"
+    # It runs seldom, and what is new should not have to wait for minutes.
+    looks_every = 1
+    largest = frozenset(MAXIMA)
+    shows: ClassVar[Mapping[str, Number]] = {**DETAILS, **MAXIMA}
+
+    def shaped(self, rows: Rows) -> Rows:
+        """See Tracked."""
+        return rows
 
 
 def among(statements: Iterable[Key]) -> str:
