@@ -720,14 +720,16 @@ def test_sessions_of_the_x_protocol(fresh_server: Callable[..., DatabaseServer],
                 assert wait_for(all_counted, 20)
 
 
-def checkpoint_age(server: DatabaseServer) -> int:
-    """By the text that InnoDB writes about itself."""
+def written_by_innodb(server: DatabaseServer, *figures: str) -> int:
+    """A figure of the text that InnoDB writes about itself, less a second one of the same text."""
     text = server.execute("SHOW ENGINE INNODB STATUS")[0][2]
-    written = re.search(r"Log sequence number\s+(\d+)", text)
-    kept = re.search(r"Last checkpoint at\s+(\d+)", text)
-    assert written is not None
-    assert kept is not None
-    return int(written[1]) - int(kept[1])
+    found = [int(match[1]) for figure in figures if (match := re.search(figure, text))]
+    assert len(found) == len(figures)
+    return found[0] - sum(found[1:])
+
+
+def checkpoint_age(server: DatabaseServer) -> int:
+    return written_by_innodb(server, r"Log sequence number\s+(\d+)", r"Last checkpoint at\s+(\d+)")
 
 
 def test_what_innodb_says(server: DatabaseServer, watch: Watch) -> None:
@@ -737,8 +739,14 @@ def test_what_innodb_says(server: DatabaseServer, watch: Watch) -> None:
         shop(server)
         for value in range(5):
             server.execute(f"UPDATE shop.items SET a = {value + 10} WHERE id = 1")
-        # An open reader keeps old versions from being purged.
-        assert wait_for(lambda: watch.run(name).one("mysql_innodb_history_list_length") >= 5, 10)
+
+        def as_in_the_text() -> bool:
+            """An open reader keeps old versions from being purged, so the text says the same before and after."""
+            before = written_by_innodb(server, r"History list length (\d+)")
+            length = watch.run(name).one("mysql_innodb_history_list_length")
+            return 5 <= before == length == written_by_innodb(server, r"History list length (\d+)")
+
+        assert wait_for(as_in_the_text, 20)
 
     def between(collector: str, facts: Facts) -> bool:
         """What the server says before and after, unless a checkpoint comes in between."""

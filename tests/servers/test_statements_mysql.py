@@ -235,6 +235,14 @@ def test_a_full_digest_table_shows_how_much_it_hides(fresh_server: Fresh, digest
         # Its row is among the series of single statements, whatever else there is.
         single = watch.look("mysql_statement_digests")
         assert single("mysql_perf_schema_events_statements_total", schema="", digest="") >= after
+
+        def lost() -> int:
+            return int(server.execute("SHOW GLOBAL STATUS LIKE 'Performance_schema_digest_lost'")[0][1])
+
+        least = lost()
+        shown = watch.look("mysql_status")
+        told = shown("mysql_global_status_performance_schema_lost_total", instrumentation="digest_lost")
+        assert 50 <= least <= told <= lost()
     grown = last("mysql_statements_without_digest_total") - first("mysql_statements_without_digest_total")
     assert base >= 0
     assert after - before >= 50
