@@ -178,6 +178,29 @@ def test_pages_of_compressed_tables_are_smaller(server: DatabaseServer, watch: W
     server.execute("DROP DATABASE squeezed")
 
 
+def test_the_largest_indexes_have_their_size_in_all_partitions(
+    server: DatabaseServer, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop(server)
+    server.execute("CREATE TABLE shop.`p-é` (id int PRIMARY KEY, a int, KEY a (a)) PARTITION BY HASH (id) PARTITIONS 3")
+    for table in ("items", "p-é"):
+        server.execute(f"ANALYZE TABLE shop.`{table}`")
+    by_hand = {
+        (table, index): int(size)
+        for table, index, size in server.execute(
+            "SELECT SUBSTRING_INDEX(LOWER(table_name), '#p#', 1), index_name, SUM(stat_value) * @@innodb_page_size "
+            "FROM mysql.innodb_index_stats WHERE database_name = 'shop' AND stat_name = 'size' GROUP BY 1, 2"
+        )
+    }
+    found = watch.run("mysql_index_sizes").by("mysql_index_size_bytes", "schema", "table", "index")
+    assert {key[1:]: size for key, size in found.items() if key[0] == "shop"} == by_hand
+    assert by_hand["p-é", "a"] == 3 * by_hand["items", "a"] > 0
+    assert not {schema for schema, _, _ in found} & {"mysql", "sys"}
+    monkeypatch.setattr(needless_indexes, "LARGEST", 1)
+    few = watch.run("mysql_index_sizes").by("mysql_index_size_bytes", "schema", "table", "index")
+    assert list(few.values()) == [max(found.values())]
+
+
 @pytest.mark.flavor("mysql")
 def test_pages_of_a_compressed_table_in_a_shared_tablespace_are_not_guessed(
     server: DatabaseServer, watch: Watch

@@ -11,7 +11,7 @@ from exporter.collectors.mysql.schemas import INTERNAL
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import Gate, granted, mariadb, mysql
 
-_SIZES: Gate = granted("SELECT ON mysql.innodb_index_stats", fix="") & granted("PROCESS", fix="")
+SEES_SIZES: Gate = granted("SELECT ON mysql.innodb_index_stats", fix="") & granted("PROCESS", fix="")
 
 # Put together here: in SQL each of these views would be looked through for each index of another.
 _INDEXES = f"""
@@ -50,8 +50,8 @@ _UNUSED = f"""
     WHERE CREATE_TIME > NOW() - INTERVAL {WEEK} SECOND AND TABLE_SCHEMA NOT IN ({INTERNAL})"""
 # In pages, and with the size of those of compressed tables, by the name of the file.
 _PAGES = """
-    UNION ALL
-    SELECT 'pages', database_name, table_name, index_name, NULL, stat_value, NULL, NULL, NULL, NULL, NULL
+    SELECT 'pages' AS part, database_name AS `schema`, table_name AS `table`, index_name AS `index`, NULL AS `column`,
+           stat_value AS length, NULL AS several, NULL AS type, NULL AS place, NULL AS direction, NULL AS visible
     FROM mysql.innodb_index_stats WHERE stat_name = 'size'"""
 _COMPRESSED_MYSQL = """
     UNION ALL
@@ -70,19 +70,20 @@ _COMPRESSED_MARIADB = """
                    USING utf8mb4),
            NULL, NULL, ZIP_PAGE_SIZE, NULL, NULL, NULL, NULL, NULL
     FROM information_schema.INNODB_SYS_TABLES WHERE ZIP_PAGE_SIZE > 0"""
+SIZES_MYSQL, SIZES_MARIADB = _PAGES + _COMPRESSED_MYSQL, _PAGES + _COMPRESSED_MARIADB
 
 
 def _queries() -> Iterator[Query]:
-    for servers, expression, visible, compressed in (
-        (mysql(8, 0, 13), "EXPRESSION", "IS_VISIBLE = 'YES'", _COMPRESSED_MYSQL),
-        (mysql(8), "NULL", "IS_VISIBLE = 'YES'", _COMPRESSED_MYSQL),
-        (mariadb(10, 6), "NULL", "IGNORED = 'NO'", _COMPRESSED_MARIADB),
+    for servers, expression, visible, told in (
+        (mysql(8, 0, 13), "EXPRESSION", "IS_VISIBLE = 'YES'", SIZES_MYSQL),
+        (mysql(8), "NULL", "IS_VISIBLE = 'YES'", SIZES_MYSQL),
+        (mariadb(10, 6), "NULL", "IGNORED = 'NO'", SIZES_MARIADB),
     ):
         indexes = _INDEXES.format(expression=expression, visible=visible)
-        sizes = _PAGES + compressed
-        yield Query(servers & READABLE & _SIZES, indexes + _UNUSED + sizes)
+        sizes = f"\n    UNION ALL{told}"
+        yield Query(servers & READABLE & SEES_SIZES, indexes + _UNUSED + sizes)
         yield Query(servers & READABLE, indexes + _UNUSED)
-        yield Query(servers & _SIZES, indexes + sizes)
+        yield Query(servers & SEES_SIZES, indexes + sizes)
         yield Query(servers, indexes)
 
 

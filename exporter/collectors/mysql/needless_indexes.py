@@ -14,6 +14,7 @@ from exporter.declare import Context, Rows
 # table, which is as young as its youngest index.
 WEEK = 7 * 86400
 _SHOWN = 100
+LARGEST = 200
 
 Name = tuple[str, str, str]
 # Its name or expression, the characters that are in the index if not all, and A or D for the direction.
@@ -78,10 +79,23 @@ def _found(parts: Mapping[str, list[dict[str, Any]]], counted: float | None, con
         kinds["unused"] = _unused(indexes.values(), parts)
     for kind, index in _needless(indexes.values()):
         kinds[kind].append(index.name)
-    sizes = _sizes(parts, int(context.facts.settings.get("innodb_page_size", 0)))
+    sizes = _sizes(parts, _page(context))
     return Rows.of(
         ("kind", "findings", "all_bytes", "schema", "table", "index", "one", "bytes"), list(_told(kinds, sizes))
     )
+
+
+def largest(rows: Rows, context: Context) -> Rows:
+    """Every index whose size is known, with schema, table, index and bytes, LARGEST of them at most."""
+    parts: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows.dicts():
+        parts[row["part"]].append(row)
+    sizes = sorted(_sizes(parts, _page(context)).items(), key=lambda item: (-item[1], item[0]))
+    return Rows(("schema", "table", "index", "bytes"), [(*name, size) for name, size in sizes[:LARGEST]])
+
+
+def _page(context: Context) -> int:
+    return int(context.facts.settings.get("innodb_page_size", 0))
 
 
 def _name(row: dict[str, Any]) -> Name:
