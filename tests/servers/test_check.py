@@ -195,7 +195,7 @@ def test_an_instrument_that_is_off_is_told(server: DatabaseServer, fresh_server:
 
 
 def test_what_was_asked_for_by_name_fails_where_it_cannot_run(server: DatabaseServer, tmp_path: Path) -> None:
-    name = "pg_stat_wal_receiver" if server.engine == "postgres" else "mysql_replica_lag"
+    name = "pg_stat_wal_receiver" if server.engine == "postgres" else "mysql_replica_pool"
     account = server.account()
     result = check(tmp_path, server_entry(server, account, collectors={name: True}))
     assert result.states[name] == "failed"
@@ -223,7 +223,7 @@ def test_tls_is_told(server: DatabaseServer, fresh_server: Any, tmp_path: Path) 
 def test_a_server_that_is_gone_is_worse_than_a_degraded_one(server: DatabaseServer, tmp_path: Path) -> None:
     port = unused_port()
     scheme = "postgresql" if server.engine == "postgres" else "mysql"
-    name = "pg_stat_wal_receiver" if server.engine == "postgres" else "mysql_replica_lag"
+    name = "pg_stat_wal_receiver" if server.engine == "postgres" else "mysql_replica_pool"
     degraded = server_entry(server, server.account(), collectors={name: True})
     gone = {"name": "gone", "url": f"{scheme}://u:p@127.0.0.1:{port}/"}
     paused = {"name": "resting", "url": f"{scheme}://u:p@127.0.0.1:{port}/", "paused": True}

@@ -1,4 +1,4 @@
-"""A replication group of one member, which is enough for states, roles and queues."""
+"""A replication group: of one member, which has states, roles and queues, and of two that both take writes."""
 
 from __future__ import annotations
 
@@ -8,32 +8,67 @@ import pytest
 
 from tests.providers.base import DatabaseServer, wait_for
 from tests.providers.processes import free_port
-from tests.servers.collecting import watching
+from tests.servers.collecting import Samples, Watch, watching
+
+APPLIER, RECOVERY = "group_replication_applier", "group_replication_recovery"
+_PEERS = "mysql_perf_schema_"
+_COUNTED = {
+    "transactions_in_queue": "COUNT_TRANSACTIONS_IN_QUEUE",
+    "transactions_checked_total": "COUNT_TRANSACTIONS_CHECKED",
+    "conflicts_detected_total": "COUNT_CONFLICTS_DETECTED",
+    "transactions_rows_validating_total": "COUNT_TRANSACTIONS_ROWS_VALIDATING",
+    "transactions_remote_in_applier_queue": "COUNT_TRANSACTIONS_REMOTE_IN_APPLIER_QUEUE",
+    "transactions_remote_applied_total": "COUNT_TRANSACTIONS_REMOTE_APPLIED",
+    "transactions_local_proposed_total": "COUNT_TRANSACTIONS_LOCAL_PROPOSED",
+    "transactions_local_rollback_total": "COUNT_TRANSACTIONS_LOCAL_ROLLBACK",
+}
+
+
+def _start(server: DatabaseServer, own: int, seeds: tuple[int, ...], *, first: bool) -> None:
+    """Make a server a member of the group; the first one founds it. All of them take writes."""
+    login = f"SOURCE_USER = '{server.admin.user}', SOURCE_PASSWORD = '{server.admin.password}'"
+    for statement in (
+        "INSTALL PLUGIN group_replication SONAME 'group_replication.so'",
+        "SET GLOBAL group_replication_group_name = 'aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa'",
+        "SET GLOBAL group_replication_single_primary_mode = OFF",
+        "SET GLOBAL group_replication_recovery_get_public_key = ON",
+        # A member that fails goes on letting accounts in.
+        "SET GLOBAL group_replication_exit_state_action = READ_ONLY",
+        f"SET GLOBAL group_replication_local_address = '127.0.0.1:{own}'",
+        f"SET GLOBAL group_replication_group_seeds = '{','.join(f'127.0.0.1:{port}' for port in seeds)}'",
+        f"SET GLOBAL group_replication_bootstrap_group = {'ON' if first else 'OFF'}",
+        f"CHANGE REPLICATION SOURCE TO {login} FOR CHANNEL '{RECOVERY}'",
+        "START GROUP_REPLICATION",
+        "SET GLOBAL group_replication_bootstrap_group = OFF",
+    ):
+        server.execute(statement)
+
+
+def _counted_as_told(server: DatabaseServer, stats: Samples) -> bool:
+    """Whether all that is told of the member's transactions is what the server counts."""
+    columns = ", ".join(_COUNTED.values())
+    mine = "FROM performance_schema.replication_group_member_stats WHERE MEMBER_ID = @@server_uuid"
+    [row] = server.execute(f"SELECT {columns} {mine}")
+    return {name: stats.one(_PEERS + name) for name in _COUNTED} == dict(zip(_COUNTED, row, strict=True))
 
 
 @pytest.mark.full
 def test_a_group_and_its_member(mysql: DatabaseServer, fresh_server: Callable[..., DatabaseServer]) -> None:
     # As MySQL is shipped, with the X plugin, whose own threads are no connections.
     x_plugin = {"mysqlx": "ON", "mysqlx_bind_address": "127.0.0.1", "mysqlx_port": str(free_port())}
-    server = fresh_server(mysql.name, {**x_plugin, "mysqlx_socket": "x.sock"})
-    address = f"127.0.0.1:{free_port()}"
+    server = fresh_server(mysql.name, {**x_plugin, "mysqlx_socket": "x.sock", "report_host": "127.0.0.1"})
+    ports = (free_port(), free_port())
     with watching(server, server.account()) as watch:
         assert watch.run("mysql_replication_group_members").names() == set()
         assert watch.run("mysql_semi_sync").names() == set()
+        for collector in ("mysql_replica_threads", "mysql_replica_workers", "mysql_replica_lag"):
+            assert watch.run(collector).names() == set()
         assert server.execute("SELECT COUNT(*) FROM performance_schema.threads WHERE NAME LIKE 'thread/mysqlx/%'")[0][0]
         ours = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'exporter'"
         assert watch.run("mysql_activity").one("db_connections_reserved") == server.execute(ours)[0][0] >= 1
-        for statement in (
-            "INSTALL PLUGIN group_replication SONAME 'group_replication.so'",
-            "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",
-            "SET GLOBAL group_replication_group_name = 'aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa'",
-            f"SET GLOBAL group_replication_local_address = '{address}'",
-            f"SET GLOBAL group_replication_group_seeds = '{address}'",
-            "SET GLOBAL group_replication_bootstrap_group = ON",
-            "START GROUP_REPLICATION",
-            "SET GLOBAL rpl_semi_sync_source_enabled = ON",
-        ):
-            server.execute(statement)
+        _start(server, ports[0], ports, first=True)
+        server.execute("INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'")
+        server.execute("SET GLOBAL rpl_semi_sync_source_enabled = ON")
         member = "mysql_replication_group_online"
         assert wait_for(lambda: watch.run("mysql_replication_group_members").values(member) == [1], 20)
         found = watch.run("mysql_replication_group_members")
@@ -43,11 +78,76 @@ def test_a_group_and_its_member(mysql: DatabaseServer, fresh_server: Callable[..
         uuid = server.execute("SELECT @@server_uuid")[0][0]
         assert found.one("mysql_perf_schema_replication_group_member_info", member_id=uuid, member_state="ONLINE") == 1
         server.execute("CREATE DATABASE grouped")
+        server.execute("CREATE TABLE grouped.t (a int PRIMARY KEY)")
         checked = "mysql_perf_schema_transactions_local_proposed_total"
-        assert wait_for(lambda: watch.run("mysql_replication_group_stats").one(checked) >= 1, 20)
+        assert wait_for(lambda: watch.run("mysql_replication_group_stats").one(checked) >= 2, 20)
         stats = watch.run("mysql_replication_group_stats")
         assert stats.kinds["mysql_perf_schema_transactions_rows_validating_total"] == "gauge"
         assert stats.kinds["mysql_perf_schema_transactions_checked_total"] == "counter"
         assert watch.run("mysql_semi_sync").one("mysql_semi_sync_replicas") == 0
+        server.execute("SET GLOBAL rpl_semi_sync_source_enabled = OFF")
+        _of_two(server, watch, fresh_server(mysql.name, {"report_host": "127.0.0.1"}), ports)
         server.execute("STOP GROUP_REPLICATION")
         assert watch.run("mysql_replication_group_members").values(member) == [0]
+        # It left: nobody knows how far the others are, and nothing was to run.
+        assert watch.run("mysql_replica_lag").names() == set()
+
+
+def _of_two(first: DatabaseServer, watch: Watch, second: DatabaseServer, ports: tuple[int, int]) -> None:
+    """Join another member, which applies what the first one writes, is held up, and fails."""
+    account = second.account()
+    second.execute("RESET BINARY LOGS AND GTIDS" if second.version >= (8, 4) else "RESET MASTER")
+    _start(second, ports[1], ports, first=False)
+    online = "mysql_replication_group_members"
+    assert wait_for(lambda: watch.run(online).one(online, state="online") == 2, 60)
+    with watching(second, account) as other:
+        first.execute("INSERT INTO grouped.t VALUES (1)")
+        applied = f"{_PEERS}transactions_remote_applied_total"
+        assert wait_for(lambda: other.run("mysql_replication_group_stats").one(applied) >= 1, 20)
+        for server, seen in ((first, watch), (second, other)):
+            assert wait_for(lambda s=server, w=seen: _counted_as_told(s, w.run("mysql_replication_group_stats")), 20)
+            # Each takes writes, and runs what applies those of the other; it has no source that could stop.
+            assert seen.run("mysql_replication_group_members").one("mysql_replication_group_primary") == 1
+            lag = seen.run("mysql_replica_lag")
+            assert lag.by("db_replication_lag_seconds", "channel") == {APPLIER: 0}
+            assert lag.values("db_replication_running") == []
+            threads = seen.run("mysql_replica_threads")
+            assert threads.by("mysql_replica_applier_running", "channel") == {APPLIER: 1}
+            assert threads.one("mysql_replica_error_number", channel=RECOVERY, thread="applier") == 0
+            workers = server.execute("SELECT @@global.replica_parallel_workers")[0][0]
+            states = {(APPLIER, "applying"): 0, (APPLIER, "idle"): workers, (APPLIER, "stopped"): 0}
+            assert threads.by("mysql_replica_workers", "channel", "state") == states
+        ended = f"{_PEERS}last_applied_transaction_end_apply_timestamp_seconds"
+        [(moment,)] = second.execute(
+            "SELECT MAX(UNIX_TIMESTAMP(LAST_APPLIED_TRANSACTION_END_APPLY_TIMESTAMP)) "
+            f"FROM performance_schema.replication_applier_status_by_worker WHERE CHANNEL_NAME = '{APPLIER}'"
+        )
+        told = other.run("mysql_replica_workers").values(ended, channel_name=APPLIER)
+        assert max(told) == pytest.approx(float(moment), abs=1e-5)
+        ways = other.run("mysql_replica_threads").by("mysql_replica_transaction_duration_seconds", "channel", "stage")
+        assert set(ways) == {(APPLIER, stage) for stage in ("transport", "queue", "apply")}
+
+        applying = f"{_PEERS}applying_transaction_start_apply_timestamp_seconds"
+        with second.connect() as holder, holder.cursor() as cursor:
+            cursor.execute("LOCK TABLES grouped.t READ")
+            first.execute("INSERT INTO grouped.t VALUES (2)")
+            behind = "db_replication_lag_seconds"
+            assert wait_for(lambda: other.run("mysql_replica_lag").one(behind, channel=APPLIER) > 1, 20)
+            found = other.run("mysql_replica_threads")
+            assert found.one("mysql_replica_workers", channel=APPLIER, state="applying") == 1
+            assert len(other.run("mysql_replica_workers").values(applying, channel_name=APPLIER)) == 1
+            assert _counted_as_told(second, other.run("mysql_replication_group_stats"))
+            assert watch.run("mysql_replica_lag").one(behind, channel=APPLIER) == 0
+            cursor.execute("UNLOCK TABLES")
+        assert wait_for(lambda: other.run("mysql_replica_lag").one(behind, channel=APPLIER) == 0, 20)
+
+        # What the second one has beside the group stops its applier.
+        with second.connect() as apart, apart.cursor() as cursor:
+            cursor.execute("SET SESSION sql_log_bin = 0")
+            cursor.execute("INSERT INTO grouped.t VALUES (3)")
+        first.execute("INSERT INTO grouped.t VALUES (3)")
+        assert wait_for(lambda: other.run(online).one(online, state="error") == 1, 20)
+        found = other.run("mysql_replica_threads")
+        assert found.one("mysql_replica_error_number", channel=APPLIER, thread="applier") == 1062
+        assert found.one("mysql_replica_applier_running", channel=APPLIER) == 0
+        assert other.run("mysql_replica_lag").names() == set()

@@ -76,7 +76,7 @@ def sessions(server: DatabaseServer, user: str = "exporter") -> int:
 
 
 def test_switches_decide_between_unsupported_failed_and_disabled(server: DatabaseServer, exporter: Start) -> None:
-    cannot = "pg_stat_wal_receiver" if server.engine == "postgres" else "mysql_replica_lag"
+    cannot = "pg_stat_wal_receiver" if server.engine == "postgres" else "mysql_replica_pool"
     can = "pg_activity" if server.engine == "postgres" else "mysql_status"
     account = server.account(limit=6)
     running = exporter(

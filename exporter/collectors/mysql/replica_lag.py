@@ -3,7 +3,7 @@
 from exporter.collectors.mysql.performance_schema import GRANTED
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block
-from exporter.gates import REPLICA, mysql
+from exporter.gates import mysql
 
 # A transaction carries the time of its commit on the server where it began. What is older than anything: the one that
 # is being received, scheduled or applied, the one that a delayed applier holds back, and one that was received and
@@ -64,11 +64,12 @@ _SQL = """
         WHERE c.CHANNEL_NAME <> 'group_replication_recovery'
     ) channels"""
 
+# Not of replicas alone: a member of a replication group that takes writes applies those of others, too.
 replica_lag = Collector(
     name="mysql_replica_lag",
     about="How far a replica is behind, from what its threads are working on, and whether they are, for every channel.",
     engine="mysql",
-    when=mysql(8) & REPLICA & GRANTED,
+    when=mysql(8) & GRANTED,
     queries=(Query(mysql(8), _SQL),),
     blocks=(
         block(

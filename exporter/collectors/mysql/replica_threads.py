@@ -6,7 +6,7 @@ from typing import Any
 
 from exporter.collectors.mysql.performance_schema import GRANTED
 from exporter.declare import Collector, Context, Query, Rows, block, counter, gauge
-from exporter.gates import REPLICA, mysql
+from exporter.gates import mysql
 
 # A stopped thread forgets what it did, and a zero date is the time 0: both are NULL here. The ways: from the commit on
 # the source into the relay log, there until a worker takes it, and until that worker has committed it. Where what was
@@ -50,9 +50,10 @@ _SQL = """
             FROM performance_schema.replication_applier_status_by_worker
         ) workers
         GROUP BY CHANNEL_NAME
-    ) w ON w.CHANNEL_NAME = c.CHANNEL_NAME
-    WHERE c.CHANNEL_NAME NOT LIKE 'group\\_replication\\_%'"""
+    ) w ON w.CHANNEL_NAME = c.CHANNEL_NAME"""
 
+# Through it a member gets what it lacks when it joins; from then on it is at rest, of which its last error remains.
+_RECOVERY = "group_replication_recovery"
 _STATES = ("on", "connecting", "off")
 # Of MariaDB, too, which has them elsewhere.
 IN_STATE = gauge("mysql_replica_receiver_state", "in_state", help="1 for the state that the receiver is in.")
@@ -80,11 +81,13 @@ def told(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
     out: list[dict[str, Any]] = []
     for row in rows.dicts():
         channel = {"channel": row["channel"]}
-        out.append(channel | {key: row[key] for key in ("applies", "heartbeats", "retries")})
-        out += states(row["channel"], row["receiver"].lower())
         for thread in ("receiver", "applier"):
             error = {"error": row[f"{thread}_error"], "error_at": row[f"{thread}_error_at"]}
             out.append(channel | {"thread": thread} | error)
+        if row["channel"] == _RECOVERY and row["receiver"] == "OFF" and not row["applies"]:
+            continue
+        out.append(channel | {key: row[key] for key in ("applies", "heartbeats", "retries")})
+        out += states(row["channel"], row["receiver"].lower())
         out += [channel | {"doing": doing, "workers": row[doing]} for doing in ("applying", "idle", "stopped")]
         begun, transport = row["until_begun"], row["transport"]
         queue = max(begun - transport, 0) if begun is not None and transport is not None else None
@@ -94,11 +97,12 @@ def told(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
     return Rows.of((*keys, "doing", "workers", "stage", "way"), out)
 
 
+# Not of replicas alone: a member of a replication group that takes writes applies those of others, too.
 replica_threads = Collector(
     name="mysql_replica_threads",
     about="States and errors of receiver, applier and workers, and how long the newest transactions were on the way.",
     engine="mysql",
-    when=mysql(8) & REPLICA & GRANTED,
+    when=mysql(8) & GRANTED,
     queries=(Query(mysql(8), _SQL),),
     rows=told,
     blocks=(

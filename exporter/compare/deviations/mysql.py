@@ -465,7 +465,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         source="collector/perf_schema_replication_applier_status_by_worker.go: what time.Parse refuses, as a zero date,"
         " is sent as 0",
         test=_TESTS + "test_moments_of_workers_are_those_of_the_server",
-        when=REPLICA & mysql(8),
+        when=mysql(8),
         value=0,
     ),
     Deviation(
@@ -476,7 +476,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         why="lag is the clock less such a moment",
         source="collector/perf_schema_replication_applier_status_by_worker.go: time.Parse takes the text for UTC",
         test="tests/servers/test_mysql_replication_threads.py::test_moments_of_workers_in_another_time_zone",
-        when=REPLICA & mysql(8),
+        when=mysql(8),
         holds=_zones_apart,
         provoked=False,
     ),
