@@ -103,15 +103,19 @@ class InArrays:
         return {row[0]: Total(row[1], round(row[2] * 1000), row[3]) for row in found.rows}
 
 
+def of_mariadb() -> Context:
+    config = ServerConfig(
+        name="s", engine="mysql", host="h", port=1, thresholds={"slow_statements": {"warning": SLOW / 1000}}
+    )
+    facts = Facts("mysql", "mariadb", (11, 8), "11.8", Identity("one", 1.0, Role.PRIMARY))
+    return Context(config, facts, 0.0, 1000)
+
+
 class InDigests:
     """Totals out of readings as MariaDB gives them, each statement a digest."""
 
     def __init__(self) -> None:
-        config = ServerConfig(
-            name="s", engine="mysql", host="h", port=1, thresholds={"slow_statements": {"warning": SLOW / 1000}}
-        )
-        facts = Facts("mysql", "mariadb", (11, 8), "11.8", Identity("one", 1.0, Role.PRIMARY))
-        self._context = Context(config, facts, 0.0, 1000)
+        self._context = of_mariadb()
         self._digests = Digests()
         self.rebase = self._digests.rebase
 
@@ -336,3 +340,22 @@ def test_a_new_statement_that_was_slow_once_counts_once():
     totals.take([])
     assert totals.take([reading(1, 1_200, 1_200)])["a"].slow == 1
     assert totals.take([reading(1, 1_200, 1_200)])["a"].slow == 1
+
+
+def test_a_session_that_ends_while_sums_are_read_is_no_reset():
+    """MySQL adds up sessions and what ended ones have left; one that ends in between is in neither."""
+    digests = Digests()
+
+    def statements(calls: int, time: int) -> tuple[int, float]:
+        columns = ("kind", "database", "digest", "calls", "time", "longest", "since")
+        rows = [("undigested", None, "statement/com/Execute", calls, time, None, None)]
+        [found] = [row for row in digests.feed(Rows(columns, rows), of_mariadb()).rows if row[0] == ""]
+        return found[1], found[2]
+
+    second = 10**12
+    assert statements(1_000_000, 5_000 * second) == (0, 0)
+    assert statements(900_000, 4_000 * second) == (0, 0)
+    assert statements(1_000_010, 5_001 * second) == (10, 1)
+    # What has fallen below half was truncated.
+    assert statements(7, 3 * second) == (17, 4)
+    assert statements(9, 4 * second) == (19, 5)

@@ -9,7 +9,7 @@ from itertools import accumulate
 from exporter.declare import Context, Rows
 from exporter.subjects.statements.measures import COLUMNS, slow_threshold
 from exporter.subjects.statements.senders import ENDLESS, Senders
-from exporter.subjects.statements.totals import Reading, Totals
+from exporter.subjects.statements.totals import Reading, Totals, Unsteady
 
 PICOSECONDS = 10**12
 # The server has 450 bounds, about 4.7 % apart: of them those nearest to these are enough for people and for rules.
@@ -31,6 +31,7 @@ class MySQLHistogram:
     """
 
     def __init__(self) -> None:
+        self._events = Unsteady()
         self._sum = Totals(time_wraps=True)
         self._senders = Senders()
         self._buckets = Buckets()
@@ -42,7 +43,11 @@ class MySQLHistogram:
         if now.keys() <= {ENDLESS}:
             # A server that only speaks as MySQL does may have the table without a row.
             return Rows(COLUMNS, [])
-        sums = {kind: (int(count), int(time)) for kind, _, count, time in rows.rows if kind != "bucket"}
+        sums = {
+            kind: self._events.steady(kind, int(count), int(time))
+            for kind, _, count, time in rows.rows
+            if kind != "bucket"
+        }
         time = self._sum.take([Reading("", "", *sums.get("client", (0, 0)))])[""].time / PICOSECONDS
         new = self._buckets.take(now)
         self._senders.take_off(new, *sums.get("sender", (0, 0)))
@@ -61,6 +66,7 @@ class MySQLHistogram:
 
     def rebase(self) -> None:
         """Another server answers: the next reading is a baseline."""
+        self._events.rebase()
         self._sum.rebase()
         self._senders.rebase()
         self._buckets.rebase()

@@ -10,7 +10,7 @@ from exporter.declare import Context, Rows
 from exporter.failure import Failure, Reason
 from exporter.subjects.statements.histogram import PICOSECONDS
 from exporter.subjects.statements.measures import COLUMNS, slow_threshold
-from exporter.subjects.statements.totals import Reading, Totals
+from exporter.subjects.statements.totals import Reading, Totals, Unsteady
 
 # What Digests gives besides: statements that found no room in the digest table.
 DIGEST_COLUMNS = (*COLUMNS, "overflow")
@@ -33,6 +33,7 @@ class Digests:
     """
 
     def __init__(self) -> None:
+        self._events = Unsteady()
         self._totals = Totals(time_wraps=True)
         self._overflow = Totals()
         self._status = Totals()
@@ -48,7 +49,7 @@ class Digests:
         estimate = status is not None and not by_status
         schemas = [_name(row[1]) for row in rows.rows if row[0] == "schema"]
         self._keep({_name(row[1]) for row in rows.rows if row[0] == "digest"}.difference(schemas))
-        readings = _digests(rows, threshold * PICOSECONDS if estimate else None)
+        readings = self._readings(rows, threshold * PICOSECONDS if estimate else None)
         totals = self._totals.take(readings, [*schemas, *self._unlisted])
         overflow = sum(int(row[3]) for row in rows.rows if row[0] == "digest" and row[2] is None)
         unseen = self._overflow.take([Reading("", "", overflow, 0)])[""].calls
@@ -70,9 +71,20 @@ class Digests:
 
     def rebase(self) -> None:
         """Another server answers."""
+        self._events.rebase()
         self._totals.rebase()
         self._overflow.rebase()
         self._status.rebase()
+
+    def _readings(self, rows: Rows, slow_at: float | None) -> Iterator[Reading]:
+        for kind, database, digest, calls, time, longest, since in rows.rows:
+            if kind == "undigested":
+                yield Reading((database, digest), _name(database), *self._events.steady(digest, int(calls), int(time)))
+            elif kind == "digest":
+                longest_ever = None if longest is None else int(longest)
+                at = None if digest is None else slow_at
+                began = None if since is None else float(since)
+                yield Reading((database, digest), _name(database), int(calls), int(time), longest_ever, began, at)
 
     def _keep(self, unlisted: set[str]) -> None:
         """A TRUNCATE takes the digests of a database that goes on; one that was dropped may go. "" is none, and stays.
@@ -162,15 +174,6 @@ def left_out(min_examined_row_limit: int, *, calls_unlogged: bool) -> Iterator[t
         yield "leaves slow statements out that read few rows", "min_examined_row_limit = 0"
     if calls_unlogged:
         yield "leaves slow calls of procedures out", "log_slow_disabled_statements = 'sp'"
-
-
-def _digests(rows: Rows, slow_at: float | None) -> Iterator[Reading]:
-    for kind, database, digest, calls, time, longest, since in rows.rows:
-        if kind in {"digest", "undigested"}:
-            longest_ever = None if longest is None else int(longest)
-            at = None if digest is None or kind == "undigested" else slow_at
-            began = None if since is None else float(since)
-            yield Reading((database, digest), _name(database), int(calls), int(time), longest_ever, began, at)
 
 
 def _name(database: Any) -> str:

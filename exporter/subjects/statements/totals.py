@@ -152,3 +152,26 @@ def _together(one: Reading, other: Reading) -> Reading:
     return one._replace(
         calls=one.calls + other.calls, time=one.time + other.time, longest=max(longest) if longest else None
     )
+
+
+class Unsteady:
+    """Sums that the server adds up over sessions while these end: what one has done may be missing in one reading.
+
+    Such a fall is no reset, after which all would count again. A reset is taken for one only where half of what was
+    counted before has not been done again since.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[Hashable, tuple[int, int]] = {}
+
+    def steady(self, key: Hashable, calls: int, time: int) -> tuple[int, int]:
+        """Calls and time of this reading, or of the last one that was whole."""
+        last = self._last.get(key, (0, 0))
+        if last[0] // 2 < calls < last[0]:
+            return last
+        self._last[key] = calls, time
+        return calls, time
+
+    def rebase(self) -> None:
+        """Another server answers."""
+        self._last.clear()
