@@ -110,6 +110,35 @@ def test_waits_for_rows_and_for_tables(watch: Watch, table: str, client: Callabl
     assert wait_for(lambda: watch.run("mysql_activity").one("db_lock_waiting_sessions") == 0, 5)
 
 
+@pytest.mark.flavor("mysql")
+def test_what_those_ran_who_hold_up_others(
+    watch: Watch, table: str, client: Callable[[], Any], server: DatabaseServer
+) -> None:
+    update, look = f"UPDATE {table} SET b = 5 WHERE a = 1", f"SELECT * FROM {table} WHERE a = 2 FOR UPDATE"
+    holders = [client(), client()]
+    for holder, sql in zip(holders, (update, look), strict=True):
+        holder.execute("USE activity")
+        holder.execute("BEGIN")
+        holder.execute(sql)
+    assert watch.run("mysql_lock_waits").values("mysql_lock_blocking_statement_sessions") == []
+    threads = [in_background(client(), f"UPDATE {table} SET b = 6 WHERE a = {number}") for number in (1, 1, 2)]
+    found = None
+    try:
+        assert wait_for(
+            lambda: watch.run("mysql_lock_waits").one("mysql_lock_waiting_sessions", kind="row") == len(threads), 10
+        )
+        found = watch.run("mysql_lock_waits")
+    finally:
+        for holder in holders:
+            holder.execute("ROLLBACK")
+        for thread in threads:
+            thread.join(10)
+    digests = [server.execute("SELECT STATEMENT_DIGEST(%s)", params=(sql,))[0][0] for sql in (update, look)]
+    assert found.by("mysql_lock_blocking_statement_sessions", "kind", "schema", "digest") == {
+        ("row", "activity", digest): 1 for digest in digests
+    }
+
+
 def test_waits_for_whole_tables(watch: Watch, table: str, client: Callable[[], Any], server: DatabaseServer) -> None:
     server.execute("CREATE TABLE IF NOT EXISTS activity.whole (a int) ENGINE = MyISAM")
     server.execute("INSERT INTO activity.whole VALUES (1)")

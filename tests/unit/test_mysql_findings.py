@@ -11,6 +11,7 @@ from exporter.collectors.mysql.all_variables import told as variables_told
 from exporter.collectors.mysql.auto_increment import most
 from exporter.collectors.mysql.innodb_all_metrics import told as metrics_told
 from exporter.collectors.mysql.innodb_status import read
+from exporter.collectors.mysql.lock_waits import counted
 from exporter.collectors.mysql.needless_indexes import Findings
 from exporter.collectors.mysql.processes import word
 from exporter.collectors.mysql.query_response_time import distribution
@@ -215,6 +216,24 @@ def test_the_checkpoint_in_the_text_of_innodb() -> None:
     for text, age in ((log + "Last checkpoint at           19630029\n2 log i/o's done\n", 10100), (log, None)):
         [row] = read(Rows(("type", "name", "status"), [("InnoDB", "", text)]), context()).dicts()
         assert row["age"] == age
+
+
+def test_of_the_statements_of_many_who_hold_up_others_the_foremost_are_told_apart() -> None:
+    columns = ("kind", "waiter", "holder", "holder_sleeps", "age", "schema", "digest")
+    ran = ["often"] * 3 + [f"once {number:02}" for number in range(12)]
+    rows = [("metadata", None, 100 + number, 0, None, "shop", digest) for number, digest in enumerate(ran)]
+    # One of them waits itself.
+    rows.append(("row", 100 + ran.index("once 00"), None, None, 1.0, None, None))
+    told = {
+        (row["kind"], row["schema"], row["digest"]): row["sessions"]
+        for row in counted(Rows(columns, rows), context()).dicts()
+        if row["sessions"]
+    }
+    assert told == {
+        ("metadata", "shop", "often"): 3,
+        **{("metadata", "shop", f"once {number:02}"): 1 for number in range(1, 10)},
+        ("metadata", "(others)", "(others)"): 2,
+    }
 
 
 def test_the_histogram_of_the_plugin() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from exporter.collectors.mysql.innodb_ages import age
@@ -18,27 +20,34 @@ _WAIT = age("x.trx_wait_started")
 _PENDING = "LOCK_STATUS = 'PENDING' AND OBJECT_TYPE NOT IN ('USER LEVEL LOCK', 'LOCKING SERVICE')"
 # The server's own threads, as that which purges old rows, wait without a statement, and nobody waits for them.
 # Who holds what these wait for is told nowhere.
+# What a session runs, or has run last: an idle one did in its open transaction.
+_LAST = """(
+        SELECT s.{column} FROM performance_schema.events_statements_current s
+        WHERE s.THREAD_ID = w.holder AND s.NESTING_EVENT_LEVEL = 0 LIMIT 1
+    )"""
+_STATEMENT = f"{_LAST.format(column='CURRENT_SCHEMA')}, {_LAST.format(column='DIGEST')}"
 _TABLE = "('Waiting for table level lock', 'Waiting for table flush')"
 _THREADS = f"""
-    SELECT 'row' AS kind, t.THREAD_ID AS waiter, NULL AS holder, NULL AS holder_sleeps, {_WAIT} AS age
+    SELECT 'row' AS kind, t.THREAD_ID AS waiter, NULL AS holder, NULL AS holder_sleeps, {_WAIT} AS age,
+           NULL AS `schema`, NULL AS digest
     FROM information_schema.INNODB_TRX x
     STRAIGHT_JOIN performance_schema.threads t ON t.PROCESSLIST_ID = x.trx_mysql_thread_id
     WHERE x.trx_state = 'LOCK WAIT'
     UNION ALL
-    SELECT 'row', NULL, w.holder, h.PROCESSLIST_COMMAND = 'Sleep', NULL
+    SELECT 'row', NULL, w.holder, h.PROCESSLIST_COMMAND = 'Sleep', NULL, {_STATEMENT}
     FROM (
         SELECT DISTINCT holder
         FROM (SELECT BLOCKING_THREAD_ID AS holder FROM performance_schema.data_lock_waits LIMIT {{limit}}) waits
     ) w
     LEFT JOIN performance_schema.threads h ON h.THREAD_ID = w.holder
     UNION ALL
-    SELECT 'metadata', p.waiter, NULL, NULL, COALESCE(s.TIMER_WAIT / 1e12, t.PROCESSLIST_TIME)
+    SELECT 'metadata', p.waiter, NULL, NULL, COALESCE(s.TIMER_WAIT / 1e12, t.PROCESSLIST_TIME), NULL, NULL
     FROM (SELECT OWNER_THREAD_ID AS waiter FROM performance_schema.metadata_locks WHERE {_PENDING} LIMIT {{limit}}) p
     JOIN performance_schema.threads t ON t.THREAD_ID = p.waiter AND t.PROCESSLIST_ID IS NOT NULL
     LEFT JOIN performance_schema.events_statements_current s
         ON s.THREAD_ID = p.waiter AND s.END_EVENT_ID IS NULL AND s.NESTING_EVENT_LEVEL = 0
     UNION ALL
-    SELECT 'metadata', NULL, w.holder, h.PROCESSLIST_COMMAND = 'Sleep', NULL
+    SELECT 'metadata', NULL, w.holder, h.PROCESSLIST_COMMAND = 'Sleep', NULL, {_STATEMENT}
     FROM (
         SELECT DISTINCT holder
         FROM (
@@ -61,32 +70,38 @@ _THREADS = f"""
     ) w
     LEFT JOIN performance_schema.threads h ON h.THREAD_ID = w.holder
     UNION ALL
-    SELECT 'table', THREAD_ID, NULL, NULL, PROCESSLIST_TIME
+    SELECT 'table', THREAD_ID, NULL, NULL, PROCESSLIST_TIME, NULL, NULL
     FROM performance_schema.threads WHERE PROCESSLIST_STATE IN {_TABLE}"""
 # Who holds the definition of a table MariaDB tells only with a plugin, or an instrument that is off as it comes. What a
 # global read lock or a backup holds up has one name there; MySQL has it among the locks on definitions, too.
 _PROCESSES = f"""
-    SELECT 'row' AS kind, x.trx_mysql_thread_id AS waiter, NULL AS holder, NULL AS holder_sleeps, {_WAIT} AS age
+    SELECT 'row' AS kind, x.trx_mysql_thread_id AS waiter, NULL AS holder, NULL AS holder_sleeps, {_WAIT} AS age,
+           NULL AS `schema`, NULL AS digest
     FROM information_schema.INNODB_TRX x WHERE x.trx_state = 'LOCK WAIT' AND {FEW}
     UNION ALL
-    SELECT 'row', NULL, b.trx_mysql_thread_id, h.COMMAND = 'Sleep', NULL
+    SELECT 'row', NULL, b.trx_mysql_thread_id, h.COMMAND = 'Sleep', NULL, NULL, NULL
     FROM (SELECT DISTINCT blocking_trx_id AS id FROM information_schema.INNODB_LOCK_WAITS WHERE {FEW}) w
     JOIN information_schema.INNODB_TRX b ON b.trx_id = w.id AND b.trx_state <> 'LOCK WAIT'
     LEFT JOIN information_schema.PROCESSLIST h ON h.ID = b.trx_mysql_thread_id
     WHERE {FEW}
     UNION ALL
-    {many("'many rows', COUNT, NULL, NULL, NULL")}
+    {many("'many rows', COUNT, NULL, NULL, NULL, NULL, NULL")}
     UNION ALL
-    SELECT 'metadata', ID, NULL, NULL, TIME_MS / 1000
+    SELECT 'metadata', ID, NULL, NULL, TIME_MS / 1000, NULL, NULL
     FROM information_schema.PROCESSLIST
     WHERE STATE LIKE 'Waiting for % metadata lock' OR STATE = 'Waiting for backup lock'
     UNION ALL
-    SELECT 'table', ID, NULL, NULL, TIME_MS / 1000 FROM information_schema.PROCESSLIST WHERE STATE IN {_TABLE}"""
+    SELECT 'table', ID, NULL, NULL, TIME_MS / 1000, NULL, NULL
+    FROM information_schema.PROCESSLIST WHERE STATE IN {_TABLE}"""
 _KINDS = ("row", "metadata", "table")
+# Of each kind so many statements of holders are told apart.
+_MOST_STATEMENTS = 10
 
 
 def counted(rows: Rows, context: Context) -> Rows:
-    """For each kind of lock: waiters, holders that wait for nobody themselves, and the longest wait."""
+    """For each kind of lock: waiters, the longest wait, and holders that wait for nobody themselves, by whether they
+    sleep and by statement.
+    """
     edges = rows.dicts()
     many_rows = next((edge["waiter"] for edge in edges if edge["kind"] == "many rows"), None)
     edges = [edge for edge in edges if edge["kind"] != "many rows"]
@@ -98,9 +113,9 @@ def counted(rows: Rows, context: Context) -> Rows:
             out.append({"kind": kind, "waiting": many_rows})
             continue
         mine = [edge for edge in edges if edge["kind"] == kind]
-        roots = {edge["holder"]: edge["holder_sleeps"] for edge in mine if edge["holder"] not in waiters}
+        roots = {edge["holder"]: edge for edge in mine if edge["holder"] not in waiters}
         roots.pop(None, None)
-        asleep = sum(1 for sleeps in roots.values() if sleeps)
+        asleep = sum(1 for root in roots.values() if root["holder_sleeps"])
         told = kind == "row" or (kind == "metadata" and names_holders)
         out.append(
             {
@@ -111,7 +126,18 @@ def counted(rows: Rows, context: Context) -> Rows:
         )
         out.append({"kind": kind, "state": "idle", "blocking": asleep if told else None})
         out.append({"kind": kind, "state": "active", "blocking": len(roots) - asleep if told else None})
-    return Rows.of(("kind", "waiting", "longest", "state", "blocking"), out)
+        if names_holders:
+            out += ({"kind": kind} | statement for statement in _by_statement(roots.values()))
+    return Rows.of(("kind", "waiting", "longest", "state", "blocking", "schema", "digest", "sessions"), out)
+
+
+def _by_statement(roots: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    count = Counter((root["schema"] or "", root["digest"] or "") for root in roots)
+    first = sorted(count.items(), key=lambda item: (-item[1], item[0]))
+    for (schema, digest), sessions in first[:_MOST_STATEMENTS]:
+        yield {"schema": schema, "digest": digest, "sessions": sessions}
+    if left := sum(sessions for _, sessions in first[_MOST_STATEMENTS:]):
+        yield {"schema": "(others)", "digest": "(others)", "sessions": left}
 
 
 lock_waits = Collector(
@@ -147,6 +173,17 @@ lock_waits = Collector(
             ),
             labels=("kind", "state"),
             merge="max",
+        ),
+        block(
+            gauge(
+                "mysql_lock_blocking_statement_sessions",
+                "sessions",
+                help="The same sessions by the digest of the statement that they run or have run last, 10 for each "
+                "kind; none while nobody holds anybody up.",
+            ),
+            labels=("kind", "schema", "digest"),
+            merge="sum",
+            when=mysql(8),
         ),
     ),
     grants=("PROCESS", "SELECT ON performance_schema.*"),
