@@ -53,6 +53,36 @@ def test_unused_indexes_are_told_after_a_week_and_unique_ones_and_foreign_keys_n
     assert {row["kind"] for row in told} == {"duplicate", "redundant"}
 
 
+def _looks(*looks: tuple[float, dict[str, str]]) -> list[set[str]]:
+    """What is unused at each look: seconds, and how the one index of each table reads."""
+    state, told = Findings(), []
+    for now, reads in looks:
+        rows = [{"part": "uptime", "length": 5 * _WEEK}]
+        for table in ("t1", "t2", "t3", "idle"):
+            name = {"schema": "s", "table": table, "index": "a"}
+            rows += [{**row, **name} for row in _index("a", "x")]
+            if table in reads:
+                rows.append({"part": reads[table], **name})
+        found = state.feed(Rows.of(_PARTS, rows), replace(context(), now=now)).dicts()
+        told.append({row["table"] for row in found if row["index"] is not None})
+    return told
+
+
+def test_after_a_truncate_nothing_that_was_used_is_unused_however_much_is_used_again() -> None:
+    before = {"t1": "used", "t2": "used", "t3": "used", "idle": "unused"}
+    # Most are in use again by the next look.
+    after = {**before, "t3": "unused"}
+    looks = _looks((0, before), (900, after), (_WEEK, after), (_WEEK + 899, after), (_WEEK + 900, after))
+    assert looks == [{"idle"}, {"idle"}, {"idle"}, {"idle"}, {"idle", "t3"}]
+    # None of them is.
+    assert _looks((0, before), (900, dict.fromkeys(before, "unused"))) == [{"idle"}, {"idle"}]
+
+
+def test_an_index_that_was_used_before_its_table_was_opened_anew_is_not_unused() -> None:
+    used, unused = {"t1": "used", "idle": "unused"}, {"t1": "unused", "idle": "unused"}
+    assert _looks((0, used), (900, {"idle": "unused"}), (1800, unused)) == [{"idle"}] * 3
+
+
 def test_many_tables_leave_room_for_the_sums_of_their_schemas() -> None:
     collector = collectors_by_name()["mysql_table_statistics"]
     rows = Rows(

@@ -105,9 +105,10 @@ index_findings = Collector(
                 "findings",
                 help="Indexes by kind, unique ones left alone: unused since the server started, which was at least "
                 "seven days ago, as was the last change of its table's definition, and the last time that the exporter "
-                "saw reads begin anew (needs performance_schema, which counts no searches of texts: FULLTEXT is never "
-                "among them); duplicate, the same as another or its reverse; redundant, the beginning of another, or "
-                "prefixes of what another has whole.",
+                "saw reads of its table begin anew, when an index that was used no longer was (needs "
+                "performance_schema, which counts no searches of texts: FULLTEXT is never among them); duplicate, the "
+                "same as another or its reverse; redundant, the beginning of another, or prefixes of what another has "
+                "whole.",
             ),
             gauge("mysql_index_findings_bytes", "all_bytes", help="Size of the indexes of a kind."),
             labels=("kind",),

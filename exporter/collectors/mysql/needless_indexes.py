@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ WEEK = 7 * 86400
 _SHOWN = 100
 LARGEST = 200
 
+Table = tuple[str, str]
 Name = tuple[str, str, str]
 # Its name or expression, the characters that are in the index if not all, and A or D for the direction.
 _Column = tuple[str, int | None, str | None]
@@ -39,7 +40,8 @@ class Findings:
 
     def __init__(self) -> None:
         self._used: frozenset[Name] = frozenset()
-        self._counted_since: float | None = None
+        # When the reads of a table were seen to have begun anew, in monotonic seconds.
+        self._anew: dict[Table, float] = {}
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """See exporter.declare.Accumulator."""
@@ -48,35 +50,35 @@ class Findings:
             parts[row["part"]].append(row)
         if parts["uptime"]:
             self._notice(parts, context.now)
-        counted = max((row["length"] for row in parts["uptime"]), default=None)
-        if counted is not None and self._counted_since is not None:
-            counted = min(counted, context.now - self._counted_since)
-        return _found(parts, counted, context)
+        return _found(parts, self._anew.keys(), context)
 
     def rebase(self) -> None:
         """Another server answers: it counts by itself."""
-        self._used, self._counted_since = frozenset(), None
+        self._used, self._anew = frozenset(), {}
 
     def _notice(self, parts: Mapping[str, list[dict[str, Any]]], now: float) -> None:
-        """Whether somebody has emptied the table of reads since the last look: then most that were used are not."""
+        """Whether reads of a table have begun anew since the last look: then an index that was used is not.
+
+        Somebody may have emptied the table of reads, or changed this table's definition. The look may be hours late, so
+        however few are lost and however many are in use again already, what is left of their table tells nothing yet.
+        """
         unused = {_name(row) for row in parts["unused"]}
-        lost = self._used & unused
-        used = frozenset(_name(row) for row in parts["used"])
-        # Of a single table it may be a change of its definition.
-        if len({name[:2] for name in lost}) > 1 and len(lost) > len(used & self._used):
-            self._counted_since = now
-        self._used = used
+        self._anew = {table: at for table, at in self._anew.items() if now - at < WEEK}
+        self._anew |= {name[:2]: now for name in self._used & unused}
+        # Nothing is told of a table that nobody has opened yet: what was used stays so until there is another word.
+        used = self._used - unused | {_name(row) for row in parts["used"]}
+        self._used = frozenset(used & {_name(row) for row in parts["index"]})
 
 
-def _found(parts: Mapping[str, list[dict[str, Any]]], counted: float | None, context: Context) -> Rows:
+def _found(parts: Mapping[str, list[dict[str, Any]]], anew: Collection[Table], context: Context) -> Rows:
     indexes: dict[Name, _Index] = {}
     for row in sorted(parts["index"], key=lambda row: row["place"]):
         name = _name(row)
         index = indexes.setdefault(name, _Index(name, not row["several"], row["type"], row["visible"] == 1))
         index.columns.append((row["column"], row["length"], row["direction"]))
     kinds: dict[str, list[Name]] = {"duplicate": [], "redundant": []}
-    if counted is not None and counted >= WEEK:
-        kinds["unused"] = _unused(indexes.values(), parts)
+    if any(row["length"] >= WEEK for row in parts["uptime"]):
+        kinds["unused"] = _unused(indexes.values(), parts, anew)
     for kind, index in _needless(indexes.values()):
         kinds[kind].append(index.name)
     sizes = _sizes(parts, _page(context))
@@ -102,10 +104,12 @@ def _name(row: dict[str, Any]) -> Name:
     return row["schema"], row["table"], row["index"]
 
 
-def _unused(indexes: Iterable[_Index], parts: Mapping[str, list[dict[str, Any]]]) -> list[Name]:
+def _unused(
+    indexes: Iterable[_Index], parts: Mapping[str, list[dict[str, Any]]], anew: Collection[Table]
+) -> list[Name]:
     unused = {_name(row) for row in parts["unused"]}
     references = {(row["schema"], row["table"], row["column"]) for row in parts["reference"]}
-    young = {(row["schema"], row["table"]) for row in parts["young"] if row["length"] < WEEK}
+    young = {(row["schema"], row["table"]) for row in parts["young"] if row["length"] < WEEK} | set(anew)
     return [
         index.name
         for index in indexes
