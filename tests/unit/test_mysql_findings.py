@@ -13,7 +13,7 @@ from exporter.collectors.mysql.innodb_all_metrics import told as metrics_told
 from exporter.collectors.mysql.innodb_status import read
 from exporter.collectors.mysql.lock_waits import counted
 from exporter.collectors.mysql.needless_indexes import Findings
-from exporter.collectors.mysql.processes import word
+from exporter.collectors.mysql.processes import summed, word
 from exporter.collectors.mysql.query_response_time import distribution
 from exporter.collectors.mysql.status_kinds import kind_of
 from exporter.declare import Rows
@@ -151,6 +151,23 @@ def test_sizes_of_partitions_add_up() -> None:
 )  # fmt: skip
 def test_the_most_that_a_column_holds(column: str, value: int | None) -> None:
     assert most(column) == value
+
+
+def test_appliers_and_the_event_scheduler_are_no_sessions_of_a_database() -> None:
+    columns = ("user", "client", "command", "state", "db", "processes", "seconds")
+    rows = [
+        ("shop", "10.0.0.1", "Sleep", "", "till", 2, 5),
+        ("shop", "10.0.0.1", "Sleep", "", "", 1, 5),
+        ("system user", "", "Query", "Applying batch of row changes (write)", "till", 4, 0),
+        ("system user", "", "Connect", "Waiting for source to send event", "", 1, 9),
+        ("event_scheduler", "localhost", "Daemon", "Waiting on empty queue", "", 1, 9),
+    ]
+    told = summed(Rows(columns, rows), context()).dicts()
+    assert {row["database"]: row["by_database"] for row in told if row["by_database"]} == {"till": 2, "": 1}
+    assert {row["user"]: row["by_user"] for row in told if row["by_user"]} == {
+        "shop": 3, "system user": 5, "event_scheduler": 1,
+    }  # fmt: skip
+    assert sum(row["threads"] or 0 for row in told) == 9
 
 
 def test_states_as_labels() -> None:

@@ -21,6 +21,8 @@ SQL = """
     -- performance_schema lists threads of the server among them that nobody started.
     WHERE ID <> CONNECTION_ID() AND NOT (user = 'system user' AND command = 'Daemon')
     GROUP BY 1, 2, 3, 4, 5, CAST(user AS BINARY), CAST(db AS BINARY)"""
+# Appliers work in the database of what they apply, and are nobody's sessions.
+_THREADS = frozenset({"system user", "event_scheduler"})
 _DROPPED = re.compile(r"[;,:.()]")
 
 
@@ -40,7 +42,8 @@ def summed(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
         what = (word(row["command"]), word(row["state"]))
         users[row["user"] or ""] += row["processes"]
         hosts[row["client"] or "unknown"] += row["processes"]
-        databases[row["db"]] += row["processes"]
+        if row["user"] not in _THREADS:
+            databases[row["db"]] += row["processes"]
         doing[what] += row["processes"]
         seconds[what] += max(row["seconds"] or 0, 0)
     found: list[dict[str, Any]] = [{"user": user, "by_user": count} for user, count in users.most_common()]
@@ -81,7 +84,8 @@ processes = Collector(
             gauge(
                 "mysql_connections_by_database",
                 "by_database",
-                help="Sessions by the database that they work in, idle ones too; empty where they have chosen none.",
+                help="Sessions by the database that they work in, idle ones too; empty where they have chosen none. "
+                "Appliers and the event scheduler are none.",
             ),
             labels=("database",),
             merge="max",
