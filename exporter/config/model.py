@@ -260,7 +260,7 @@ class Timeouts(Model):
     """For a connection to come about."""
     statement: Seconds = 5.0
     """For one statement of the exporter; the server enforces it. What takes longer by nature, such as sizes of all
-    tables in the background, has more; `timeout` of a collector says otherwise."""
+    tables in the background, has its own; `timeout` of a collector says otherwise."""
     lock: Seconds = 0.25
     """For a lock (MySQL, MariaDB: at least 1s); the exporter gives way rather than queue in front of others."""
     scrape_offset: SecondsOrZero = 0.5

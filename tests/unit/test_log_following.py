@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.subjects.logs import follow
-from exporter.subjects.logs.events import Statement
+from exporter.subjects.logs.events import Event, Statement
 from exporter.subjects.logs.files import Files, OpenFile
 from exporter.subjects.logs.follow import Follower
 from exporter.subjects.logs.mysql_slow import SlowLog
@@ -89,6 +89,16 @@ def test_a_file_that_comes_later_is_read_from_its_beginning(log: Log) -> None:
     assert log.read() == []
     log.write(2)
     assert log.read() == [1, 2]
+
+
+def test_what_was_written_before_there_was_a_file_to_read_is_history(log: Log) -> None:
+    """A file system that is mounted after the exporter has begun."""
+    assert log.read() == []
+    log.write(2)
+    os.utime(log.path, (1_000_000_000, 1_000_000_000))
+    assert log.read() == []
+    log.write(1)
+    assert log.read() == [3]
 
 
 def move(log: Log) -> None:
@@ -560,3 +570,71 @@ def test_the_database_is_known_after_a_truncation_unless_something_was_lost(tmp_
     write(slow_entry())
     assert databases(follower)[-1] is None
     follower.close()
+
+
+def test_a_copy_that_grows_while_it_is_looked_at_is_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(tmp_path, tmp_path / "slow*log*")
+    assert log.read() == []
+    log.write(100)
+    assert log.read() == list(range(1, 101))
+    text, copy = log.path.read_bytes(), log.folder / "slow.log.copy"
+    copy.write_bytes(text[: len(text) // 2])
+    settle = Follower._settle
+
+    def and_grow(self: Follower, file: OpenFile, place: follow.Place) -> list[Event]:
+        events = settle(self, file, place)
+        if file.path == str(copy) and file.size < len(text):
+            copy.write_bytes(text)
+        return events
+
+    monkeypatch.setattr(Follower, "_settle", and_grow)
+    assert log.read(turns=4) == []
+    assert copy.read_bytes() == text
+    log.write(1)
+    assert log.read() == [101]
+    log.follower.close()
+
+
+def test_the_database_that_the_last_entry_before_a_truncation_names_is_known_after_it(tmp_path: Path) -> None:
+    where = tmp_path / "slow.log"
+    entry = "# User@Host: a[a] @ localhost []  Id: 1\n# Query_time: 1.5  Lock_time: 0\n{}SET timestamp=1;\nselect 1;\n"
+    follower = Follower(Files(str(tmp_path / "slow.*")), SlowLog, PositionFile(tmp_path, "a server"))
+
+    def databases() -> list[str | None]:
+        turns = [events for _ in range(2) for events in follower.turn(MOST, 10.0)]
+        return [event.database for events in turns for event in events if isinstance(event, Statement)]
+
+    where.write_text("")
+    assert databases() == []
+    where.write_text(entry.format("use pay;\n") + entry.format("use shop;\n"))
+    read = [event.database for events in follower.turn(MOST, 10.0) for event in events]
+    shutil.copy2(where, tmp_path / "slow.copy")
+    with (tmp_path / "slow.copy").open("a") as copy:
+        copy.write(entry.format(""))
+    where.write_text(entry.format(""))
+    assert [*read, *databases()] == ["pay", "shop", "shop", "shop"]
+    follower.close()
+
+
+def test_a_file_that_nobody_may_open_keeps_no_other_from_being_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(tmp_path, tmp_path / "slow*log*")
+    other, loop = tmp_path / "slow.log.other", tmp_path / "slow.log.loop"
+    log.write(1)
+    log.write(1, path=other)
+    opens = OpenFile.__init__
+
+    def refuse(self: OpenFile, path: str) -> None:
+        if path == str(other):
+            raise PermissionError(13, "Permission denied", path)
+        opens(self, path)
+
+    monkeypatch.setattr(OpenFile, "__init__", refuse)
+    loop.symlink_to(loop)
+    assert log.read() == []
+    loop.unlink()
+    log.write(1)
+    loop.symlink_to(loop)
+    assert log.read() == [3]
+    log.follower.close()

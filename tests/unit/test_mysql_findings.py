@@ -220,6 +220,21 @@ OS WAIT ARRAY INFO: reservation count 51
 S-lock on RW-latch at 0x7f4994008b38 created in file dict0dict.cc line 2687
 --Thread 139953876551424 has waited at trx0trx.cc line 1330 for 7.00 seconds the semaphore:
 Mutex at 0x7f49a40067c8, Mutex TRX_SYS created trx0sys.cc:589, lock var 1
+------------------------
+LATEST DETECTED DEADLOCK
+------------------------
+UPDATE t SET a = '
+--Thread 1 has waited at a.cc line 1 for 99 seconds the semaphore:
+Hash table size 100, node heap has 100 buffer(s)
+7 queries inside InnoDB, 7 queries in queue
+Dictionary memory allocated 7
+' WHERE b = 1
+------------
+TRANSACTIONS
+------------
+--------
+FILE I/O
+--------
 -------------------------------------
 INSERT BUFFER AND ADAPTIVE HASH INDEX
 -------------------------------------

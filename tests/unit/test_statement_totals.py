@@ -356,6 +356,9 @@ def test_a_session_that_ends_while_sums_are_read_is_no_reset():
     assert statements(1_000_000, 5_000 * second) == (0, 0)
     assert statements(900_000, 4_000 * second) == (0, 0)
     assert statements(1_000_010, 5_001 * second) == (10, 1)
+    # Others have run more meanwhile, but not for as long.
+    assert statements(1_000_020, 4_900 * second) == (10, 1)
+    assert statements(1_000_030, 5_003 * second) == (30, 3)
     # What has fallen below half was truncated.
-    assert statements(7, 3 * second) == (17, 4)
-    assert statements(9, 4 * second) == (19, 5)
+    assert statements(7, 3 * second) == (37, 6)
+    assert statements(9, 4 * second) == (39, 7)

@@ -94,7 +94,7 @@ def summed(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
     found = [row for row in rows.dicts() if row["kind"] != "reserved"]
     sessions = [row for row in found if row["part"] == "session"]
     transactions = [row for row in found if row["part"] == "transaction"]
-    waiters = [row for row in found if row["part"] == "many"]
+    waiters = [row for row in found if row["part"] == "many" and not transactions]
     count = dict.fromkeys(_STATES, 0) | {row["kind"]: row["sessions"] for row in sessions}
     count["idle"] += count.pop("silent", 0)
     if waiters:

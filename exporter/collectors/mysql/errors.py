@@ -11,6 +11,9 @@ errors = Collector(
     engine="mysql",
     every=60,
     share=0.05,
+    # For each error that a session can get the server looks through all sessions and accounts: 2.4 ms when there are
+    # none (9.7), 1 ms more with each 30.
+    default=False,
     when=mysql(8) & READABLE,
     queries=(
         Query(

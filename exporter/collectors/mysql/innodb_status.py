@@ -24,20 +24,23 @@ _FIGURES = {
     "memory": re.compile(r"^Total large memory allocated (\d+)", re.MULTILINE),
     "dictionary": re.compile(r"^Dictionary memory allocated (\d+)", re.MULTILINE),
 }
+_STATEMENTS = re.compile(r"\n(?:LATEST [A-Z ]+|TRANSACTIONS)\n")
 _SEMAPHORE = re.compile(r"^--Thread \d+ has waited at .* for (\d+(?:\.\d+)?)\s+seconds the semaphore", re.MULTILINE)
 
 
 def read(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
     """One row with the figures; what the text doesn't say is NULL."""
     text = "\n".join(str(row["status"]) for row in rows.dicts())
+    # In between are statements, in which clients may say anything.
+    semaphores, told = _STATEMENTS.split(text, maxsplit=1)[0], text.rpartition("\nFILE I/O\n")[2]
     found: dict[str, float] = {}
     for name, line in _FIGURES.items():
-        if values := line.findall(text):
+        if values := line.findall(told):
             found[name] = sum(map(int, values))
     if "written" in found and "kept" in found:
         found["age"] = found["written"] - found["kept"]
-    if "SEMAPHORES" in text:
-        waits = [float(seconds) for seconds in _SEMAPHORE.findall(text)]
+    if "\nSEMAPHORES\n" in semaphores:
+        waits = [float(seconds) for seconds in _SEMAPHORE.findall(semaphores)]
         found |= {"waits": len(waits), "longest": max(waits, default=0)}
     return Rows.of((*_FIGURES, "age", "waits", "longest"), [found])
 

@@ -109,26 +109,27 @@ def counted(rows: Rows, context: Context) -> Rows:
     names_holders = context.facts.flavor != "mariadb"
     out: list[dict[str, Any]] = []
     for kind in _KINDS:
-        if kind == "row" and many_rows is not None:
-            out.append({"kind": kind, "waiting": many_rows})
-            continue
         mine = [edge for edge in edges if edge["kind"] == kind]
+        ages = {edge["waiter"]: edge["age"] for edge in mine if edge["waiter"] is not None}
         roots = {edge["holder"]: edge for edge in mine if edge["holder"] not in waiters}
         roots.pop(None, None)
         asleep = sum(1 for root in roots.values() if root["holder_sleeps"])
         told = kind == "row" or (kind == "metadata" and names_holders)
-        out.append(
-            {
-                "kind": kind,
-                "waiting": len({edge["waiter"] for edge in mine} - {None}),
-                "longest": max((edge["age"] for edge in mine if edge["age"] is not None), default=0),
-            }
-        )
+        if kind == "row" and many_rows is not None:
+            # Of waiters and holders either may not have been listed, or neither.
+            told = bool(roots)
+            out.append({"kind": kind, "waiting": len(ages) or many_rows, "longest": _longest(ages) if ages else None})
+        else:
+            out.append({"kind": kind, "waiting": len(ages), "longest": _longest(ages)})
         out.append({"kind": kind, "state": "idle", "blocking": asleep if told else None})
         out.append({"kind": kind, "state": "active", "blocking": len(roots) - asleep if told else None})
         if names_holders:
             out += ({"kind": kind} | statement for statement in _by_statement(roots.values()))
     return Rows.of(("kind", "waiting", "longest", "state", "blocking", "schema", "digest", "sessions"), out)
+
+
+def _longest(ages: Mapping[Any, float | None]) -> float:
+    return max((age for age in ages.values() if age is not None), default=0)
 
 
 def _by_statement(roots: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -160,7 +160,8 @@ def _of(row: dict[str, Any], context: Context) -> dict[str, Any]:
         "relay_bytes": row.get("relay_log_space"),
     }
     if row.get("gtid_io_pos"):
-        me = context.facts.settings.get("server_id")
+        # As it is now: it can be set at any time.
+        me = str(context.facts.identity.server_id)
         found["pending"] = behind(row["gtid_io_pos"], row.get("gtid_slave_pos") or "", me)
     if channel.startswith("group_replication_"):
         # Whether a group works is not told by these: the recovery channel is at rest in a healthy group.

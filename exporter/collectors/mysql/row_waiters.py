@@ -13,9 +13,9 @@ FEW = f"(SELECT COUNT(*) {_COUNTED.format(MOST_LISTED)}) = 0"
 
 
 def many(columns: str) -> str:
-    """A part of a UNION with a row of `columns`, where COUNT is how many wait, if the list was not read.
+    """A part of a UNION with a row of `columns`, where COUNT is how many wait, if the list may not have been read.
 
-    Also somewhat below the bound: the number may have changed meanwhile, and an empty list must not pass for one that
-    was read.
+    Also somewhat below the bound: the number may have changed meanwhile. What tells is that the list is empty then: one
+    that was read has those who wait.
     """
     return f"SELECT {columns} {_COUNTED.format(MOST_LISTED * 3 // 4)}"

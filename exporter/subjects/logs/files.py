@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -105,9 +107,8 @@ class Files:
             paths = glob.glob(self.where)  # noqa: PTH207 - of a whole path, as it is in the config
         else:
             paths = [self.where]
-        files = [_found(path) for path in paths if not path.endswith(_COMPRESSED)]
         # One that has two names, such as that of a link, is one.
-        found = {file.identity: file for file in files if file is not None}
+        found = {file.identity: file for file in _all_found(paths)}
         missing = {identity for identity in known if identity not in found}
         if missing:
             found |= {file.identity: replace(file, moved=True) for file in self._moved(missing, list(found.values()))}
@@ -120,10 +121,29 @@ class Files:
                 paths = [entry.path for entry in os.scandir(directory or ".") if entry.inode() in numbers]
             except OSError:
                 continue
-            for path in paths:
-                file = _found(path)
-                if file is not None and file.identity in missing:
-                    yield file
+            with suppress(OSError):
+                yield from (file for file in _all_found(paths) if file.identity in missing)
+
+
+def _all_found(paths: Iterable[str]) -> list[Found]:
+    """Those that are files; that one can't be looked at matters where none can.
+
+    Raises:
+        OSError: None can.
+    """
+    found, error = [], None
+    for path in paths:
+        if path.endswith(_COMPRESSED):
+            continue
+        try:
+            file = _found(path)
+        except OSError as failed:
+            error = error or failed
+        else:
+            found += [file] if file is not None else []
+    if error is not None and not found:
+        raise error
+    return found
 
 
 def _found(path: str) -> Found | None:
@@ -132,6 +152,6 @@ def _found(path: str) -> Found | None:
         status = Path(path).stat()
     except FileNotFoundError:
         return None
-    if not Path(path).is_file():
+    if not stat.S_ISREG(status.st_mode):
         return None
     return Found(path, (status.st_dev, status.st_ino), status.st_mtime_ns, status.st_size)

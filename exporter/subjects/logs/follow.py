@@ -16,7 +16,7 @@ from exporter.subjects.logs.positions import Position, PositionFile
 # Who is killed while it is being counted has lost no more than that.
 _PIECE_BYTES = 65_536
 # Places in other files that are kept with the position, and files before their truncation that are known.
-_OTHERS_KEPT = 32
+_OTHERS_KEPT = 128
 # What a file was before it was truncated is in none.
 _NO_FILE = (0, 0)
 # A file that is newer by less may have come while we looked.
@@ -147,12 +147,23 @@ class Follower:
                 self._places.clear()
                 return
             self._begun = True
+            if not files:
+                # What comes and was written before is history: its file system was away.
+                self._seen = time.time_ns() - _LOOKING_NANOSECONDS
             for file in files:
                 self._note(file, position.written if position is not None else None)
         files = self._look()
         if files:
-            path = next((file.path for file in files if file.identity == current), files[-1].path)
-            self._file = OpenFile(path)
+            error: OSError | None = None
+            # That another one can't be read is of interest once something is added to it.
+            for file in [*(one for one in files if one.identity == current), *reversed(files)]:
+                try:
+                    self._file = OpenFile(file.path)
+                except OSError as failed:
+                    error = error or failed
+                else:
+                    return
+            self._error = error
 
     def _recall(self, position: Position) -> None:
         for kept in position.all():
@@ -230,10 +241,12 @@ class Follower:
             if following.moved:
                 self._drop(following.identity)
             return []
+        # What a copy that is not whole yet gets from here on was read in the other one, too.
+        size = file.size
         events = self._settle(file, place)
         place = self._places[file.identity] = self._places.pop(file.identity)
         place.written = following.written
-        if place.offset < file.size:
+        if place.offset < size:
             self.close()
             self._file = file
         else:
@@ -245,6 +258,8 @@ class Follower:
         best = furthest(file, place, [*self._places.values(), *self._past])
         if best is place and place.offset <= file.size:
             return []
+        # Its last entry may name the database that those after it belong to.
+        events = self._count(place.parser, place.parser.end) if place.parser is not None else []
         # A copy that is not whole yet is looked at again when it has grown.
         offset = min(best.offset, file.size) if best is not None else 0
         parser = self._make_parser()
@@ -254,8 +269,7 @@ class Follower:
             # The server doesn't know that it was truncated, and says nothing again that it has said.
             parser.recall(place.remembered)
         if best is not place and place.certain and place.offset:
-            self._past.append(Place(place.offset, place.head, place.head_bytes))
-        events = self._count(place.parser, place.parser.end) if place.parser is not None else []
+            self._past.append(Place(place.offset, place.head, place.head_bytes, place.parser))
         self._places[file.identity] = Place(offset, parser=parser)
         self._places[file.identity].see_head(file)
         return events

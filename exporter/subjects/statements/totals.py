@@ -167,7 +167,8 @@ class Unsteady:
     def steady(self, key: Hashable, calls: int, time: int) -> tuple[int, int]:
         """Calls and time of this reading, or of the last one that was whole."""
         last = self._last.get(key, (0, 0))
-        if last[0] // 2 < calls < last[0]:
+        fell = calls < last[0] or last[1] // 2 < time < last[1]
+        if fell and calls > last[0] // 2:
             return last
         self._last[key] = calls, time
         return calls, time
