@@ -13,6 +13,7 @@ from exporter.collectors.mysql.binlog import summed as binlog_summed
 from exporter.collectors.mysql.gtid import Errant, missing, size
 from exporter.collectors.mysql.innodb_all_metrics import told as innodb_counters
 from exporter.collectors.mysql.replica_status import understood
+from exporter.collectors.mysql.replication_group import counted
 from exporter.collectors.mysql.schema_sizes import schema_of
 from exporter.collectors.mysql.status import Differences, derived
 from exporter.collectors.mysql.transactions import Outcomes
@@ -218,6 +219,22 @@ def test_bytes_are_not_known_over_two_files() -> None:
         exec_source_log_pos=60,
     )
     assert found["unapplied"] is None
+
+
+@pytest.mark.parametrize(
+    ("state", "role", "primary", "online"),
+    [
+        ("ONLINE", "PRIMARY", 1, 1),
+        ("ONLINE", "SECONDARY", 0, 1),
+        # Where all take writes; this one is super_read_only until it has what the others have.
+        ("RECOVERING", "PRIMARY", 0, 0),
+        ("ERROR", "", 0, 0),
+    ],
+)
+def test_a_member_takes_writes_once_it_is_online(state: str, role: str, primary: int, online: int) -> None:
+    rows = Rows(("member_id", "member_state", "member_role", "mine"), [("u", state, role, 1), ("v", "ONLINE", role, 0)])
+    [mine] = [row for row in counted(rows, context()).dicts() if row["primary"] is not None]
+    assert (mine["primary"], mine["online"]) == (primary, online)
 
 
 def test_channels_of_a_group_say_nothing_of_running() -> None:

@@ -22,9 +22,9 @@ def counted(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
         out += [{"state": state.lower(), "members": states.count(state)} for state in _STATES]
         mine = next((member for member in members if member["mine"]), None)
         if mine is not None:
-            out.append(
-                {"primary": int(mine["member_role"] == "PRIMARY"), "online": int(mine["member_state"] == "ONLINE")}
-            )
+            # Where all take writes one that still joins is called a primary, too.
+            online = mine["member_state"] == "ONLINE"
+            out.append({"primary": int(online and mine["member_role"] == "PRIMARY"), "online": int(online)})
     return Rows.of((*rows.columns, "known", "state", "members", "primary", "online"), out)
 
 
