@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from exporter.facts import Role
 from tests.providers.base import DatabaseServer, wait_for
 from tests.providers.processes import free_port
 from tests.servers.collecting import Samples, Watch, watching
@@ -50,6 +51,13 @@ def _counted_as_told(server: DatabaseServer, stats: Samples) -> bool:
     mine = "FROM performance_schema.replication_group_member_stats WHERE MEMBER_ID = @@server_uuid"
     [row] = server.execute(f"SELECT {columns} {mine}")
     return {name: stats.one(_PEERS + name) for name in _COUNTED} == dict(zip(_COUNTED, row, strict=True))
+
+
+def _state_and_role(server: DatabaseServer) -> tuple[str, str]:
+    """What the server says of itself as a member."""
+    mine = "FROM performance_schema.replication_group_members WHERE MEMBER_ID = @@server_uuid"
+    [(state, role)] = server.execute(f"SELECT MEMBER_STATE, MEMBER_ROLE {mine}")
+    return state, role
 
 
 @pytest.mark.full
@@ -106,11 +114,13 @@ def _of_two(first: DatabaseServer, watch: Watch, second: DatabaseServer, ports: 
         assert wait_for(lambda: other.run("mysql_replication_group_stats").one(applied) >= 1, 20)
         for server, seen in ((first, watch), (second, other)):
             assert wait_for(lambda s=server, w=seen: _counted_as_told(s, w.run("mysql_replication_group_stats")), 20)
-            # Each takes writes, and runs what applies those of the other; it has no source that could stop.
+            # Each takes writes, and runs what applies those of the other.
+            assert _state_and_role(server) == ("ONLINE", "PRIMARY")
+            assert seen.facts().role is Role.PRIMARY
             assert seen.run("mysql_replication_group_members").one("mysql_replication_group_primary") == 1
             lag = seen.run("mysql_replica_lag")
             assert lag.by("db_replication_lag_seconds", "channel") == {APPLIER: 0}
-            assert lag.values("db_replication_running") == []
+            assert lag.by("db_replication_running", "channel") == {APPLIER: 1}
             threads = seen.run("mysql_replica_threads")
             assert threads.by("mysql_replica_applier_running", "channel") == {APPLIER: 1}
             assert threads.one("mysql_replica_error_number", channel=RECOVERY, thread="applier") == 0
@@ -150,4 +160,42 @@ def _of_two(first: DatabaseServer, watch: Watch, second: DatabaseServer, ports: 
         found = other.run("mysql_replica_threads")
         assert found.one("mysql_replica_error_number", channel=APPLIER, thread="applier") == 1062
         assert found.one("mysql_replica_applier_running", channel=APPLIER) == 0
-        assert other.run("mysql_replica_lag").names() == set()
+        # The other one goes on without it.
+        assert wait_for(lambda: watch.run(online).by(online, "state")["online"] == 1, 20)
+        assert sum(watch.run(online).values(online)) == 1
+        assert _state_and_role(second) == ("ERROR", "")
+        assert other.facts().role is Role.REPLICA
+        assert other.run(online).one("mysql_replication_group_primary") == 0
+        lag = other.run("mysql_replica_lag")
+        assert lag.names() == {"db_replication_running"}
+        assert lag.by("db_replication_running", "channel") == {APPLIER: 0}
+        _joins_again(second, other)
+
+
+def _joins_again(server: DatabaseServer, seen: Watch) -> None:
+    """Let a member that failed come back, held up on the way: it is called a primary, and takes no writes."""
+    for statement in (
+        "STOP GROUP_REPLICATION",
+        "SET GLOBAL super_read_only = OFF",
+        "SET GLOBAL read_only = OFF",
+    ):
+        server.execute(statement)
+    assert seen.run("mysql_replica_lag").names() == set()
+    with server.connect() as apart, apart.cursor() as cursor:
+        cursor.execute("SET SESSION sql_log_bin = 0")
+        cursor.execute("DELETE FROM grouped.t WHERE a = 3")
+    online = "mysql_replication_group_members"
+    with server.connect() as holder, holder.cursor() as cursor:
+        cursor.execute("LOCK TABLES grouped.t READ")
+        server.execute("START GROUP_REPLICATION")
+        assert wait_for(lambda: _state_and_role(server) == ("RECOVERING", "PRIMARY"), 20)
+        assert server.execute("SELECT @@global.super_read_only")[0][0] == 1
+        assert seen.facts().role is Role.REPLICA
+        found = seen.run(online)
+        assert found.one(online, state="recovering") == 1
+        assert found.one("mysql_replication_group_primary") == found.one("mysql_replication_group_online") == 0
+        assert seen.run("mysql_replica_lag").values("db_replication_running") == []
+        cursor.execute("UNLOCK TABLES")
+    assert wait_for(lambda: seen.run(online).one("mysql_replication_group_primary") == 1, 60)
+    assert seen.facts().role is Role.PRIMARY
+    assert seen.run("mysql_replica_lag").by("db_replication_running", "channel") == {APPLIER: 1}

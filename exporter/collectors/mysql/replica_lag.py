@@ -17,9 +17,15 @@ from exporter.gates import mysql
 # The receiver's own age is the silence before the first sign; it is unknown where performance_schema is off, and then
 # what came counts alone. What is being received is one sign, and a group has others. A receiver that waits until the
 # applier frees relay logs (relay_log_space_limit) takes in nothing, heartbeats neither, and works all the same.
+#
+# Whether a group's channel runs is what the member says of itself: where its applier stops, or the group puts it out,
+# it is in ERROR. While it joins, which may take hours, that is not known, and once it has left nothing is to run.
 _SQL = """
     SELECT channel, CASE WHEN applier = 'ON' AND (receives = 1 OR age > 0) THEN age END AS behind,
-           CASE WHEN channel NOT LIKE 'group\\_replication\\_%' THEN applier = 'ON' AND receives END AS running
+           CASE WHEN channel NOT LIKE 'group\\_replication\\_%' THEN applier = 'ON' AND receives ELSE (
+               SELECT CASE MEMBER_STATE WHEN 'ONLINE' THEN 1 WHEN 'ERROR' THEN 0 END
+               FROM performance_schema.replication_group_members WHERE MEMBER_ID = @@server_uuid
+           ) END AS running
     FROM (
         SELECT c.CHANNEL_NAME AS channel, a.SERVICE_STATE AS applier,
                CASE WHEN c.SERVICE_STATE <> 'ON' THEN 0

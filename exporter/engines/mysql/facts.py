@@ -61,7 +61,8 @@ _SEES_TABLES = frozenset(("REFERENCES", "SELECT"))
 # A server's uptime is its clock less the time it started at, so it moves when that clock is set, and the difference of
 # the two does not. A clock from before the start makes the uptime negative, which is shown unsigned.
 _START = "UNIX_TIMESTAMP() - CAST(VARIABLE_VALUE AS SIGNED)"
-# Configured channels, not those of group replication, which every member has; there the member's own role counts.
+# Configured channels, not those of group replication, which every member has; there the member's own role counts. One
+# that failed has none, and one that joins a group where all take writes is called a primary: neither takes writes.
 _MYSQL = f"""
 SELECT @@server_uuid, {_START}, {{role}}, NULL
 FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Uptime'
@@ -70,7 +71,7 @@ _MYSQL_ROLE = """
 EXISTS (SELECT 1 FROM performance_schema.replication_connection_configuration
         WHERE CHANNEL_NAME NOT LIKE 'group\\_replication\\_%')
 OR EXISTS (SELECT 1 FROM performance_schema.replication_group_members
-           WHERE MEMBER_ID = @@server_uuid AND MEMBER_ROLE = 'SECONDARY')
+           WHERE MEMBER_ID = @@server_uuid AND (MEMBER_ROLE = 'SECONDARY' OR MEMBER_STATE IN ('ERROR', 'RECOVERING')))
 """
 _MARIADB = f"""
 SELECT CONCAT_WS(' ', @@hostname, @@port, @@datadir), {_START}, {{role}}, @@global.server_id
@@ -85,10 +86,11 @@ def identify(session: MySQLSession, deadline: Deadline) -> Identity:
     """Ask who answers.
 
     A server is a replica if a channel (MariaDB: connection) is configured on it, running or not, or if it is a
-    secondary of a replication group. To an account that may not see channels, a read-only server is a replica.
-    MariaDB has no identifier of its data, so its host name, port and data directory stand in: they tell the machines
-    behind one name apart, and survive a restart. So does its server id for containers that are alike in all of that;
-    it is set while a server runs, so it counts only where another process answers.
+    secondary of a replication group, or a member that still joins one or has failed. To an account that may not see
+    channels, a read-only server is a replica. MariaDB has no identifier of its data, so its host name, port and data
+    directory stand in: they tell the machines behind one name apart, and survive a restart. So does its server id for
+    containers that are alike in all of that; it is set while a server runs, so it counts only where another process
+    answers.
     """
     session.identity = _identity(session, deadline)
     return session.identity
