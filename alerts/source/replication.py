@@ -4,11 +4,16 @@ from alerts.source.model import SERVER, Alert, Recording, above, ask, threshold
 from alerts.source.settings import Settings, Severity
 
 LAG = "channel:db_replication_lag_seconds:less_delay"
+GROUP = 'channel="group_replication_applier"'
 _DELAY = ask("max(db_replication_delay_seconds{%s})", "humanizeDuration")
 
 
 def recordings(_settings: Settings) -> list[Recording]:
-    """Seconds that a replica is behind beyond the delay it was configured to keep."""
+    """Seconds that a replica is behind beyond the delay it was configured to keep.
+
+    A member of a replication group that takes writes is a primary and applies what the other members wrote all the
+    same; there is no delay there.
+    """
     return [
         Recording(
             record=LAG,
@@ -17,7 +22,8 @@ def recordings(_settings: Settings) -> list[Recording]:
                 f"  db_replication_lag_seconds\n    - on ({SERVER}, channel) group_left ()\n"
                 "  db_replication_delay_seconds\n"
                 f"  or db_replication_lag_seconds\n)\n  and on ({SERVER})\n"
-                'db_info{role="replica"}'
+                'db_info{role="replica"}\n'
+                f"or db_replication_lag_seconds{{{GROUP}}}"
             ),
         )
     ]

@@ -175,12 +175,14 @@ def replication() -> list[Placed]:
         series(
             "Replication lag",
             "Seconds that a replica is behind its source, less the delay that is configured on purpose. Absent where "
-            "it is unknown, as it is while replication is stopped.",
+            "it is unknown, as it is while replication is stopped. A member of a MySQL group has it whether it takes "
+            "writes or not.",
             "s",
             Query(
                 f"(\n  db_replication_lag_seconds{{{SELECTED}}}\n    - on ({SERVER}, channel) group_left ()\n"
                 f"  db_replication_delay_seconds{{{SELECTED}}}\n  or db_replication_lag_seconds{{{SELECTED}}}\n)\n"
-                f'  and on ({SERVER}) db_info{{role="replica", {SELECTED}}}',
+                f'  and on ({SERVER}) db_info{{role="replica", {SELECTED}}}\n'
+                f'or db_replication_lag_seconds{{channel="group_replication_applier", {SELECTED}}}',
                 "{{server}} {{channel}}",
             ),
             threshold("replication_lag"),
