@@ -49,7 +49,7 @@ class Log:
                 file.write(f"1 LOG:  duration: {self.written}.000 ms  statement: select\n\t{'1, ' * 20}2\n")
             file.write(rest)
         # Files written in one tick of the kernel's clock are told apart here as a busy server's are not.
-        later = max([before, *(other.stat().st_mtime_ns for other in self.folder.glob("*log*"))]) + 1
+        later = max([before, *(other.stat().st_mtime_ns for other in self.folder.rglob("*log*"))]) + 1
         os.utime(path, ns=(later, later))
 
     def read(self, most: int = MOST, turns: int = 2) -> list[int]:
@@ -637,4 +637,38 @@ def test_a_file_that_nobody_may_open_keeps_no_other_from_being_read(
     log.write(1)
     loop.symlink_to(loop)
     assert log.read() == [3]
+    log.follower.close()
+
+
+def test_a_directory_that_is_away_for_a_while_is_no_history(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    log = Log(tmp_path, tmp_path / "*" / "slow.log")
+    log.write(50, path=tmp_path / "a" / "slow.log")
+    log.write(50, path=tmp_path / "b" / "slow.log")
+    assert log.read() == []
+    (tmp_path / "b").rename(tmp_path / ".b")
+    log.write(1, path=tmp_path / "a" / "slow.log")
+    assert log.read() == [101]
+    (tmp_path / ".b").rename(tmp_path / "b")
+    log.write(1, path=tmp_path / "b" / "slow.log")
+    os.utime(tmp_path / "b" / "slow.log")
+    assert log.read() == [102]
+    log.follower.close()
+
+
+def test_a_file_that_never_comes_to_its_end_keeps_no_other_waiting(tmp_path: Path) -> None:
+    log = Log(tmp_path, tmp_path / "slow*log*")
+    quiet = tmp_path / "slow.log.quiet"
+    log.write(1)
+    log.write(1, path=quiet)
+    assert log.read() == []
+    found: list[int] = []
+    for turn in range(4):
+        log.write(200)
+        if turn == 0:
+            log.write(1, path=quiet)
+            wanted = log.written
+        found += log.read(most=1000, turns=1)
+    assert wanted in found
     log.follower.close()

@@ -36,8 +36,10 @@ from exporter.subjects.logs.files import Files, OpenFile
 from exporter.subjects.logs.lines import Line, LogParser
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.mysql import reader as mysql_reader
+from exporter.subjects.logs.mysql import rules as mysql_rules
 from exporter.subjects.logs.mysql_table import SlowLogTable
 from exporter.subjects.logs.postgres import reader as postgres_reader
+from exporter.subjects.logs.postgres import rules as postgres_rules
 from exporter.subjects.logs.postgres_over_sql import LogOverSQL
 from exporter.subjects.logs.reader import Counting, LogReader
 from exporter.subjects.logs.tally import Rules, Tally
@@ -684,6 +686,31 @@ def test_a_slow_log_that_leaves_some_out_does_not_count(
     assert state.turn.is_the_log_s is (fix is None)
     assert by(list(shown.rows), "source", "threshold").get("log") == (1.0 if fix is None else None)
     assert (shown.problem.fix if shown.problem else None) == fix
+
+
+@pytest.mark.parametrize("name", ["log_slow_always_query_time", "slow_query_log_always_write_time"])
+def test_in_a_log_of_samples_what_is_always_written_stands_for_itself(tmp_path: Path, name: str) -> None:
+    mariadb, percona = name.startswith("log"), name.startswith("slow")
+    run = context(tmp_path)
+    run = replace(run, facts=replace(run.facts, flavor="mariadb" if mariadb else "mysql"))
+    taken = mysql_rules({**dict(MYSQL.rows), "log_slow_rate_limit": "100", name: "10.000000"}, run)
+    # Percona Server says in the log itself how many it stands for.
+    times = 100 if percona else 1
+    tally = Tally("mysql")
+    tally.add([Statement("d", f"select c{s}", s, times=times) for s in (12.0, 10.0, 9.9)], taken)
+    assert by(list(tally.by_database(taken)), "database", "slow")["d"] == 102
+    assert sorted(by(list(tally.by_statement()), "fingerprint", "executions").values()) == [1, 1, 100]
+
+
+@pytest.mark.parametrize(("level", "fix"), [("log", None), ("fatal", "warning"), ("panic", "warning")])
+def test_a_log_for_which_slow_statements_are_not_important_enough_does_not_count(
+    tmp_path: Path, level: str, fix: str | None
+) -> None:
+    given = {"log_min_duration_statement": "2000", "log_min_messages": level}
+    taken = postgres_rules(given, {}, frozenset({"a"}), context(tmp_path, "postgres"))
+    assert taken.threshold == (2.0 if fix is None else None)
+    said = taken.untold.fix if taken.untold is not None else None
+    assert said == (None if fix is None else f"ALTER SYSTEM SET log_min_messages = '{fix}'; SELECT pg_reload_conf();")
 
 
 @pytest.mark.parametrize("output", ["NONE", "TABLE"])

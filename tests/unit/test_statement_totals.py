@@ -359,6 +359,12 @@ def test_a_session_that_ends_while_sums_are_read_is_no_reset():
     # Others have run more meanwhile, but not for as long.
     assert statements(1_000_020, 4_900 * second) == (10, 1)
     assert statements(1_000_030, 5_003 * second) == (30, 3)
-    # What has fallen below half was truncated.
-    assert statements(7, 3 * second) == (37, 6)
-    assert statements(9, 4 * second) == (39, 7)
+    assert statements(1_000_040, 40 * second) == (30, 3)
+    assert statements(1_000_050, 5_005 * second) == (50, 5)
+    # What stays fallen was truncated, whatever was done since.
+    assert statements(700_000, 3 * second) == (50, 5)
+    assert statements(900_000, 4 * second) == (900_050, 9)
+    assert statements(900_001, 5 * second) == (900_051, 10)
+    # The sum of times starts from 0 again.
+    assert statements(900_002, 2**64 - 1) == (900_052, (2**64 - 1) / 10**12 + 5)
+    assert statements(900_003, 5 * second)[0] == 900_053

@@ -107,7 +107,11 @@ class Follower:
                 fed.add(identity)
                 yield self._feed(place, piece)
                 if left <= 0 or time.monotonic() >= end:
-                    return
+                    # Others come first in the next turn: this one may never come to its end.
+                    self._over.add(identity)
+                    if (following := self._next()) is not None:
+                        yield self._switch(following)
+                    break
                 continue
             self._over.add(identity)
             place.written = written
@@ -216,6 +220,9 @@ class Follower:
         place = self._places.pop(identity)
         if place.parser is not None:
             self._late += self._count(place.parser, place.parser.end)
+        if place.certain and place.offset:
+            # Its directory may have been away.
+            self._past.append(Place(place.offset, place.head, place.head_bytes, place.parser))
 
     def _check(self) -> list[Event]:
         """Begin anew where the file is not what it was; what was its last entry."""

@@ -15,8 +15,9 @@ from exporter.subjects.statements.measures import slow_threshold
 from exporter.subjects.statements.mysql import left_out
 
 SETTINGS = (
-    "datadir", "log_output", "log_slow_disabled_statements", "log_slow_filter", "log_slow_rate_limit",
-    "long_query_time", "min_examined_row_limit", "slow_query_log", "slow_query_log_file",
+    "datadir", "log_output", "log_slow_always_query_time", "log_slow_disabled_statements", "log_slow_filter",
+    "log_slow_rate_limit", "long_query_time", "min_examined_row_limit", "slow_query_log",
+    "slow_query_log_always_write_time", "slow_query_log_file",
 )  # fmt: skip
 
 
@@ -48,17 +49,20 @@ def rules(settings: Mapping[str, str], context: Context) -> Rules:
     """How entries are to be taken, with these of SETTINGS."""
     # MariaDB writes one of so many and doesn't say so in the log; Percona Server does.
     times = max(1, int(settings.get("log_slow_rate_limit", 1))) if context.facts.flavor == "mariadb" else 1
+    # MariaDB's since 11.7, and Percona Server's.
+    said = settings.get("log_slow_always_query_time", settings.get("slow_query_log_always_write_time"))
+    always = float(said) if said is not None else None
     if settings.get("slow_query_log") != "ON":
-        return Rules(None, times=times)
+        return Rules(None, times=times, always=always)
     hidden = list(_left_out(settings))
     if not hidden:
-        return Rules(max(float(settings["long_query_time"]), slow_threshold(context)), times=times)
+        return Rules(max(float(settings["long_query_time"]), slow_threshold(context)), times=times, always=always)
     untold = Failure(
         Reason.ERROR,
         f"the server's slow log {'; it '.join(what for what, _ in hidden)}",
         fix=" ".join(f"SET GLOBAL {fix};" for _, fix in hidden),
     )
-    return Rules(None, times=times, untold=untold)
+    return Rules(None, times=times, untold=untold, always=always)
 
 
 def _left_out(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -19,8 +19,11 @@ _COSTS = re.compile(
     rb"# Query_time: (?P<seconds>\d{1,12}(?:\.\d+)?)\s+Lock_time: (?P<lock>-?\d+(?:\.\d+)?)"
     rb"(?:\s+Rows_sent: (?P<sent>\d+))?(?:\s+Rows_examined: (?P<examined>\d+))?"
 )
-_SCHEMA = re.compile(rb"# (?:Thread_id: \d+\s+)?Schema: (?P<schema>.*?)\s*(?:\b(?:QC_hit|Last_errno|Killed): .*)?\Z")
-_RATE = re.compile(rb"# (?:Log_slow_rate_type: \w+\s+)?Log_slow_rate_limit: (\d+)")
+# Bounded, or a client's line of blanks would take minutes: a name has 64 characters at most.
+_SCHEMA = re.compile(
+    rb"# (?:Thread_id: \d{1,20}\s{1,8})?Schema: (?P<schema>.{0,300}?)\s{0,8}(?:\b(?:QC_hit|Last_errno|Killed): .*)?\Z"
+)
+_RATE = re.compile(rb"# (?:Log_slow_rate_type: \w{1,20}\s{1,8})?Log_slow_rate_limit: (\d+)")
 _USE = re.compile(rb"use (?P<name>`(?:[^`]|``)*`|[^;]*);\Z", re.IGNORECASE)
 _SET = re.compile(rb"SET (?:\w+=-?\d+,)*timestamp=\d+(?:\.\d+)?;\Z")
 _COMMAND = b"# administrator command: "

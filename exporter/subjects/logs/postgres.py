@@ -18,7 +18,8 @@ from exporter.subjects.statements.measures import slow_threshold
 
 SETTINGS = (
     "auto_explain.log_min_duration", "auto_explain.sample_rate", "data_directory", "lc_messages", "log_destination",
-    "log_directory", "log_duration", "log_line_prefix", "log_min_duration_statement", "logging_collector",
+    "log_directory", "log_duration", "log_line_prefix", "log_min_duration_statement", "log_min_messages",
+    "logging_collector",
 )  # fmt: skip
 # From how long on a statement is in the log: the first alone, if it is on.
 THRESHOLDS = (
@@ -72,6 +73,13 @@ def rules(settings: Mapping[str, str], own: Mapping[str, str], databases: frozen
             Reason.ERROR,
             f"{', '.join(unknown)} of the exporter's own session: that of others can't be seen",
             fix="; ".join(own[name] for name in unknown) + "; the exporter's session is renewed within an hour",
+        )
+        return Rules(None, plans=plans, databases=databases, untold=untold)
+    if settings.get("log_min_messages") in {"fatal", "panic"}:
+        untold = Failure(
+            Reason.ERROR,
+            f"log_min_messages = {settings['log_min_messages']} keeps slow statements out of the log",
+            fix="ALTER SYSTEM SET log_min_messages = 'warning'; SELECT pg_reload_conf();",
         )
         return Rules(None, plans=plans, databases=databases, untold=untold)
     slow = None if threshold is None else max(threshold, slow_threshold(context))

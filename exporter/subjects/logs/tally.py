@@ -36,6 +36,7 @@ class Rules:
         plans: Whether auto_explain's entries are the only ones that tell of slow statements.
         times: For how many executions each entry stands, besides what it says itself.
         databases: Those that exist; None: not known. Others are counted as unknown.
+        always: From how many seconds on each one is in a log of samples, and stands for itself alone; None: none is.
         untold: Why the log can't tell which statements are slow, where it has some; None: it has none.
     """
 
@@ -44,6 +45,7 @@ class Rules:
     times: int = 1
     databases: frozenset[str] | None = None
     untold: Failure | None = None
+    always: float | None = None
 
 
 @dataclass(slots=True)
@@ -163,7 +165,8 @@ class Tally:
         if event.step == "bare" and not slow:
             # log_duration has one for every statement.
             return
-        times = event.times * rules.times
+        sampled = rules.always is None or event.seconds < rules.always
+        times = event.times * rules.times if sampled else 1
         found = self._databases[database]
         found.durations[bisect_left(BOUNDS, event.seconds)] += times
         found.seconds += event.seconds * times

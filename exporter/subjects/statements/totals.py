@@ -157,22 +157,25 @@ def _together(one: Reading, other: Reading) -> Reading:
 class Unsteady:
     """Sums that the server adds up over sessions while these end: what one has done may be missing in one reading.
 
-    Such a fall is no reset, after which all would count again. A reset is taken for one only where half of what was
-    counted before has not been done again since.
+    Such a fall is no reset, after which all would count again: it is taken for one only where the next reading has it,
+    too.
     """
 
     def __init__(self) -> None:
         self._last: dict[Hashable, tuple[int, int]] = {}
+        self._fallen: set[Hashable] = set()
 
     def steady(self, key: Hashable, calls: int, time: int) -> tuple[int, int]:
-        """Calls and time of this reading, or of the last one that was whole."""
+        """Calls and time of this reading, or of the last one that was whole; times start from 0 again after 2^64."""
         last = self._last.get(key, (0, 0))
-        fell = calls < last[0] or last[1] // 2 < time < last[1]
-        if fell and calls > last[0] // 2:
+        if key not in self._fallen and (calls < last[0] or 0 < last[1] - time < 2**63):
+            self._fallen.add(key)
             return last
+        self._fallen.discard(key)
         self._last[key] = calls, time
         return calls, time
 
     def rebase(self) -> None:
         """Another server answers."""
         self._last.clear()
+        self._fallen.clear()
