@@ -151,6 +151,8 @@ def _of_two(first: DatabaseServer, watch: Watch, second: DatabaseServer, ports: 
             cursor.execute("UNLOCK TABLES")
         assert wait_for(lambda: other.run("mysql_replica_lag").one(behind, channel=APPLIER) == 0, 20)
 
+        _errant_by_the_primary(first, second, other)
+
         # What the second one has beside the group stops its applier.
         with second.connect() as apart, apart.cursor() as cursor:
             cursor.execute("SET SESSION sql_log_bin = 0")
@@ -199,3 +201,20 @@ def _joins_again(server: DatabaseServer, seen: Watch) -> None:
     assert wait_for(lambda: seen.run(online).one("mysql_replication_group_primary") == 1, 60)
     assert seen.facts().role is Role.PRIMARY
     assert seen.run("mysql_replica_lag").by("db_replication_running", "channel") == {APPLIER: 1}
+
+
+def _errant_by_the_primary(first: DatabaseServer, second: DatabaseServer, other: Watch) -> None:
+    """Of a member that takes no writes nothing is errant that the one that does has, and nothing is told without it."""
+    [(primary,)] = second.execute("SELECT @@server_uuid")
+    first.execute(f"SELECT group_replication_switch_to_single_primary_mode('{primary}')")
+    # It is a replica from now on.
+    with watching(first, first.known_account) as replica:
+        sets, errant = "mysql_gtid_sets", "mysql_replica_errant_transactions"
+        found = replica.run(sets)
+        assert found.values(errant) == []
+        assert found.by("mysql_replica_source_compared", "channel") == {APPLIER: 0}
+        other.run(sets)
+        found = replica.run(sets)
+        assert found.by("mysql_replica_source_compared", "channel") == {APPLIER: 1}
+        assert found.one(errant) == 0
+    first.execute("SELECT group_replication_switch_to_multi_primary_mode()")

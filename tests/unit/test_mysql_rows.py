@@ -309,7 +309,7 @@ def feed_sets(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, A
     def feed(errant: Errant, name: str, now: float, *rows: dict[str, Any], takes: float = 0.1) -> list[dict[str, Any]]:
         monkeypatch.setattr(gtid, "time", SimpleNamespace(monotonic=lambda: now + takes))
         facts = Facts("mysql", "mysql", (9, 7), "9.7", Identity(name, 0, Role.REPLICA))
-        given = Rows.of(("channel", "set", "alone", "source"), rows)
+        given = Rows.of(("channel", "set", "alone", "source", "grouped"), rows)
         return errant.feed(given, Context(context().server, facts, now)).dicts()
 
     return feed
@@ -332,6 +332,39 @@ def test_what_is_errant_is_told_by_the_source_where_it_is_watched_too(
     # The source is watched no more.
     first, second = feed_sets(ours, "u-me", 5000, channel, replica)
     assert (first["compared"], second["errant"]) == (0, 2)
+
+
+def test_of_a_member_of_a_group_its_primary_alone_tells_what_is_errant(
+    feed_sets: Callable[..., list[dict[str, Any]]],
+) -> None:
+    """What its first member began before there was a group, all have; the channel may not say that it was received."""
+    ours, primary = Errant(), Errant()
+    recovery = {"channel": "group_replication_recovery", "grouped": 1}
+    applier = {"channel": "group_replication_applier", "grouped": 1, "source": "u-primary"}
+    member = {"set": "u-me:1-5000000,group:1-900", "alone": "u-me:1-5000000"}
+    _, told, mine = feed_sets(ours, "u-me", 0, recovery, applier, member)
+    assert (told["compared"], mine["errant"]) == (0, None)
+    feed_sets(primary, "u-primary", 5, {"set": "u-me:1-5000000,group:1-900"})
+    _, told, mine = feed_sets(ours, "u-me", 15, recovery, applier, member)
+    assert (told["compared"], mine["errant"]) == (1, 0)
+    feed_sets(primary, "u-primary", 20, {"set": "u-me:1-4999998,group:1-900"})
+    *_, mine = feed_sets(ours, "u-me", 30, recovery, applier, member)
+    assert mine["errant"] == 2
+    # It has left the group.
+    _, told, mine = feed_sets(ours, "u-me", 45, recovery, applier | {"source": None}, member)
+    assert (told.get("compared"), mine["errant"]) == (None, None)
+
+
+def test_a_source_that_another_thread_forgets_meanwhile_is_not_watched(
+    feed_sets: Callable[..., list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fleeting(dict[str, tuple[float, str]]):
+        def __contains__(self, key: object) -> bool:
+            return bool(self.pop(str(key), None))
+
+    monkeypatch.setattr(Errant, "_executed", Fleeting({"u-source": (0.0, "u-source:1-9")}))
+    _, told = feed_sets(Errant(), "u-me", 650, {"channel": "", "source": "u-source"}, {"set": "", "alone": "u-me:1"})
+    assert told["errant"] == 1
 
 
 def test_what_a_source_wrote_since_it_was_read_is_not_errant(feed_sets: Callable[..., list[dict[str, Any]]]) -> None:

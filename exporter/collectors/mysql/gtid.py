@@ -75,19 +75,27 @@ def behind(received: str, applied: str, me: str | None = None) -> int | None:
 
 _ON: Gate = setting("gtid_mode", "ON", fix="set gtid_mode=ON")
 
-# What the server can subtract it subtracts; what is left is short.
+# What the server can subtract it subtracts; what is left is short. No member of a group has alone what the group itself
+# numbered, and may have received it long before its channel says so again. The channel of a group has the group's name
+# for a source; who has everything first is the member that takes writes.
 _SETS = """
     SELECT c.CHANNEL_NAME AS channel, c.RECEIVED_TRANSACTION_SET AS received,
            GTID_SUBTRACT(c.RECEIVED_TRANSACTION_SET, @@GLOBAL.gtid_executed) AS pending,
            '' AS executed, '' AS purged, '' AS alone,
-           IF(c.CHANNEL_NAME LIKE 'group\\_replication\\_%', NULL, c.SOURCE_UUID) AS source
+           CASE WHEN c.CHANNEL_NAME = 'group_replication_applier' THEN (
+                    SELECT MIN(MEMBER_ID) FROM performance_schema.replication_group_members
+                    WHERE MEMBER_ROLE = 'PRIMARY' AND MEMBER_STATE = 'ONLINE' AND MEMBER_ID <> @@server_uuid)
+                WHEN c.CHANNEL_NAME NOT LIKE 'group\\_replication\\_%' THEN c.SOURCE_UUID END AS source,
+           c.CHANNEL_NAME LIKE 'group\\_replication\\_%' AS grouped
     FROM performance_schema.replication_connection_status c
     UNION ALL
     SELECT NULL, NULL, NULL, @@GLOBAL.gtid_executed, @@GLOBAL.gtid_purged,
            GTID_SUBTRACT(@@GLOBAL.gtid_executed, COALESCE((
-               SELECT GROUP_CONCAT(NULLIF(RECEIVED_TRANSACTION_SET, ''))
+               SELECT GROUP_CONCAT(NULLIF(CONCAT_WS(',', NULLIF(RECEIVED_TRANSACTION_SET, ''), IF(
+                   CHANNEL_NAME = 'group_replication_applier' AND SOURCE_UUID <> '',
+                   CONCAT(SOURCE_UUID, ':1-9223372036854775806'), NULL)), ''))
                FROM performance_schema.replication_connection_status), '')),
-           NULL"""
+           NULL, NULL"""
 
 
 def counted(rows: Rows, context: Context) -> Rows:
@@ -100,8 +108,9 @@ def counted(rows: Rows, context: Context) -> Rows:
             found.append(whole | {"alone": row["alone"] if follows else None})
         else:
             numbers = {key: size(row[key]) for key in ("received", "pending")}
-            found.append(numbers | {"channel": row["channel"], "source": row["source"]})
-    return Rows.of(("channel", "received", "pending", "executed", "purged", "set", "alone", "source"), found)
+            found.append(numbers | {key: row[key] for key in ("channel", "source", "grouped")})
+    columns = ("channel", "received", "pending", "executed", "purged", "set", "alone", "source", "grouped")
+    return Rows.of(columns, found)
 
 
 # A source that was not read for so long is not watched any more.
@@ -115,7 +124,8 @@ class Errant:
 
     Where a source is watched by this exporter too, its own set decides. Else the replica alone can't tell: what it did
     not receive it may have from its source all the same, from before, as from a backup. Only what it began itself is
-    counted then.
+    counted then. A member of a group may even have received that from it: all have what their first one began before
+    there was a group, and nobody can join with more. So nothing is told of it unless its primary is watched.
 
     A source's set tells only of what the replica had before it was read: what came since, the source has too. So a
     reading of the replica waits for a later one of every source.
@@ -133,8 +143,9 @@ class Errant:
         """Complete the rows of `counted`."""
         me, found = context.facts.identity.system, rows.dicts()
         sources = {row["source"] for row in found if row["source"]}
-        read = {source: self._executed[source] for source in sources if source in self._executed}
-        known = {source: (at, has) for source, (at, has) in read.items() if context.now - at <= _WATCHED_SECONDS}
+        # Other threads forget servers meanwhile.
+        read = {source: self._executed.get(source) for source in sources}
+        known = {source: has for source, has in read.items() if has and context.now - has[0] <= _WATCHED_SECONDS}
         for row in found:
             if row["source"]:
                 row["compared"] = int(row["source"] in known)
@@ -143,7 +154,7 @@ class Errant:
             if row["alone"] is not None:
                 if sources and len(known) == len(sources):
                     row["errant"] = self._compared(known.values())
-                else:
+                elif not any(other["grouped"] for other in found):
                     row["errant"] = missing(row["alone"], [has for _, has in known.values()], me)
                 self._waiting.append((time.monotonic(), row["alone"]))
         return Rows.of((*rows.columns, "errant", "compared"), found)
@@ -172,9 +183,9 @@ class Errant:
 _ERRANT = (
     "Transactions that this replica has and its source has not: all of them where the exporter watches the source too "
     "(mysql_replica_source_compared), as of the scrape before, else those that began on this replica and that it did "
-    "not receive; errant unless "
-    "the source has them from when this server was the source. On MariaDB those beyond what was received, until the "
-    "source overtakes."
+    "not receive; errant unless the source has them from when this server was the source. A member of a group has its "
+    "primary for a source, and is absent unless that one is watched. On MariaDB those beyond what was received, until "
+    "the source overtakes."
 )
 PENDING = (
     "Transactions that were received and are not applied; on MariaDB by sequence numbers, over all domains, and absent "
@@ -206,8 +217,8 @@ gtid_sets = Collector(
             gauge(
                 "mysql_replica_source_compared",
                 "compared",
-                help="1 if the exporter watches the channel's source too, so that errant transactions are told from "
-                "what that one has.",
+                help="1 if the exporter watches the channel's source too, of a group's channel the primary, so that "
+                "errant transactions are told from what that one has.",
             ),
             labels=("channel",),
             merge="max",
