@@ -201,6 +201,19 @@ def test_the_largest_indexes_have_their_size_in_all_partitions(
     assert list(few.values()) == [max(found.values())]
 
 
+@pytest.mark.parametrize("wanting", ["SELECT ON mysql.innodb_index_stats", "PROCESS ON *.*"])
+def test_who_may_not_read_the_sizes_of_indexes_is_told_the_grant(server: DatabaseServer, wanting: str) -> None:
+    collector = collectors_by_name()["mysql_index_sizes"]
+    with watching(server, server.account(f"REVOKE {wanting} FROM blind", name="blind")) as watch:
+        miss = collector.when.miss(watch.facts())
+        assert collectors_by_name()["mysql_index_findings"].when.passes(watch.facts()), "it does without sizes"
+    assert miss is not None
+    assert miss.fix == f"GRANT {wanting} TO 'blind'@'%';"
+    server.execute(miss.fix)
+    with watching(server, server.known_account) as watch:
+        assert collector.when.miss(watch.facts()) is None
+
+
 @pytest.mark.flavor("mysql")
 def test_pages_of_a_compressed_table_in_a_shared_tablespace_are_not_guessed(
     server: DatabaseServer, watch: Watch

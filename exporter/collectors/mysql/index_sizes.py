@@ -1,12 +1,17 @@
 """The largest indexes and their size, from the statistics that InnoDB keeps of them."""
 
-from exporter.collectors.mysql.index_findings import SEES_SIZES, SIZES_MARIADB, SIZES_MYSQL
+from exporter.collectors.mysql.index_findings import SIZES_MARIADB, SIZES_MYSQL
 from exporter.collectors.mysql.needless_indexes import LARGEST, largest
 from exporter.collectors.mysql.schema_sizes import SEES_TABLES
 from exporter.collectors.mysql.schemas import INTERNAL
+from exporter.collectors.mysql.shared_tables import STATISTICS
 from exporter.declare import Collector, Query, block, gauge
-from exporter.gates import mariadb, mysql
+from exporter.gates import granted, mariadb, mysql
 
+# Here they are all there is, so what is wanting is told.
+_SEES_SIZES = granted(STATISTICS, fix=f"GRANT {STATISTICS} TO {{account}};") & granted(
+    "PROCESS", fix="GRANT PROCESS ON *.* TO {account};"
+)
 _OTHERS = f"SELECT * FROM ({{sizes}}) AS sizes WHERE `schema` NOT IN ({INTERNAL})"
 
 index_sizes = Collector(
@@ -18,7 +23,7 @@ index_sizes = Collector(
     # To know which are compressed the server reads the definition of each table.
     tables=10_000,
     default=False,
-    when=(mysql(8) | mariadb(10, 6)) & SEES_TABLES & SEES_SIZES,
+    when=(mysql(8) | mariadb(10, 6)) & SEES_TABLES & _SEES_SIZES,
     queries=(
         Query(mysql(8), _OTHERS.format(sizes=SIZES_MYSQL)),
         Query(mariadb(10, 6), _OTHERS.format(sizes=SIZES_MARIADB)),
@@ -35,5 +40,5 @@ index_sizes = Collector(
             labels=("schema", "table", "index"),
         ),
     ),
-    grants=("PROCESS", "REFERENCES"),
+    grants=("PROCESS", "REFERENCES", STATISTICS),
 )
