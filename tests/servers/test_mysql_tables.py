@@ -333,6 +333,14 @@ def test_statistics_of_users_without_performance_schema(fresh_server: Any, serve
         assert bounds == 1
         found = watch.session.run(fewer, Deadline.after(10))
         assert [row[:1] for row in found.rows] == most
+        # So are those who were refused what they asked for, and have no rows.
+        with made.connect("shop", "teller", "x", bind_address="127.0.0.6") as refused, refused.cursor() as cursor:
+            for _ in range(5):
+                with pytest.raises(pymysql.err.OperationalError, match="denied"):
+                    cursor.execute("DELETE FROM items")
+        assert wait_for(lambda: ("127.0.0.6",) in made.execute(everyone), 10)
+        order = [row[0] for row in watch.session.run(query.sql, Deadline.after(10)).rows]
+        assert order.index("127.0.0.4") < order.index("127.0.0.6") < order.index("127.0.0.5")
         # The server leaves out what an account may not read, so nothing is said without the privilege.
         assert watch.run("mysql_table_statistics").names() == set()
     # Without the privilege the server shows no user and refuses nothing.

@@ -13,9 +13,13 @@ _ON = mariadb(10, 6) & setting("userstat", "ON", fix="")
 _READS = granted("SELECT", fix="")
 
 # The server forgets no client until FLUSH CLIENT_STATISTICS, and hosts come and go: of more than these, a dozen times
-# what there is room for, the idlest are not read. They differ in columns between versions, hence all of them.
+# what there is room for, the idlest are not read. Who is refused all that he asks for has no rows, and is not idle.
+# They differ in columns between versions, hence all of them.
 _MOST_READ = 5_000
-_ALL = f"SELECT * FROM information_schema.{{table}} ORDER BY ROWS_READ + ROWS_SENT DESC, {{key}} LIMIT {_MOST_READ}"
+_BUSY = ("rows_read", "rows_sent", "denied_connections", "access_denied")
+_ALL = (
+    f"SELECT * FROM information_schema.{{table}} ORDER BY {' + '.join(_BUSY).upper()} DESC, {{key}} LIMIT {_MOST_READ}"
+)
 
 # The server forgets a table that is dropped.
 _FALLS = " Falls when a table is dropped, as with a restart: where tables come and go, add up the rates of tables."
@@ -80,13 +84,13 @@ def _changes(of: str, more: str = "") -> tuple[Measure, ...]:
 user_statistics = Collector(
     name="mysql_user_statistics",
     about="Connections, statements, rows and time of each user, with userstat on; the busiest of very many. Of "
-    f"more than {_MOST_READ} users those with most rows read and sent are read.",
+    f"more than {_MOST_READ} users those with most rows read and sent and most refusals are read.",
     engine="mysql",
     every=60,
     share=0.1,
     when=_ON & SEES_SESSIONS,
     queries=(Query(mariadb(10, 6), _ALL.format(table="USER_STATISTICS", key="USER")),),
-    state=busiest("user", by=("rows_read", "rows_sent")),
+    state=busiest("user", by=_BUSY),
     blocks=(block(*_statistics("user", "max_statement_time_exceeded"), labels=("user",)),),
     grants=("PROCESS",),
 )
@@ -94,13 +98,14 @@ user_statistics = Collector(
 client_statistics = Collector(
     name="mysql_client_statistics",
     about="Connections, statements, rows and time of each client host, with userstat on; the busiest of very many. "
-    f"Of more than {_MOST_READ} hosts those with most rows read and sent are read, until FLUSH CLIENT_STATISTICS.",
+    f"Of more than {_MOST_READ} hosts those with most rows read and sent and most refusals are read, until FLUSH "
+    "CLIENT_STATISTICS.",
     engine="mysql",
     every=60,
     share=0.1,
     when=_ON & SEES_SESSIONS,
     queries=(Query(mariadb(10, 6), _ALL.format(table="CLIENT_STATISTICS", key="CLIENT")),),
-    state=busiest("client", by=("rows_read", "rows_sent")),
+    state=busiest("client", by=_BUSY),
     blocks=(block(*_statistics("client", "max_statement_time_exceeded_total"), labels=("client",)),),
     grants=("PROCESS",),
 )
