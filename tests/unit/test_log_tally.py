@@ -337,12 +337,18 @@ class Slow:
             pass
 
 
-def test_that_a_long_turn_failed_is_told_until_one_ends_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def followed(tmp_path: Path) -> tuple[Path, reader.LogReader, Context]:
+    """A log with an entry, and who has begun to read it."""
     file, state = tmp_path / "slow.log", mysql_reader()
     run = context(tmp_path, file=str(file))
     file.write_text(ENTRY.format(1, 1))
     state.feed(MYSQL, run)
     assert wait_for(lambda: not state.busy, 30)
+    return file, state, run
+
+
+def test_that_a_long_turn_failed_is_told_until_one_ends_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, state, run = followed(tmp_path)
     slow = Slow(state, monkeypatch)
     slow.fails = True
     state.feed(MYSQL, run)
@@ -364,11 +370,7 @@ def test_that_a_long_turn_failed_is_told_until_one_ends_well(tmp_path: Path, mon
 
 
 def test_a_log_whose_turn_failed_is_not_at_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file, state = tmp_path / "slow.log", mysql_reader()
-    run = context(tmp_path, file=str(file))
-    file.write_text(ENTRY.format(1, 1))
-    state.feed(MYSQL, run)
-    assert wait_for(lambda: not state.busy, 30)
+    _, state, run = followed(tmp_path)
     state.turn.silent()
     slow = Slow(state, monkeypatch)
     slow.fails = True
@@ -385,11 +387,7 @@ def test_a_log_whose_turn_failed_is_not_at_its_end(tmp_path: Path, monkeypatch: 
 
 
 def test_a_log_that_fails_is_not_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file, state = tmp_path / "slow.log", mysql_reader()
-    run = context(tmp_path, file=str(file))
-    file.write_text(ENTRY.format(1, 1))
-    state.feed(MYSQL, run)
-    assert wait_for(lambda: not state.busy, 30)
+    _, state, run = followed(tmp_path)
     slow = Slow(state, monkeypatch)
     slow.fails = True
     state.feed(MYSQL, run)

@@ -46,7 +46,7 @@ _STATES = ("active", "idle", "prepared", "recovered")
 
 
 def complete(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
-    """All states, with 0 where there is none; none where so many wait that the list was not read."""
+    """All states, with 0 where there is none; where so many wait that some may not have been read, those that were."""
     found = {row["state"]: row for row in rows.dicts()}
     many = found.pop("many", None)
     empty = dict.fromkeys(("open", "longest", "locked", "modified", "tables", "structs"), 0)
