@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -30,8 +30,8 @@ class Identity:
         start_time: When the server started, in Unix seconds on the clock that it had then: it stays the same however
             slowly we are answered, and when a clock is set.
         role: Its part in replication right now.
-        server_id: MariaDB's, which can be set at any time and so tells processes apart, not what one of them is; None
-            elsewhere.
+        server_id: MariaDB's, which tells containers apart that are alike in all else; it can be set at any time, see
+            `renumbered`. None elsewhere.
     """
 
     system: str
@@ -45,11 +45,21 @@ class Identity:
 
     def same_process(self, other: Identity) -> bool:
         """Whether both were read from one server process."""
-        return self.system == other.system and abs(self.start_time - other.start_time) < _SLACK
+        return self.server_id == other.server_id and self._looks_like(other)
+
+    def renumbered(self, now: Identity) -> Identity:
+        """This identity with the server id of another that was read later over the same session.
+
+        There it was set, since a session ends with its server; over a new session another id is another server's.
+        """
+        return replace(self, server_id=now.server_id) if self._looks_like(now) else self
 
     def older_than(self, other: Identity) -> bool:
         """Whether it started before the other, which a restart of the other can't have done."""
         return self.start_time < other.start_time - _SLACK
+
+    def _looks_like(self, other: Identity) -> bool:
+        return self.system == other.system and abs(self.start_time - other.start_time) < _SLACK
 
 
 @dataclass(frozen=True, slots=True)

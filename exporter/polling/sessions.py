@@ -82,6 +82,8 @@ class Sessions:
         self._forget = forget
         self._main: Session | None = None
         self._main_until = 0.0
+        # Whether nobody has compared who answers over it with whom we knew.
+        self._main_is_new = True
         self._learned = 0.0
         self._answered = False
         self._asked = float("-inf")
@@ -238,10 +240,32 @@ class Sessions:
     def _begin(self, session: Session) -> Session:
         self._main = session
         self._main_until = time.monotonic() + random.uniform(*SESSION_SECONDS)  # noqa: S311 - spreads load
+        self._main_is_new = True
         return session
+
+    def _note_server_id(self, deadline: Deadline) -> None:
+        """Ask an old main session what the server id is now, which over its successor would be another server's."""
+        session, facts = self._main, self.facts
+        if session is None or facts is None or facts.identity.server_id is None:
+            return
+        try:
+            self._renumber(self.opener.identify(session, deadline))
+        except Failure as failure:
+            # It may lead to a server that has gone.
+            if session.closed:
+                self.cut(failure)
+
+    def _renumber(self, identity: Identity) -> None:
+        """Note a server id that was set, by what the main session tells."""
+        facts = self.facts
+        if facts is not None and facts.identity.server_id != identity.server_id:
+            self.facts = replace(facts, identity=facts.identity.renumbered(identity))
 
     def _renew(self, deadline: Deadline) -> None:
         """Let a new main session take the place of one that is old; on a full server the old one stays."""
+        self._note_server_id(deadline.within(_RENEWAL_SECONDS))
+        if self._main is None:
+            return
         try:
             # In its place, so that there never are more than three.
             with self._second.place(deadline.within(_RENEWAL_SECONDS)):
@@ -306,7 +330,7 @@ class Sessions:
                 if self.facts is None:
                     self.facts, self._learned = facts, time.monotonic()
             elif not facts.identity.same_server(identity):
-                # The address has moved while the main session still holds on to the old server.
+                # The address has moved while the main session still holds on to the old server, or its id was set.
                 self._main_until = _AT_ONCE
                 raise Failure(Reason.CONNECT, "another server answers; the next scrape connects anew")
         except Failure:
@@ -320,13 +344,13 @@ class Sessions:
         self.up, self._answered = True, True
         self.failure = None
         self._backoff.succeeded()
+        if not self._main_is_new:
+            self._renumber(identity)
+        self._main_is_new = False
         facts = self.facts
         if facts is not None and not facts.identity.same_server(identity):
             self._another(facts.identity, identity)
             facts = None
-        elif facts is not None and facts.identity.server_id != identity.server_id:
-            # What it is set to now is what a restart is compared with.
-            facts = self.facts = replace(facts, identity=identity)
         if facts is None or was_up is False:
             self.changed.set()
         if facts is None:

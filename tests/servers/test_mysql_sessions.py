@@ -516,6 +516,26 @@ def test_nobody_is_ended_on_another_server(server: DatabaseServer, replica: Data
         assert wait_for(lambda: not _alive(here), 5)
 
 
+@pytest.mark.flavor("mariadb")
+def test_nobody_is_ended_on_a_server_that_only_its_id_tells_apart(server: DatabaseServer) -> None:
+    account = server.account(name="session_twin", limit=20)
+    there = config_of(server, account)
+    [(number,)] = server.execute("SELECT @@GLOBAL.server_id")
+    with ExitStack() as stack:
+        session = MYSQL.connect(there, deadline())
+        stack.callback(session.close)
+        MYSQL.identify(session, deadline())
+        other = stack.enter_context(server.connect(user=account.user, password=account.password))
+        session.connection_id = other.thread_id()
+        stack.callback(server.execute, f"SET GLOBAL server_id = {number}")
+        server.execute(f"SET GLOBAL server_id = {int(number) + 1}")
+        MYSQL.cancel(there, session, deadline())
+        assert _alive(other)
+        server.execute(f"SET GLOBAL server_id = {number}")
+        MYSQL.cancel(there, session, deadline())
+        assert wait_for(lambda: not _alive(other), 5)
+
+
 def test_nobody_else_is_ended(server: DatabaseServer) -> None:
     account = server.account("GRANT SUPER ON *.* TO session_super", name="session_super", limit=20)
     there = config_of(server, account)

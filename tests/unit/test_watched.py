@@ -34,7 +34,7 @@ class FakeSession:
 
     def __init__(self, engine: FakeEngine) -> None:
         self.engine = engine
-        self.system, self.value = engine.system, engine.value
+        self.system, self.value, self.machine = engine.system, engine.value, engine.machine
         self.closed = False
         self.statements = 0
 
@@ -61,6 +61,9 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.system, self.value = "one", 1
+        # What tells machines apart that are alike in all else, and which of them answers.
+        self.server_ids: dict[str, int] = {}
+        self.machine = "here"
         self.down = self.full = False
         self.learning: Failure | None = None
         self.learnt = 0
@@ -83,7 +86,7 @@ class FakeEngine:
         if self.down:
             session.closed = True
             raise Failure(Reason.CONNECT, "gone")
-        return Identity(session.system, 1.0, Role.PRIMARY)
+        return Identity(session.system, 1.0, Role.PRIMARY, self.server_ids.get(session.machine))
 
     def learn(self, session: FakeSession, identity: Identity, *_: Any) -> Facts:
         if self.learning is not None:
@@ -396,6 +399,56 @@ def test_a_second_session_that_was_cut_off_or_leads_elsewhere_is_of_no_more_use(
     engine.down = True
     scrape(server)
     assert server.sessions.connections == 0
+
+
+def _twins(*more: Collector) -> tuple[FakeEngine, Watched]:
+    engine = FakeEngine()
+    engine.server_ids = {"here": 1, "there": 2}
+    server = watched(engine, declared("fine"), *more)
+    scrape(server)
+    return engine, server
+
+
+def test_over_a_new_session_another_server_id_is_another_server() -> None:
+    engine, server = _twins()
+    engine.machine = "there"
+    scrape(server)
+    assert server.sessions.identity_changes == 0
+    engine.opened[0].close()
+    scrape(server)
+    assert (server.sessions.identity_changes, server.sessions.generation, engine.learnt) == (1, 1, 2)
+
+
+def test_over_the_same_session_another_server_id_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, server = _twins()
+    for number in (7, 8):
+        engine.server_ids["here"] = number
+        scrape(server)
+        assert server.sessions.facts is not None
+        assert server.sessions.facts.identity.server_id == number
+        # So it was where the session's time is up just then.
+        monkeypatch.setattr(server.sessions, "_main_until", 0.0)
+    assert [session.closed for session in engine.opened] == [True, False]
+    assert (server.sessions.identity_changes, server.sessions.generation, engine.learnt) == (0, 0, 1)
+    engine.machine = "there"
+    monkeypatch.setattr(server.sessions, "_main_until", 0.0)
+    scrape(server)
+    assert (server.sessions.identity_changes, server.sessions.generation, engine.learnt) == (1, 1, 2)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_background_work_with_another_server_id_waits_until_a_scrape_has_told_what_happened(moved: bool) -> None:
+    engine, server = _twins(declared("seldom", every=60))
+    if moved:
+        engine.machine = "there"
+    else:
+        engine.server_ids["here"] = 7
+    server.background(server.slow_tasks())
+    assert server.latest["seldom"].state is State.FAILED
+    scrape(server)
+    assert (server.sessions.identity_changes, server.sessions.generation, engine.learnt) == (moved, moved, 1 + moved)
+    server.background(server.slow_tasks())
+    assert server.latest["seldom"].state is State.OK
 
 
 def test_at_the_end_nothing_is_kept() -> None:

@@ -89,8 +89,8 @@ def identify(session: MySQLSession, deadline: Deadline) -> Identity:
     secondary of a replication group, or a member that still joins one or has failed. To an account that may not see
     channels, a read-only server is a replica. MariaDB has no identifier of its data, so its host name, port and data
     directory stand in: they tell the machines behind one name apart, and survive a restart. So does its server id for
-    containers that are alike in all of that; it is set while a server runs, so it counts only where another process
-    answers.
+    containers that are alike in all of that, down to the second they were started in; it is set while a server runs,
+    so it counts over new sessions only.
     """
     session.identity = _identity(session, deadline)
     return session.identity
