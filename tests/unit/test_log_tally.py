@@ -43,6 +43,7 @@ from exporter.subjects.logs.postgres import rules as postgres_rules
 from exporter.subjects.logs.postgres_over_sql import LogOverSQL
 from exporter.subjects.logs.reader import Counting, LogReader
 from exporter.subjects.logs.tally import Rules, Tally
+from exporter.subjects.logs.turn import Turn
 from tests.providers.base import wait_for
 
 FACTS = {
@@ -300,11 +301,11 @@ def test_what_can_not_be_read_is_a_failure(tmp_path: Path, monkeypatch: pytest.M
         raise PermissionError(13, "Permission denied", "/var/log/slow.log")
 
     monkeypatch.setattr("exporter.subjects.logs.files.Files.all", refuse)
-    with pytest.raises(Failure) as raised:
-        state.feed(MYSQL, context(tmp_path, file=str(tmp_path / "slow.log")))
-    assert raised.value.reason is Reason.PERMISSION
-    assert raised.value.message == "/var/log/slow.log: Permission denied"
-    assert raised.value.fix == "let the user that runs the exporter read /var/log/slow.log"
+    problem = state.feed(MYSQL, context(tmp_path, file=str(tmp_path / "slow.log"))).problem
+    assert problem is not None
+    assert problem.reason is Reason.PERMISSION
+    assert problem.message == "/var/log/slow.log: Permission denied"
+    assert problem.fix == "let the user that runs the exporter read /var/log/slow.log"
 
 
 class Slow:
@@ -355,17 +356,18 @@ def test_that_a_long_turn_failed_is_told_until_one_ends_well(tmp_path: Path, mon
     slow.end()
     for _ in range(3):
         # While the next one is under way, too.
-        with pytest.raises(Failure) as raised:
-            state.feed(MYSQL, run)
-        assert raised.value.message == f"{file}: {os.strerror(errno.ESTALE)}"
+        problem = state.feed(MYSQL, run).problem
+        assert problem is not None
+        assert problem.message == f"{file}: {os.strerror(errno.ESTALE)}"
         slow.end()
     with file.open("a") as out:
         out.write(ENTRY.format(2, 2) * 3)
     slow.fails = False
-    with pytest.raises(Failure):
-        state.feed(MYSQL, run)
+    assert state.feed(MYSQL, run).problem is not None
     slow.end()
-    assert by(list(state.feed(MYSQL, run).rows), "database", "slow")["shop"] >= 2
+    shown = state.feed(MYSQL, run)
+    assert shown.problem is None
+    assert by(list(shown.rows), "database", "slow")["shop"] >= 2
     slow.end()
 
 
@@ -394,10 +396,104 @@ def test_a_log_that_fails_is_not_heard_of(tmp_path: Path, monkeypatch: pytest.Mo
     _, heard = state.turn.asked(run.now)
     for _ in range(2):
         slow.end()
-        with pytest.raises(Failure):
-            state.feed(MYSQL, replace(run, now=time.monotonic()))
+        assert state.feed(MYSQL, replace(run, now=time.monotonic())).problem is not None
     slow.end()
     assert state.turn.asked(time.monotonic()) == (False, heard)
+
+
+PATIENCE = 45.0
+
+
+def test_while_one_of_several_files_can_not_be_read_the_rest_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The last one is open from the beginning.
+    other, here = tmp_path / "slow-1.log", tmp_path / "slow-2.log"
+    state, run = mysql_reader(), context(tmp_path, file=str(tmp_path / "slow-*.log"))
+    state.turn = Turn(PATIENCE)
+    # Whoever stands in counts as many more with each reading.
+    stands_in = StandIn(Estimated(), state.turn)
+
+    def write(file: Path) -> None:
+        with file.open("a") as out:
+            out.write(ENTRY.format(1, 1) * 2)
+
+    def shown(at: float) -> tuple[int | None, int | None, bool]:
+        """What the log and the other one show so many seconds later, and whether the log has a problem."""
+        for _ in range(2):
+            log = state.feed(MYSQL, replace(run, now=run.now + at))
+            assert wait_for(lambda: not state.busy, 30)
+        log = state.feed(MYSQL, replace(run, now=run.now + at))
+        assert wait_for(lambda: not state.busy, 30)
+        [row] = stands_in.feed(Rows((), []), replace(run, now=run.now + at)).rows
+        return by(list(log.rows), "database", "slow").get("shop"), row[1], log.problem is not None
+
+    here.touch()
+    other.touch()
+    shown(0)
+    init = OpenFile.__init__
+
+    def refuse(self: OpenFile, path: str) -> None:
+        if path == str(other):
+            raise PermissionError(13, "Permission denied", path)
+        init(self, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenFile, "__init__", refuse)
+        write(here)
+        write(other)
+        assert shown(1) == (2, None, True)
+        write(here)
+        assert shown(2) == (4, None, True)
+        # Nobody has heard of the log for too long: the other one counts until the log can be read to its end.
+        assert shown(PATIENCE * 2)[::2] == (4, True)
+        late = [shown(PATIENCE * 2 + after) for after in (1, 2)]
+        write(here)
+        late.append(shown(PATIENCE * 2 + 3))
+        assert [(log, failed) for log, _, failed in late] == [(None, True)] * 3
+        told = [other for _, other, _ in late if other is not None]
+        assert [count - told[0] for count in told] == [0, Estimated.EACH, 2 * Estimated.EACH]
+    shown(PATIENCE * 2 + 4)
+    # What was slow before was not the log's to count.
+    assert shown(PATIENCE * 2 + 5) == (4, None, False)
+
+
+class Estimated:
+    """Another source of slow statements, which finds as many more each time it is asked."""
+
+    EACH = 3
+
+    def __init__(self) -> None:
+        self._slow = 0
+
+    def feed(self, _: Rows, __: Context) -> Rows:
+        self._slow += self.EACH
+        return Rows(("database", "slow", "source", "threshold"), [("shop", self._slow, "status", 1.0)])
+
+    def rebase(self) -> None:
+        """Nothing is kept."""
+
+
+def test_a_log_that_nobody_may_read_does_not_keep_others_from_counting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, state, run = followed(tmp_path)
+    state.turn = Turn(PATIENCE)
+    state.feed(MYSQL, run)
+    assert wait_for(lambda: not state.busy, 30)
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr("exporter.subjects.logs.files.Files.all", refuse)
+    for at in (1.0, PATIENCE / 2, PATIENCE + 1.0):
+        state.feed(MYSQL, replace(run, now=run.now + at))
+        assert wait_for(lambda: not state.busy, 30)
+        assert state.feed(MYSQL, replace(run, now=run.now + at)).problem is not None
+        assert wait_for(lambda: not state.busy, 30)
+        ours, _ = state.turn.asked(run.now + at)
+        assert ours is (at > PATIENCE)
+    assert by(list(state.feed(MYSQL, run).rows), "database", "slow") == {}
 
 
 def test_a_log_that_hangs_is_a_failure_until_it_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

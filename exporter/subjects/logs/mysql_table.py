@@ -86,8 +86,9 @@ class SlowLogTable(Counting, Asking):
         # That there are no rows means something only where some were asked for.
         if self._asked and not self.busy:
             self._take(rows, current, context)
-        self.look()
-        return self.rows(current, context, (self._read, 0, None), at_end=self._at_end)
+        failed = self.look()
+        at_end = self.ended_well and self._at_end
+        return self.rows(current, context, (self._read, 0, None), at_end=at_end, failed=failed)
 
     def _take(self, rows: Rows, current: Rules, context: Context) -> None:
         [first] = ["" if value is None else str(value) for kind, _, value, *_ in rows.rows if kind == "first"]

@@ -97,9 +97,11 @@ class LogOverSQL(Counting, Asking):
             }
             pieces = [(str(name), value, int(start)) for name, value, start, _ in found.get("bytes", ())]
             self.begin(lambda: self._take(pieces, files, heads, current))
-        self.look()
+        failed = self.look()
+        # In this order: see LogReader.
+        at_end = self.ended_well and self._at_end
         counts = (self._lines, self._not_understood, self._behind)
-        return self.rows(current, context, counts, at_end=self._at_end)
+        return self.rows(current, context, counts, at_end=at_end, failed=failed)
 
     def rebase(self) -> None:
         """Another server answers, whose files may have the same names, or the same one after a restart."""

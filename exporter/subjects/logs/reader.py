@@ -85,7 +85,8 @@ class Counting:
         return self._turn is not None and not self._turn.done()
 
     @property
-    def _ended_well(self) -> bool:
+    def ended_well(self) -> bool:
+        """Whether the last turn is over and nothing went wrong in it: what it left behind is final."""
         return self._turn is not None and self._turn.done() and self._turn.exception() is None
 
     def begin(self, turn: Callable[[], None]) -> None:
@@ -100,15 +101,17 @@ class Counting:
         self._progress = time.monotonic()
         self._turn = on_a_thread(turn)
 
-    def look(self, where: str = "the log") -> None:
+    def look(self, where: str = "the log") -> Failure | None:
         """Wait a moment for the end of the turn.
 
+        Returns:
+            That a file could not be read or written in the last turn that has ended; what else there was was read.
+
         Raises:
-            Failure: In the last turn that has ended a file could not be read or written, or the one that is under way
-                hangs.
+            Failure: The turn that is under way hangs.
         """
         if self._turn is None:
-            return
+            return None
         wait([self._turn], _WAIT_SECONDS)
         if self._turn.done():
             self._ended = self._turn
@@ -118,7 +121,8 @@ class Counting:
             try:
                 self._ended.result()
             except OSError as error:
-                raise _failure(error, where) from None
+                return _failure(error, where)
+        return None
 
     def add(self, events: Iterable[Event], rules: Rules) -> None:
         """Count events; for the thread that reads."""
@@ -129,13 +133,19 @@ class Counting:
                 some = list(islice(left, _AT_ONCE))
                 if not some:
                     return
-                counts = self._counts(rules, began, at_end=False)
+                counts = self._counts(rules, began)
                 with self.lock:
                     self.tally.add(some, counts)
                 time.sleep(min(_MOST_REST_SECONDS, time.monotonic() - began))
 
     def rows(
-        self, rules: Rules, context: Context, counts: tuple[int | None, int | None, int | None], *, at_end: bool
+        self,
+        rules: Rules,
+        context: Context,
+        counts: tuple[int | None, int | None, int | None],
+        *,
+        at_end: bool,
+        failed: Failure | None = None,
     ) -> Rows:
         """What has been counted.
 
@@ -143,9 +153,11 @@ class Counting:
             rules: As they are now.
             context: Of the run.
             counts: Lines, lines not understood, and bytes behind.
-            at_end: Whether the last turn of reading found no more to read, if it has ended well.
+            at_end: Whether the last turn of reading has ended well, and there was no more to read.
+            failed: What `look` found.
         """
-        shown = self._counts(rules, context.now, at_end=at_end and self._ended_well)
+        # Only what is still read of a log that fails is a word of it: else one that can't be read kept its turn.
+        shown = self._counts(rules, None if failed is not None else context.now, at_end=at_end)
         limit = _limit(context)
         with self.lock:
             about = list(self.tally.by_database(shown))
@@ -155,13 +167,18 @@ class Counting:
         about.append((*[None] * (len(COLUMNS) - len(counts)), *counts))
         # Then others count slow statements, who know less of them.
         problem = (rules.untold or self._nothing) if rules.threshold is None else None
-        return Rows(COLUMNS, [*about, *busiest.rows[:limit]], problem=problem)
+        return Rows(COLUMNS, [*about, *busiest.rows[:limit]], problem=failed or problem)
 
-    def _counts(self, rules: Rules, now: float, *, at_end: bool) -> Rules:
-        """The rules, by which no statement is slow while the log is not the one to count those."""
+    def _counts(self, rules: Rules, now: float | None, *, at_end: bool = False) -> Rules:
+        """The rules, by which no statement is slow while the log is not the one to count those.
+
+        Args:
+            now: When it was heard of; None: it was not.
+            at_end: See Turn.heard.
+        """
         if rules.threshold is None:
             self.turn.silent()
-        else:
+        elif now is not None:
             self.turn.heard(now, at_end=at_end)
         return rules if self.turn.is_the_log_s else replace(rules, threshold=None)
 
@@ -225,17 +242,19 @@ class LogReader(Counting):
             context: Of the run.
 
         Raises:
-            Failure: The log can't be found or read.
+            Failure: The log can't be found, or hangs.
         """
         source = self._find(rows, context)
         self.begin(lambda: self._read(source, context))
-        self.look(source.where)
+        failed = self.look(source.where)
         follower = self._follower
         if follower is None:
-            return self.rows(source.rules, context, (None, None, None), at_end=False)
+            return self.rows(source.rules, context, (None, None, None), at_end=False, failed=failed)
+        # In this order: a turn that ends meanwhile has left something.
+        at_end = self.ended_well and not follower.behind
         counts = (follower.lines, follower.not_understood, follower.behind)
-        if self.busy or follower.found:
-            return self.rows(source.rules, context, counts, at_end=not follower.behind)
+        if self.busy or follower.found or failed is not None:
+            return self.rows(source.rules, context, counts, at_end=at_end, failed=failed)
         missing = Failure(Reason.ERROR, f"{source.where}: there is no such file")
         nothing = replace(source.rules, threshold=None)
         return replace(self.rows(nothing, context, counts, at_end=False), problem=missing)
