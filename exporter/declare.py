@@ -166,6 +166,9 @@ class Collector:
             a session of its own, while scrapes show what the samples add up to. It gets the limit, for what these may
             show. One collector of each engine at most.
         every: Seconds between runs in the background; None runs it at every scrape.
+        core_share: What its runs may take of one of the server's processors: where they would take more, they come more
+            seldom than `every`, unless the config says how often. For what costs the server something for each of what
+            may be very many, such as statements.
         timeout: Seconds that one run may take at most; None: as `timeouts.statement` of the config says.
         limit: Rows that `{limit}` allows; what `sampled` gets.
         each_database: Run once in every database of the server; the results are put together, with the name of the
@@ -192,6 +195,7 @@ class Collector:
     state: Callable[[], Accumulator] | None = None
     sampled: Callable[[int | None], Samples] | None = None
     every: float | None = None
+    core_share: float | None = None
     timeout: float | None = None
     limit: int | None = None
     each_database: bool = False
@@ -216,6 +220,8 @@ class Collector:
             raise DeclarationError(
                 f"collector {self.name}: work in another database belongs to the slow tier: give every="
             )
+        if self.core_share is not None and (self.every is None or self.rounds):
+            raise DeclarationError(f"collector {self.name}: core_share= is for what has an interval in one database")
         if self.elsewhere is not None and self.rounds:
             raise DeclarationError(f"collector {self.name}: each_database= goes everywhere already: no elsewhere=")
         if self.sampled is not None and (self.state or self.every or self.elsewhere):

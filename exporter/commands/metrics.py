@@ -53,6 +53,10 @@ def _schedule(collector: Collector) -> str:
     if collector.sampled is not None:
         return "Sampled once a second."
     when = "Runs at every scrape" if every is None else f"Runs every {every:g} seconds in the background"
+    if collector.core_share is not None:
+        when += (
+            f", or so seldom that it takes no more than {collector.core_share:.1%} of one of the server's processors"
+        )
     second = collector.derived()
     if second is not None:
         when += f", in other databases than the connected one as `{second.name}` every {second.every:g} seconds"

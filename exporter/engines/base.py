@@ -27,6 +27,10 @@ class Session(Protocol):
     def statements(self) -> int:
         """Statements sent so far, the session's own among them."""
 
+    @property
+    def round_trip(self) -> float:
+        """Seconds that the quickest of them took: hardly more than the way to the server and back."""
+
     def run(self, sql: str, deadline: Deadline) -> Rows:
         """Run one statement.
 

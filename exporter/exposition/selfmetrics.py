@@ -69,6 +69,12 @@ COLLECTORS: tuple[Block, ...] = (
         gauge("database_exporter_collector_age_seconds", "age", help="Age of what is shown of it."),
         gauge("database_exporter_collector_series", "series", help="Series that it shows."),
         gauge(
+            "database_exporter_collector_interval_seconds",
+            "pace",
+            help="From one run of the collector to the next, of those that come more seldom than they are meant to "
+            "where they would take the server more than their part of a processor.",
+        ),
+        gauge(
             "database_exporter_sample_interval_seconds",
             "interval",
             help="From one sample to the next, where the collector is sampled: longer where a sample takes the server "
@@ -283,5 +289,6 @@ def _collector_row(watched: Watched, task: Task, outcome: Snapshot, now: float) 
         "state": outcome.state,
         "one": 1,
         "reason": outcome.reason,
+        "pace": task.interval if task.pace is not None and ran else None,
         "interval": sampler.interval if sampler is not None and sampler.task is task and ran else None,
     }

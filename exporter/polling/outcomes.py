@@ -38,7 +38,7 @@ class Outcomes:
         self._config = config
         self._tasks = tasks
         self._sessions = sessions
-        self._intervals = {name: task.every for name, task in tasks.items()}
+        self._intervals = {name: task.interval for name, task in tasks.items()}
         # What is kept of a server, and whose it is, change together.
         self._keeping = threading.RLock()
         self._breakers = {name: Breaker() for name in tasks}
@@ -48,7 +48,8 @@ class Outcomes:
     def served(self, task: Task) -> Snapshot | None:
         """What a scrape shows of a slow task: its last good outcome until that is stale."""
         good = self.good.get(task.name)
-        if good is None or task.every is None or not _holds(good, task.every, time.monotonic()):
+        every = task.interval
+        if good is None or every is None or not _holds(good, every, time.monotonic()):
             return None
         return good
 
@@ -84,6 +85,7 @@ class Outcomes:
             self._breakers[task.name].failed()
             self._failed[task.name] = snapshot
         # What a scrape found is the flight's; to keep its text until the next one has found as much would cost double.
+        self._intervals[task.name] = task.interval
         self.latest[task.name] = snapshot if results is None else replace(snapshot, families=())
         if task.every is not None and (snapshot.state is State.OK or snapshot.families):
             self.good[task.name] = snapshot
@@ -118,6 +120,8 @@ class Outcomes:
             for task in self._tasks.values():
                 if task.state is not None:
                     task.state.rebase()
+                if task.pace is not None:
+                    task.pace.rebase()
 
     def reprobe(self) -> None:
         """Give what the old facts ruled out another chance."""

@@ -19,6 +19,7 @@ from exporter.exposition.written import Written
 from exporter.facts import Facts
 from exporter.failure import Failure, Reason
 from exporter.gates import Miss
+from exporter.polling.pace import Pace
 from exporter.polling.snapshot import Snapshot, State
 from exporter.statement import statement, with_schemas
 
@@ -89,6 +90,7 @@ class Task:
         server: The server's configuration.
         databases: Which databases it may show, where it reads the connected one as one of many.
         samples: What its samples add up to, if it is sampled.
+        pace: How often it runs, if that depends on what it costs the server.
         cost: What it has cost so far.
         dropped: Series left out so far, by reason.
         written: What its last run has written, if it runs at the scrape; in the background it is not worth its memory.
@@ -100,6 +102,7 @@ class Task:
     server: ServerConfig
     databases: DatabaseFilter | None = None
     samples: Samples | None = None
+    pace: Pace | None = None
     cost: Cost = field(default_factory=Cost)
     dropped: dict[str, int] = field(default_factory=dict)
     written: Written = field(default_factory=Written, repr=False, compare=False)
@@ -111,6 +114,10 @@ class Task:
         if collector.elsewhere_of:
             settings = settings.over(config.collectors.get(collector.elsewhere_of, DEFAULT_SETTINGS))
         databases = config.databases if collector.elsewhere is not None else None
+        # Who says how often has weighed what it costs.
+        pace = None
+        if collector.every is not None and collector.core_share is not None and settings.every is None:
+            pace = Pace(f"{config.name}: collector {collector.name}", collector.every, collector.core_share)
         return Task(
             collector,
             settings,
@@ -118,6 +125,7 @@ class Task:
             config,
             databases,
             collector.sampled(settings.limit or collector.limit) if collector.sampled else None,
+            pace,
         )
 
     @property
@@ -131,6 +139,11 @@ class Task:
         if self.samples is not None:
             return None
         return self.settings.every if self.settings.every is not None else self.collector.every
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds from one run in the background to the next: `every`, or more where runs take the server long."""
+        return self.every if self.pace is None else self.pace.interval
 
     @property
     def timeout(self) -> float:
@@ -260,6 +273,7 @@ def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: De
         Failure: It did not work; with `broken` the session is of no more use.
     """
     sql = statement(task.collector, query, facts, task.settings.limit)
+    started, before = time.monotonic(), session.statements
     with task.cost.of(session):
         try:
             if query.user_defined:
@@ -277,6 +291,10 @@ def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: De
             # One value that the driver can't read must not take the rest of the scrape along.
             log.exception("reading what %s asked for", task.name)
             raise Failure(Reason.ERROR, f"{type(error).__name__} while reading; see the log", broken=True) from None
+    if task.pace is not None:
+        # The way to the server and back costs it nothing.
+        on_the_way = (session.statements - before) * session.round_trip
+        task.pace.account_for(time.monotonic() - started - on_the_way)
     return arranged(query, rows)
 
 

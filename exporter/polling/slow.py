@@ -123,7 +123,7 @@ class SlowTier:
         finally:
             now = time.monotonic()
             for task in due:
-                every = task.every or 60.0
+                every = task.interval or 60.0
                 key = (watched.name, task.name)
                 behind = now - self._due[key]
                 if behind >= 0:

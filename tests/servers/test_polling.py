@@ -230,6 +230,19 @@ def test_a_slow_collector_that_fails_is_shown_for_three_intervals_and_success_sa
         server.execute(grant)
 
 
+def test_what_takes_the_server_long_comes_more_seldom(server: DatabaseServer) -> None:
+    slow = {"postgres": "SELECT 1 AS value FROM pg_sleep(0.3)", "mysql": "SELECT 1 + SLEEP(0.3) AS value"}
+    more = {"every": 20.0, "core_share": 0.01}
+    dear = declared(server.engine, "dear", slow[server.engine], **more)
+    with watched(config_of(server), dear, declared(server.engine, "cheap", **more)) as made:
+        for _ in range(3):
+            made.background(made.slow_tasks())
+        # No sleep is shorter than it was to be; 0.2 s on the way or at work would be for the other one.
+        assert made.tasks["dear"].interval >= 29
+        assert made.tasks["cheap"].interval == 20
+        assert made.good["dear"].series == 1
+
+
 @pytest.mark.engine("postgres")
 def test_a_database_that_fails_leaves_the_others_intact_for_ever(server: DatabaseServer) -> None:
     for name in ("fails_a", "works_b"):

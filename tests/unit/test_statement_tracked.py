@@ -16,7 +16,7 @@ from exporter.config.model import ServerConfig
 from exporter.declare import Asking, Context, Rows
 from exporter.facts import Facts, Identity, Role
 from exporter.subjects.statements.digest_durations import DigestDurations
-from exporter.subjects.statements.digests import TrackedDigests
+from exporter.subjects.statements.digests import DetailedDigests, TrackedDigests
 from exporter.subjects.statements.texts import KEPT, Texts, shown
 from exporter.subjects.statements.tracked import EVERY_RUN, QUICK_STATEMENTS, Tracked
 
@@ -104,7 +104,7 @@ def test_of_very_many_not_every_run_looks_at_all() -> None:
 class Few(Plain):
     """Statements of which few are shown, of which texts are of no use, and which are looked at in every run."""
 
-    has_texts = False
+    texts_in = frozenset()
     looks_every = 1
     most = 3
 
@@ -148,6 +148,19 @@ def test_the_text_is_where_the_config_wants_it() -> None:
         assert asked == ["look", "numbers", *(["texts"] if mode == "label" else [])]
         assert rows.columns[4:] == columns
         assert rows.rows[0][4:] == (("SELECT a",) if mode == "label" else ()) + (None, None)
+
+
+@pytest.mark.parametrize(
+    ("state", "reads"),
+    [(TrackedDigests, {"info", "label"}), (DetailedDigests, {"label"}), (DigestDurations, set())],
+)
+def test_a_text_that_is_not_shown_is_not_read(state: type[Tracked], reads: set[str]) -> None:
+    looked = Rows(("a", "b", "c", "d", "e"), [("shop", "ab", 5, 5, 5)])
+    numbers = Rows(("schema", "digest"), [("shop", "ab")])
+    for mode in ("info", "label", "none"):
+        server = Server(state=state(), text=mode)
+        further = server.state.ask("look", [looked, numbers], Context(server.config, FACTS, 15.0))
+        assert (further is not None) == (mode in reads), mode
 
 
 def test_the_collector_s_own_limit_wins() -> None:

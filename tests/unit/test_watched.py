@@ -37,6 +37,7 @@ class FakeSession:
         self.system, self.value, self.machine = engine.system, engine.value, engine.machine
         self.closed = False
         self.statements = 0
+        self.round_trip = engine.round_trip
 
     def run(self, sql: str, deadline: Deadline) -> Rows:
         self.statements += 1
@@ -70,6 +71,7 @@ class FakeEngine:
         self.names: list[str] = []
         # What statements have taken, for tests that put the clock forward by it.
         self.seconds = 0
+        self.round_trip = 0.0
         self.opened: list[FakeSession] = []
         self.cancelled: list[FakeSession] = []
         self.when_cancelling: Callable[[], None] = lambda: None

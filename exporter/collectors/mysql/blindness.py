@@ -16,6 +16,7 @@ blindness = Collector(
     about="What performance_schema records, and how full its table of statement digests is.",
     engine="mysql",
     every=60,
+    core_share=0.001,
     when=(mysql(8) | mariadb(10, 6)) & READABLE,
     queries=(Query(mysql(8) | mariadb(10, 6), _SQL),),
     blocks=(

@@ -13,6 +13,7 @@ statement_digests = Collector(
     "performance_schema; `statements:` in the config says how many and where their texts are.",
     engine="mysql",
     every=15,
+    core_share=0.003,
     when=(mysql(8) | mariadb(10, 6)) & READABLE,
     queries=(Query(mysql(8) | mariadb(10, 6), LOOK),),
     blocks=(

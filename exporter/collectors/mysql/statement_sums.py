@@ -34,6 +34,7 @@ statement_sums = Collector(
     about="The columns of all statement digests added up; they fall when digests are forgotten.",
     engine="mysql",
     every=60,
+    core_share=0.002,
     default=False,
     when=(mysql(8) | mariadb(10, 6)) & READABLE,
     queries=(

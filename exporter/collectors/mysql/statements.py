@@ -43,6 +43,7 @@ digests = Collector(
     # Measured on MySQL 9.7: 2 ms of the server's time for 200 digests, 5 for 1,000, 21 for 5,500 (MariaDB 11.8 takes
     # 26). Read more seldom, rate() over a minute would have one reading now and two then.
     every=15,
+    core_share=0.004,
     queries=(
         Query(mysql(9), _MYSQL),
         Query(mysql(8, below=(9,)), _MYSQL + _UNDIGESTED),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 from exporter.accounts import OUR_USER
@@ -63,6 +64,7 @@ class MySQLSession:
         self._guarded = guarded
         self._limit = 0.0
         self._statements = 0
+        self._quickest = float("inf")
         self._asker = Asker()
         self._settings: list[str] = []
         self.connection_id = int(connection.server_thread_id[0])
@@ -87,6 +89,11 @@ class MySQLSession:
     def statements(self) -> int:
         """Statements sent so far, the session's own among them."""
         return self._statements
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds that the quickest of them took: hardly more than the way to the server and back."""
+        return self._quickest
 
     @property
     def account(self) -> str:
@@ -204,18 +211,22 @@ class MySQLSession:
             raise Failure(Reason.TIMEOUT, "no time was left to ask")
         self._statements += 1
         with WATCHDOG.guard(self._guarded.fileno(), deadline) as guard:
+            started = time.monotonic()
             try:
-                return work()
+                found = work()
             except Exception as error:  # noqa: BLE001 - whatever a driver raises ends here, as a reason
                 met = error
+            else:
+                self._quickest = min(self._quickest, time.monotonic() - started)
+                return found
         if guard.fired:
             self.close()
             raise Failure(Reason.TIMEOUT, "the server did not answer in time", broken=True)
-        found = failure(met, self._asker, sql)
-        if found.broken or not self._connection.open:
+        refused = failure(met, self._asker, sql)
+        if refused.broken or not self._connection.open:
             self.close()
-            found.broken = True
-        raise found from None
+            refused.broken = True
+        raise refused from None
 
 
 def read_version(version: str, comment: str) -> tuple[str, tuple[int, ...], str]:

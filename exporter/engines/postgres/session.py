@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 import psycopg
@@ -55,6 +56,7 @@ class PostgresSession:
         self._settings = {**settings, "client_encoding": "UTF8" if utf8 else "SQL_ASCII"}
         self._limit = 0
         self._statements = 0
+        self._quickest = float("inf")
         self._codec = values.codec(encoding)
         self._connection = psycopg.Connection(pgconn)
         self._connection.autocommit = True
@@ -74,6 +76,11 @@ class PostgresSession:
     def statements(self) -> int:
         """Statements sent so far, the session's own among them; several in one message count as one."""
         return self._statements
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds that the quickest message took: hardly more than the way to the server and back."""
+        return self._quickest
 
     @property
     def tls(self) -> str | None:
@@ -155,10 +162,13 @@ class PostgresSession:
         rows = Rows((), [])
         failure: Failure | None = None
         with WATCHDOG.guard(self._pgconn.socket, deadline) as guard:
+            started = time.monotonic()
             try:
                 rows = work()
             except psycopg.Error as error:
                 failure = self._failure(error, fired=guard.fired)
+            else:
+                self._quickest = min(self._quickest, time.monotonic() - started)
         if guard.fired or (failure and failure.broken):
             self.close()
         if failure:

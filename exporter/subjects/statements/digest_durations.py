@@ -22,7 +22,7 @@ class DigestDurations(TrackedDigests):
     """Accumulates the foremost digests, with `durations`, for a histogram; chosen as those of TrackedDigests are."""
 
     name = "mysql_statement_durations"
-    has_texts = False
+    texts_in = frozenset()
     # It runs seldom, and what is new should not have to wait for minutes.
     looks_every = 1
     # Each makes 11 series, and costs the server a search through all of its digests.

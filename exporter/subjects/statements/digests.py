@@ -137,6 +137,8 @@ class DetailedDigests(TrackedDigests):
     name = "mysql_statement_details"
     # It runs seldom, and what is new should not have to wait for minutes.
     looks_every = 1
+    # The series of texts, which are those of TrackedDigests, are for both.
+    texts_in = frozenset({"label"})
     largest = frozenset(MAXIMA)
     shows: ClassVar[Mapping[str, Number]] = {**DETAILS, **MAXIMA}
 

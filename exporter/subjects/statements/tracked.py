@@ -59,8 +59,8 @@ class Tracked(ABC):
     texts_every: ClassVar[float] = 0.0
     """Seconds between two readings of texts at most, where these cost more than those of a few statements; less, as far
     as they take no more than a thousandth of the time."""
-    has_texts: ClassVar[bool] = True
-    """Whether texts are read and shown."""
+    texts_in: ClassVar[frozenset[str]] = frozenset({"info", "label"})
+    """The values of `statements.text` with which texts are shown, and so are read."""
     looks_every: ClassVar[int] = EVERY_RUN
     """Of very many statements, every so many runs chooses anew."""
     most: ClassVar[int | None] = None
@@ -119,7 +119,7 @@ class Tracked(ABC):
         rest = answers[1:] if looks else answers
         if not rest:
             return self.numbers(chosen, context) if chosen else None
-        if len(rest) == 1 and self.has_texts and context.server.statements.text != "none":
+        if len(rest) == 1 and context.server.statements.text in self.texts_in:
             unknown = self._texts.unknown(_ids(self._of(chosen, rest[0])))
             if unknown and time.monotonic() - self._texts_at >= self._texts_wait:
                 # Until it has worked: what fails is not asked for at once again.
