@@ -51,8 +51,8 @@ class Scene:
 
     Attributes:
         servers: By role. MySQL: source, second, stopped (a replica of the source whose applier is stopped), both (a
-            replica with a channel to each source). MariaDB: source, named (a replica with a named connection, without
-            performance_schema, as it is by default).
+            replica with a channel to each source). MariaDB: source, named (a replica with a named connection, and
+            another one that does not run, without performance_schema, as it is by default).
         account: Of ours, on all.
         peer: Of the existing exporter, on all.
     """
@@ -87,6 +87,9 @@ def scene(fleet: Fleet, name: str) -> Iterator[Scene]:
         else:
             named = create("named", read_only="ON", performance_schema="OFF", userstat="0")
             _follow(named, source, "from_source")
+            # As before GTIDs, and as in a ring. It never runs.
+            places = "MASTER_HOST = '127.0.0.9', MASTER_USE_GTID = no, IGNORE_SERVER_IDS = (77)"
+            named.execute(f"CHANGE MASTER 'by_position' TO {places}")
         _work(source, stack)
         for role, server in made.items():
             if role not in ("source", "second"):

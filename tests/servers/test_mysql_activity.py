@@ -236,6 +236,34 @@ def test_of_a_long_queue_for_a_row_all_who_wait_are_counted(
         thread.join(10)
 
 
+def test_open_transactions_count_whatever_their_statements_do(
+    watch: Watch, table: str, client: Callable[[], Any], server: DatabaseServer
+) -> None:
+    """One waits for a row, one sleeps in a statement: threads in two states, both active."""
+    holder, waiter, sleeper = client(), client(), client()
+    holder.execute("BEGIN")
+    holder.execute(f"UPDATE {table} SET b = 9 WHERE a = 1")
+    sleeper.execute("BEGIN")
+    sleeper.execute(f"UPDATE {table} SET b = 9 WHERE a = 2")
+    threads = [
+        in_background(waiter, f"UPDATE {table} SET b = 8 WHERE a = 1"),
+        in_background(sleeper, "SELECT SLEEP(30)"),
+    ]
+    try:
+        states = (
+            "SELECT COUNT(DISTINCT STATE) FROM information_schema.PROCESSLIST WHERE STATE IN ('updating', 'User sleep')"
+        )
+        assert wait_for(lambda: server.execute(states) == [(2,)], 10)
+        found = watch.run("mysql_open_transactions")
+        assert found.by("mysql_open_transactions", "state") == {"active": 2, "idle": 1, "prepared": 0, "recovered": 0}
+        assert found.by("mysql_open_transactions_modified_rows", "state")["active"] == 1
+    finally:
+        server.execute(f"KILL QUERY {sleeper.connection.thread_id()}")
+        holder.execute("ROLLBACK")
+        for thread in threads:
+            thread.join(30)
+
+
 @pytest.mark.flavor("mariadb")
 def test_a_queue_for_a_row_that_is_too_long_to_be_listed_is_counted(
     watch: Watch, table: str, client: Callable[[], Any], server: DatabaseServer

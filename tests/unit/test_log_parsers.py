@@ -223,6 +223,8 @@ PREFIXES = [
      "2026-11-22 17:48:48 CET [12]: [4-1] user=u,db=shop,app=my app: LOG,client=::1 ", "shop"),
     ("%n %e %Q %x %v %s %i %b %P %L|%-10d|%5p%%",
      "1795369728.513 00000 0 0 3/7 2026-11-22 17:48:48 UTC SELECT client backend  127.0.0.1|shop      |   12%", "shop"),
+    # What PostgreSQL 13 makes of %Q.
+    ("%m [%p] %Q %d ", "2026-11-22 17:48:48.513 UTC [12]  shop ", "shop"),
 ]  # fmt: skip
 
 

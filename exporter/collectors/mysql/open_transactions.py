@@ -20,12 +20,12 @@ _SQL = f"""
            SUM(x.trx_tables_locked) AS tables, SUM(x.trx_lock_structs) AS structs
     FROM information_schema.INNODB_TRX x STRAIGHT_JOIN {{table}} t ON t.{{id}} = x.trx_mysql_thread_id
     WHERE {{clients}} AND {{listed}}
-    GROUP BY state
+    GROUP BY 1
     UNION ALL
     SELECT IF(x.trx_state = 'ROLLING BACK', 'recovered', 'prepared') AS state, COUNT(*), MAX({_AGE}), NULL,
            SUM(x.trx_rows_locked), SUM(x.trx_rows_modified), SUM(x.trx_tables_locked), SUM(x.trx_lock_structs)
     FROM information_schema.INNODB_TRX x WHERE x.trx_mysql_thread_id = 0 AND {{listed}}
-    GROUP BY state"""
+    GROUP BY 1"""
 _MANY = f"""
     UNION ALL
     {many("'many', COUNT, NULL, NULL, NULL, NULL, NULL, NULL")}"""

@@ -39,7 +39,8 @@ _ESCAPES = {
     "s": rf"(?:{_MOMENT} {_ZONE})?",
     "v": rf"(?:-?{_NUMBER}/{_NUMBER})?",
     "x": _NUMBER,
-    "Q": rf"-?{_NUMBER}",
+    # Versions before 14 leave it out.
+    "Q": rf"(?:-?{_NUMBER})?",
     "%": "%",
 }
 _NAMES = {"d": "database", "p": "pid", "e": "sqlstate", "c": "session", "Q": "query_id"}
