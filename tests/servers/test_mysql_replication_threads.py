@@ -482,6 +482,38 @@ def test_who_waits_for_the_definition_of_a_table(server: DatabaseServer) -> None
             waiter.join(10)
 
 
+@pytest.mark.flavor("mysql")
+@pytest.mark.parametrize(
+    ("table", "name"), [("instruments", "wait/lock/metadata/sql/mdl"), ("consumers", "global_instrumentation")]
+)
+def test_who_waits_for_a_definition_is_told_where_its_locks_are_not(
+    server: DatabaseServer, table: str, name: str
+) -> None:
+    server.execute("CREATE DATABASE IF NOT EXISTS held")
+    server.execute("CREATE TABLE IF NOT EXISTS held.m (a int PRIMARY KEY)")
+    switch = f"UPDATE performance_schema.setup_{table} SET ENABLED = %s WHERE NAME = %s"
+    server.execute(switch, params=("NO", name))
+    try:
+        with server.connect() as holder, watching(server) as watch:
+            holder.begin()
+            holder.cursor().execute("SELECT * FROM held.m")
+            waiter = threading.Thread(target=server.execute, args=("ALTER TABLE held.m COMMENT = 'x'",))
+            waiter.start()
+            try:
+                waits = (
+                    "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table metadata%'"
+                )
+                assert wait_for(lambda: server.execute(waits) == [(1,)], 10)
+                found = watch.run("mysql_lock_waits")
+            finally:
+                holder.rollback()
+                waiter.join(10)
+    finally:
+        server.execute(switch, params=("YES", name))
+    assert found.by("mysql_lock_waiting_sessions", "kind") == {"row": 0, "metadata": 1, "table": 0}
+    assert {kind for kind, _ in found.by("mysql_lock_blocking_sessions", "kind", "state")} == {"row"}
+
+
 def test_who_writes_while_all_tables_are_read_locked_waits_for_a_definition(server: DatabaseServer) -> None:
     server.execute("CREATE DATABASE IF NOT EXISTS held")
     server.execute("CREATE TABLE IF NOT EXISTS held.w (a int PRIMARY KEY)")

@@ -15,6 +15,8 @@ from exporter.gates import mariadb, mysql
 # A row for each waiter and one for each holder; there are none while nobody waits. A queue for one row or table has a
 # square of waits, so that waiters are counted by themselves, and holders looked for among no more than {limit} waits,
 # or locks on what somebody waits for; MariaDB makes the whole list whatever one asks of it, or none.
+# Who waits for a definition a session's state tells; who holds it only metadata_locks, which is empty where its
+# instrument is off, as some switch it off for its cost.
 # Names of tables that differ by case or accents the view takes for the same, but only those of routines and events are.
 _WAIT = age("x.trx_wait_started")
 _PENDING = "LOCK_STATUS = 'PENDING' AND OBJECT_TYPE NOT IN ('USER LEVEL LOCK', 'LOCKING SERVICE')"
@@ -41,11 +43,12 @@ _THREADS = f"""
     ) w
     LEFT JOIN performance_schema.threads h ON h.THREAD_ID = w.holder
     UNION ALL
-    SELECT 'metadata', p.waiter, NULL, NULL, COALESCE(s.TIMER_WAIT / 1e12, t.PROCESSLIST_TIME), NULL, NULL
-    FROM (SELECT OWNER_THREAD_ID AS waiter FROM performance_schema.metadata_locks WHERE {_PENDING} LIMIT {{limit}}) p
-    JOIN performance_schema.threads t ON t.THREAD_ID = p.waiter AND t.PROCESSLIST_ID IS NOT NULL
+    SELECT 'metadata', t.THREAD_ID, NULL, NULL, COALESCE(s.TIMER_WAIT / 1e12, t.PROCESSLIST_TIME), NULL, NULL
+    FROM performance_schema.threads t
     LEFT JOIN performance_schema.events_statements_current s
-        ON s.THREAD_ID = p.waiter AND s.END_EVENT_ID IS NULL AND s.NESTING_EVENT_LEVEL = 0
+        ON s.THREAD_ID = t.THREAD_ID AND s.END_EVENT_ID IS NULL AND s.NESTING_EVENT_LEVEL = 0
+    WHERE t.PROCESSLIST_ID IS NOT NULL AND t.PROCESSLIST_STATE LIKE 'Waiting for %lock'
+      AND t.PROCESSLIST_STATE NOT IN ('Waiting for table level lock', 'Waiting for locking service lock')
     UNION ALL
     SELECT 'metadata', NULL, w.holder, h.PROCESSLIST_COMMAND = 'Sleep', NULL, {_STATEMENT}
     FROM (
@@ -69,6 +72,12 @@ _THREADS = f"""
         ) locks
     ) w
     LEFT JOIN performance_schema.threads h ON h.THREAD_ID = w.holder
+    UNION ALL
+    SELECT 'no holders', NULL, NULL, NULL, NULL, NULL, NULL FROM (SELECT 1) one
+    WHERE NOT EXISTS (SELECT 1 FROM performance_schema.setup_instruments
+                      WHERE NAME = 'wait/lock/metadata/sql/mdl' AND ENABLED = 'YES')
+       OR NOT EXISTS (SELECT 1 FROM performance_schema.setup_consumers
+                      WHERE NAME = 'global_instrumentation' AND ENABLED = 'YES')
     UNION ALL
     SELECT 'table', THREAD_ID, NULL, NULL, PROCESSLIST_TIME, NULL, NULL
     FROM performance_schema.threads WHERE PROCESSLIST_STATE IN {_TABLE}"""
@@ -104,9 +113,10 @@ def counted(rows: Rows, context: Context) -> Rows:
     """
     edges = rows.dicts()
     many_rows = next((edge["waiter"] for edge in edges if edge["kind"] == "many rows"), None)
-    edges = [edge for edge in edges if edge["kind"] != "many rows"]
-    waiters = {edge["waiter"] for edge in edges} - {None}
     names_holders = context.facts.flavor != "mariadb"
+    names_metadata_holders = names_holders and all(edge["kind"] != "no holders" for edge in edges)
+    edges = [edge for edge in edges if edge["kind"] in _KINDS]
+    waiters = {edge["waiter"] for edge in edges} - {None}
     out: list[dict[str, Any]] = []
     for kind in _KINDS:
         mine = [edge for edge in edges if edge["kind"] == kind]
@@ -114,7 +124,7 @@ def counted(rows: Rows, context: Context) -> Rows:
         roots = {edge["holder"]: edge for edge in mine if edge["holder"] not in waiters}
         roots.pop(None, None)
         asleep = sum(1 for root in roots.values() if root["holder_sleeps"])
-        told = kind == "row" or (kind == "metadata" and names_holders)
+        told = kind == "row" or (kind == "metadata" and names_metadata_holders)
         if kind == "row" and many_rows is not None:
             # Of waiters and holders either may not have been listed, or neither.
             told = bool(roots)
@@ -170,7 +180,8 @@ lock_waits = Collector(
                 "mysql_lock_blocking_sessions",
                 "blocking",
                 help="Sessions that hold what others wait for and wait for nobody: idle ones have left a transaction "
-                "open.",
+                "open; of metadata absent where the server does not tell who (MySQL: the instrument "
+                "wait/lock/metadata/sql/mdl is off).",
             ),
             labels=("kind", "state"),
             merge="max",
