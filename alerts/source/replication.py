@@ -1,4 +1,4 @@
-"""Replicas that are behind or stopped."""
+"""Replicas that are behind or stopped, or do not get into their group."""
 
 from alerts.source.model import SERVER, Alert, Recording, above, ask, threshold
 from alerts.source.settings import Settings, Severity
@@ -30,7 +30,7 @@ def recordings(_settings: Settings) -> list[Recording]:
 
 
 def alerts(_settings: Settings) -> list[Alert]:
-    """Lag at two thresholds, and replication that does not run."""
+    """Lag at two thresholds, replication that does not run, and a member that joins its group for too long."""
     severities: tuple[Severity, ...] = ("warning", "critical")
     return [
         *(_lag(severity) for severity in severities),
@@ -43,6 +43,17 @@ def alerts(_settings: Settings) -> list[Alert]:
                 "Replication on {{ $labels.server }} ({{ $labels.engine }})"
                 "{{ with $labels.channel }}, channel {{ . }},{{ end }} is not running: it does not receive, or does "
                 "not apply. Its data gets older and it cannot take over."
+            ),
+        ),
+        Alert(
+            name="DatabaseReplicationJoining",
+            severity="warning",
+            expr="db_replication_joining == 1",
+            summary="A member does not get into its replication group.",
+            description=(
+                "{{ $labels.server }} ({{ $labels.engine }}) is still in state RECOVERING: it has not got from the "
+                "other members what it lacks. It takes no writes and cannot take over, so the group has one member "
+                "less to lose."
             ),
         ),
     ]

@@ -63,6 +63,8 @@ HELP = {
     "sign of life is not received from: on PostgreSQL after 3/4 of wal_receiver_timeout, on MySQL and MariaDB after "
     "1.5 times the heartbeat period, by default half of replica_net_timeout; where that is 0 nobody can tell: then "
     "absent. Of a member of a replication group 1 while it is ONLINE, 0 in state ERROR, else absent.",
+    "db_replication_joining": "1 while a member of a replication group gets what it lacks from the others, in state "
+    "RECOVERING, and 0 once it is ONLINE; else absent.",
     "db_replication_delay_seconds": "Delay that the replica is told to keep.",
     "db_standby_lag_seconds": "Seconds until recent WAL was known to be written, flushed or replayed on the standby.",
     "db_standby_lag_bytes": "Bytes of WAL not yet sent to the standby, or not yet written, flushed or replayed there.",

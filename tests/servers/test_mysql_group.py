@@ -81,6 +81,7 @@ def test_a_group_and_its_member(mysql: DatabaseServer, fresh_server: Callable[..
         assert wait_for(lambda: watch.run("mysql_replication_group_members").values(member) == [1], 20)
         found = watch.run("mysql_replication_group_members")
         assert found.one("mysql_replication_group_primary") == 1
+        assert found.one("db_replication_joining") == 0
         assert found.one("mysql_replication_group_members", state="online") == 1
         assert found.one("mysql_replication_group_members", state="error") == 0
         uuid = server.execute("SELECT @@server_uuid")[0][0]
@@ -96,7 +97,9 @@ def test_a_group_and_its_member(mysql: DatabaseServer, fresh_server: Callable[..
         server.execute("SET GLOBAL rpl_semi_sync_source_enabled = OFF")
         _of_two(server, watch, fresh_server(mysql.name, {"report_host": "127.0.0.1"}), ports)
         server.execute("STOP GROUP_REPLICATION")
-        assert watch.run("mysql_replication_group_members").values(member) == [0]
+        found = watch.run("mysql_replication_group_members")
+        assert found.values(member) == [0]
+        assert found.values("db_replication_joining") == []
         # It left: nobody knows how far the others are, and nothing was to run.
         assert watch.run("mysql_replica_lag").names() == set()
 
@@ -167,7 +170,9 @@ def _of_two(first: DatabaseServer, watch: Watch, second: DatabaseServer, ports: 
         assert sum(watch.run(online).values(online)) == 1
         assert _state_and_role(second) == ("ERROR", "")
         assert other.facts().role is Role.REPLICA
-        assert other.run(online).one("mysql_replication_group_primary") == 0
+        found = other.run(online)
+        assert found.one("mysql_replication_group_primary") == 0
+        assert found.values("db_replication_joining") == []
         lag = other.run("mysql_replica_lag")
         assert lag.names() == {"db_replication_running"}
         assert lag.by("db_replication_running", "channel") == {APPLIER: 0}
@@ -196,6 +201,7 @@ def _joins_again(server: DatabaseServer, seen: Watch) -> None:
         found = seen.run(online)
         assert found.one(online, state="recovering") == 1
         assert found.one("mysql_replication_group_primary") == found.one("mysql_replication_group_online") == 0
+        assert found.one("db_replication_joining") == 1
         assert seen.run("mysql_replica_lag").values("db_replication_running") == []
         cursor.execute("UNLOCK TABLES")
     assert wait_for(lambda: seen.run(online).one("mysql_replication_group_primary") == 1, 60)

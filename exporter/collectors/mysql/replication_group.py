@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from exporter.collectors.mysql.performance_schema import GRANTED
+from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Context, Query, Rows, block, counter, gauge
 from exporter.gates import mysql
 
@@ -23,9 +24,13 @@ def counted(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
         mine = next((member for member in members if member["mine"]), None)
         if mine is not None:
             # Where all take writes one that still joins is called a primary, too.
-            online = mine["member_state"] == "ONLINE"
-            out.append({"primary": int(online and mine["member_role"] == "PRIMARY"), "online": int(online)})
-    return Rows.of((*rows.columns, "known", "state", "members", "primary", "online"), out)
+            state = mine["member_state"]
+            online = state == "ONLINE"
+            primary = online and mine["member_role"] == "PRIMARY"
+            # Who stopped it knows that it is OFFLINE, and one in ERROR has stopped replicating.
+            joining = int(state == "RECOVERING") if online or state == "RECOVERING" else None
+            out.append({"primary": int(primary), "online": int(online), "joining": joining})
+    return Rows.of((*rows.columns, "known", "state", "members", "primary", "online", "joining"), out)
 
 
 _INFO = gauge(
@@ -55,6 +60,7 @@ group_members = Collector(
         block(
             gauge("mysql_replication_group_primary", "primary", help="1 if this member takes writes."),
             gauge("mysql_replication_group_online", "online", help="1 if this member serves as a part of the group."),
+            shared("db_replication_joining", "joining"),
             merge="max",
         ),
     ),
