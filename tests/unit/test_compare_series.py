@@ -216,6 +216,26 @@ def test_conditions_of_a_deviation() -> None:
     assert said(once("pg_a 1\n", "pg_a 2\n", None, with_b)) == [("value", "pg_a", {})]
 
 
+def test_a_multiple_is_explained_by_the_number_that_it_is_a_multiple_of() -> None:
+    several = deviation("value", times="pg_hosts")
+    hosts = 'pg_hosts{x="1"} 60\npg_hosts{x="2"} 2\npg_hosts{x="3"} 1\npg_hosts{x="4"} 0\n'
+    theirs = 'pg_a{x="1"} 6030\npg_a{x="2"} 200\npg_a{x="3"} 100.5\npg_a{x="4"} 5\n'
+    ours = 'pg_a{x="1"} 100\npg_a{x="2"} 100\npg_a{x="3"} 100\npg_a{x="4"} 100\n'
+    assert said(once(theirs + hosts, ours + hosts, None, several)) == [
+        ("value", "pg_a", {"x": "3"}),
+        ("value", "pg_a", {"x": "4"}),
+    ]
+    for wrong in ("5900", "10000", "200"):
+        assert said(once(f'pg_a{{x="1"}} {wrong}\n{hosts}', f'pg_a{{x="1"}} 100\n{hosts}', None, several)) == [
+            ("value", "pg_a", {"x": "1"})
+        ]
+    # A host more by the time that the other one looks.
+    assert said(
+        once('pg_a{x="2"} 300\npg_hosts{x="2"} 3\n', 'pg_a{x="2"} 100\npg_hosts{x="2"} 2\n', None, several)
+    ) == [("value", "pg_hosts", {"x": "2"})]
+    assert said(once('pg_a{x="1"} 200\n', 'pg_a{x="1"} 100\n', None, several)) == [("value", "pg_a", {"x": "1"})]
+
+
 def test_every_value_of_several_series_has_to_be_explained() -> None:
     zero = deviation("missing", value=0)
     ignoring = deviation("label", ignore=("pid",))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -60,6 +60,8 @@ class Deviation:
             between several, and `!` in front says none of them.
         value: Only series that have this value there, or here if theirs does not have them.
         holds: Only series for whose two values, theirs and ours, this is true; what one does not have counts as 0.
+        times: Only series whose value there is ours times that of this metric for the same labels, which is more than
+            one, but for what happens between two looks.
         kinds: Only a type that is this there and that here; `|` is between several.
         only: Labels that it is about, where a label differs.
         partly: Only as long as ours has other series of the metric.
@@ -80,6 +82,7 @@ class Deviation:
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     value: float | None = None
     holds: Callable[[float, float], bool] | None = None
+    times: str = ""
     kinds: tuple[str, str] = ("*", "*")
     only: tuple[str, ...] = ()
     partly: bool = False
@@ -95,6 +98,7 @@ class Deviation:
             and self.is_about(found.metric)
             and (self.value is None or _same(self.value, found.ours if found.theirs is None else found.theirs))
             and (self.holds is None or found.aspect in ("label", "type") or _both(self.holds, found))
+            and (not self.times or any(_is_times(factor, found) for factor in _told(self.times, found, theirs, ours)))
             and (found.aspect != "type" or all(map(_matches, (str(found.theirs), str(found.ours)), self.kinds)))
             and (not found.label or found.label in (*self.only, *self.ignore))
             and not (self.partly and found.gone)
@@ -151,6 +155,18 @@ def _matches(value: str, patterns: str) -> bool:
 def _both(holds: Callable[[float, float], bool], found: Difference) -> bool:
     theirs, ours = (0.0 if value is None else value for value in (found.theirs, found.ours))
     return isinstance(theirs, int | float) and isinstance(ours, int | float) and holds(theirs, ours)
+
+
+def _told(metric: str, found: Difference, *pages: Page) -> Iterator[float]:
+    """What the pages say of a metric for the labels of a difference."""
+    for page in pages:
+        for labels, value in page.metrics.get(metric, {}).items():
+            if found.labels.items() <= dict(labels).items():
+                yield value
+
+
+def _is_times(factor: float, found: Difference) -> bool:
+    return factor > 1 and _both(lambda theirs, ours: math.isclose(theirs, factor * ours, rel_tol=0.01), found)
 
 
 def _same(one: float, other: object) -> bool:
