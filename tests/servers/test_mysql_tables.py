@@ -605,6 +605,56 @@ def test_privileges_of_roles_that_everybody_has(server: DatabaseServer, written:
         server.execute(f"DROP USER powers_nobody@{_THERE}")
 
 
+# By the role that everybody is given here: what is found of everybody then.
+_ODD_ROLES = {
+    ("odd,role", "%"): ("FILE", "reads_files"),
+    ("odd role", "%"): ("SHUTDOWN", "shuts_down"),
+    ("odd\"ro'le", "%"): ("CREATE USER", "creates_accounts"),
+    ("odd`role", "%"): ("SUPER", "superuser"),
+    ("odd@role", "here"): ("SELECT", "reads_everywhere"),
+    ("oddrole", "%"): ("INSERT", "writes_everywhere"),
+}
+
+
+@pytest.mark.flavor("mysql")
+def test_roles_that_everybody_has_are_read_as_the_server_reads_them(server: DatabaseServer) -> None:
+    def quoted(name: str) -> str:
+        return "`" + name.replace("`", "``") + "`"
+
+    written = {f"{quoted(name)}@`{host}`" for name, host in _ODD_ROLES}
+    server.execute(f"CREATE ROLE {', '.join(written)}")
+    for (name, host), (privilege, _) in _ODD_ROLES.items():
+        server.execute(f"GRANT {privilege} ON *.* TO {quoted(name)}@`{host}`")
+    server.execute("CREATE USER powers_nobody IDENTIFIED BY 'x'")
+    before = server.execute("SELECT @@GLOBAL.mandatory_roles")[0][0]
+    seen: set[str] = set()
+    try:
+        with watching(server, server.account()) as watch:
+            for listed in (
+                "odd,role", "`odd,role`", "'odd,role', \"odd role\"", "odd role", "'odd`role','odd,role'", "`odd``role`",
+                "odd`role", "`odd\"ro'le`", "'odd\"ro''le'", "odd@role@here", "'odd@role'@here", "`odd@role` @ 'here'",
+                "'odd@role'@HERE", "'odd@role'", "ODDROLE", "od d'role' @", "oddrole@%,`odd,role", " `oddrole`@'%' ",
+                "'odd,role'@`%`,nobody_of_this_name,\"odd`role\"", "' oddrole'", "'odd\\,role'", "",
+            ):  # fmt: skip
+                server.execute("SET GLOBAL mandatory_roles = %s", params=(listed,))
+                # The server shows them to whom they concern.
+                with server.connect(user="powers_nobody", password="x") as client, client.cursor() as cursor:
+                    cursor.execute("SHOW GRANTS")
+                    grants = " ".join(row[0] for row in cursor.fetchall())
+                expected = {
+                    kind for (name, host), (_, kind) in _ODD_ROLES.items() if f"{quoted(name)}@`{host}`" in grants
+                }
+                found = watch.run("mysql_account_findings").by("mysql_account_finding_info", "mysql_user", "kind")
+                told = {kind for user, kind in found if user == "powers_nobody"}
+                assert told == {*expected, "any_host"}, listed
+                seen |= expected
+    finally:
+        server.execute("SET GLOBAL mandatory_roles = %s", params=(before,))
+        server.execute(f"DROP ROLE {', '.join(written)}")
+        server.execute("DROP USER powers_nobody")
+    assert seen == {kind for _, kind in _ODD_ROLES.values()}
+
+
 def test_an_account_that_sees_no_roles_calls_nobody_harmless(server: DatabaseServer) -> None:
     account = server.account()
     for table in ROLE_TABLES[server.flavor]:

@@ -13,7 +13,7 @@ _ACTIVE = {
 }
 # Whose privileges an account has, or may have by SET ROLE: its own, and those of its roles and of theirs.
 _SQL = """
-    WITH RECURSIVE held AS (
+    WITH RECURSIVE {before}held AS (
         SELECT User AS name, Host AS host, User AS whose, Host AS of_host, 1 AS own FROM mysql.user WHERE {active}
         UNION
         {roles}
@@ -29,15 +29,26 @@ _SQL = """
     UNION ALL
     (SELECT k.kind, NULL, a.name, a.host, 1 FROM kinds k JOIN accounts a ON FIND_IN_SET(k.kind, a.found)
      ORDER BY 1, 3, 4 LIMIT {{limit}})"""
-# Roles that everybody has by mandatory_roles, with a host or without, in whatever quotes.
-_LISTED = "@@GLOBAL.mandatory_roles"
-for _written in ("`", "''", '"', " "):
-    _LISTED = f"REPLACE({_LISTED}, '{_written}', '')"
+# Roles that everybody has by mandatory_roles, `user@host` or `user`, and commas between them. Any of three quotes opens
+# a piece that the same one ends, or the end, without a way to write that quote itself in it; blanks count in there only.
+_QUOTED = r"""''([^'']*)''?|"([^"]*)"?|`([^`]*)`?"""
+_ITEM, _USER = (rf"""'(?:{_QUOTED}|[^{end}''"`])+'""" for end in ",@")
+_PLAIN = f"CONVERT(REGEXP_REPLACE({{}}, '{_QUOTED}| +', '$1$2$3') USING utf8mb4)"
+_MANDATORY = f"""listed AS (
+        SELECT 1 AS place, REGEXP_SUBSTR(@@GLOBAL.mandatory_roles, {_ITEM}) AS item
+        UNION ALL
+        SELECT place + 1, REGEXP_SUBSTR(@@GLOBAL.mandatory_roles, {_ITEM}, 1, place + 1)
+        FROM listed WHERE item IS NOT NULL
+    ), mandatory AS (
+        SELECT {_PLAIN.format("name")} AS name,
+               COALESCE(NULLIF({_PLAIN.format("SUBSTRING(item, CHAR_LENGTH(name) + 2)")}, ''), '%') AS host
+        FROM (SELECT item, REGEXP_SUBSTR(item, {_USER}) AS name FROM listed WHERE item IS NOT NULL) written
+    ), """
 _ROLES = {
-    "mysql": f"""SELECT a.User, a.Host, m.User, m.Host, 0
-        FROM (SELECT User, Host FROM mysql.user WHERE {{active}}) a
-        JOIN mysql.user m
-          ON FIND_IN_SET(CONCAT(m.User, '@', m.Host), {_LISTED}) OR (m.Host = '%' AND FIND_IN_SET(m.User, {_LISTED}))
+    "mysql": """SELECT a.User, a.Host, m.User, m.Host, 0
+        FROM (SELECT User, Host FROM mysql.user WHERE {active}) a
+        JOIN (mandatory r JOIN mysql.user m
+              ON m.User = r.name COLLATE utf8mb4_bin AND m.Host = r.host COLLATE utf8mb4_bin)
         UNION
         SELECT h.name, h.host, e.FROM_USER, e.FROM_HOST, 0
         FROM held h JOIN mysql.role_edges e ON e.TO_USER = h.whose AND e.TO_HOST = h.of_host""",
@@ -94,6 +105,7 @@ def _sql(flavor: str, beside: str = "", also: str = "TRUE") -> str:
     if beside:
         found["superuser"] += " OR g.User IS NOT NULL"
     return _SQL.format(
+        before=_MANDATORY if flavor == "mysql" else "",
         active=active,
         roles=_ROLES[flavor].format(active=active),
         found=", ".join(f"MAX(IF({condition}, '{kind}', NULL))" for kind, condition in found.items()),
