@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -89,6 +90,15 @@ class Watch:
         """Another server answers from here on."""
         for state in self._states.values():
             state.rebase()
+
+    def lacks_only(self, name: str, *privileges: str) -> bool:
+        """Whether a collector is closed for want of each of these privileges, and of nothing else."""
+        gate, facts, given = collectors_by_name()[name].when, self.facts(), frozenset(privileges)
+
+        def passes(more: frozenset[str]) -> bool:
+            return gate.passes(replace(facts, grants=facts.grants | more))
+
+        return passes(given) and not any(passes(given - {one}) for one in given)
 
     def run(self, name: str, facts: Facts | None = None, limit: int | None = None) -> Samples:
         """Run a collector, with another limit than its own if one is given; no samples if it is not for this server."""

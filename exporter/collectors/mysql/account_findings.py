@@ -30,7 +30,7 @@ _SQL = """
     (SELECT k.kind, NULL, a.name, a.host, 1 FROM kinds k JOIN accounts a ON FIND_IN_SET(k.kind, a.found)
      ORDER BY 1, 3, 4 LIMIT {{limit}})"""
 # Roles that everybody has by mandatory_roles, `user@host` or `user`, and commas between them. Any of three quotes opens
-# a piece that the same one ends, or the end, without a way to write that quote itself in it; blanks count in there only.
+# a piece that the same one ends, or the end, with no way to write that quote itself in it; blanks count in there only.
 _QUOTED = r"""''([^'']*)''?|"([^"]*)"?|`([^`]*)`?"""
 _ITEM, _USER = (rf"""'(?:{_QUOTED}|[^{end}''"`])+'""" for end in ",@")
 _PLAIN = f"CONVERT(REGEXP_REPLACE({{}}, '{_QUOTED}| +', '$1$2$3') USING utf8mb4)"
