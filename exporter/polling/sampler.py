@@ -68,8 +68,9 @@ class Sampler:
         self._suspended_until = 0.0
         self._told = False
         self._over = False
-        # Of the session, which one thread may use at a time, and of the sums, which are read while they grow.
-        self._sampling = threading.Lock()
+        # Of the session, which one thread may use at a time, and of the sums, which are read while they grow. A sample
+        # that was cut off makes room for what ends it.
+        self._sampling = threading.RLock()
         self._adding = threading.Lock()
 
     def sample(self) -> float:
@@ -113,6 +114,14 @@ class Sampler:
         problem = failure if failure is not None and now - last > LONGEST_SECONDS else None
         return Reading(rows, problem, last, self._spent)
 
+    def make_room(self) -> None:
+        """Close the session, as soon as a sample that is being taken is over; the next sample opens another."""
+        if self._sampling.acquire(timeout=1):
+            try:
+                self._part()
+            finally:
+                self._sampling.release()
+
     def close(self) -> None:
         """Take no more samples, and close the session unless one is being taken, which closes it then."""
         self._over = True
@@ -132,6 +141,10 @@ class Sampler:
         if self._generation != self._sessions.generation:
             self._generation = self._sessions.generation
             self._backoff.succeeded()
+        if self._sessions.ending:
+            # An account has three connections, and what was cut off has one until it is ended, which takes another.
+            self._part()
+            return self._every
         if self._sessions.up is False:
             # Where the server is full scrapes come first: they may have this one's place.
             self._part()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from exporter.engines.base import Session
@@ -21,16 +21,26 @@ KEPT_SECONDS = 60.0
 class Second:
     """Where the second session is opened, kept and closed, and where sessions that were cut off are ended.
 
-    What is kept makes room for whatever else needs the place, so that there are never three sessions.
+    What is kept makes room for whatever else needs the place, so that there are never three sessions but for one that
+    was cut off and has not ended yet: while there is one, whoever has the third makes room.
+
+    Attributes:
+        make_room: Closes the third session at once; who has it does not open it while there is one to be ended.
     """
 
     def __init__(self, opener: Opener) -> None:
+        self.make_room: Callable[[], None] = lambda: None
         self._opener = opener
         self._lock = threading.Lock()
         self._kept: Session | None = None
         self._until = 0.0
         self._over = False
         self._doomed: deque[Session] = deque()
+
+    @property
+    def ending(self) -> bool:
+        """Whether a session that was cut off has yet to be ended on the server, where it counts until then."""
+        return bool(self._doomed)
 
     @contextmanager
     def place(self, deadline: Deadline) -> Iterator[None]:
@@ -84,6 +94,7 @@ class Second:
         That takes this place: right now, or before whoever has it lets somebody else have it.
         """
         self._doomed.append(session)
+        self.make_room()
         self._end_doomed()
 
     def drop(self) -> None:
@@ -115,7 +126,10 @@ class Second:
             try:
                 if self._doomed:
                     self._clear()
-                    self._opener.kill(self._doomed.popleft())
+                    try:
+                        self._opener.kill(self._doomed[0])
+                    finally:
+                        self._doomed.popleft()
             finally:
                 self._lock.release()
 

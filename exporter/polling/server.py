@@ -23,6 +23,9 @@ from exporter.polling.snapshot import Snapshot, State
 from exporter.subjects.logs.choice import counting_slow
 from exporter.tailor import without
 
+# To connect anew in less would fail for our own haste.
+_RECONNECT_SECONDS = 0.5
+
 
 def _all(collectors: Iterable[Collector], config: ServerConfig) -> list[Collector]:
     """Those of its engine and those of its own queries, before which a metric of the same name steps aside."""
@@ -61,6 +64,8 @@ class Watched:
             ),
             None,
         )
+        if self.sampler is not None:
+            self.sessions.end_with(self.sampler.make_room)
         self._background = Background(
             config, engine, self.tasks.values(), self.sessions, self.outcomes, self._main, self.lock
         )
@@ -117,7 +122,7 @@ class Watched:
             outcomes.record_all(tasks, Snapshot.failed("", failure, time.monotonic()), results)
             return
         flight.answered = True
-        reconnected = False
+        reconnected = over = False
         # A user's query may end the session that all of them share, so ours come before.
         for task in sorted(tasks, key=lambda task: (task.collector.user_defined, outcomes.last_duration(task))):
             if not task.enabled:
@@ -130,7 +135,7 @@ class Watched:
             if suspended is not None:
                 results[task.name] = suspended
                 continue
-            if flight.deadline.passed:
+            if over or flight.deadline.passed:
                 late = Failure(Reason.TIMEOUT, "the scrape's time was over before its turn came")
                 results[task.name] = Snapshot.failed(task.name, late, time.monotonic())
                 continue
@@ -141,6 +146,10 @@ class Watched:
             except Failure as failure:
                 outcomes.record(task, task.fail(failure, started), results)
                 self.sessions.cut(failure)
+                if failure.reason is Reason.TIMEOUT and flight.deadline.remaining() < _RECONNECT_SECONDS:
+                    # It has answered, and is not down because a statement used up the scrape's time.
+                    over = True
+                    continue
                 try:
                     if reconnected:
                         # It answers every ping; but no scrape has the time for a third session.

@@ -144,6 +144,15 @@ class Sessions:
         """
         self._second.end(session)
 
+    @property
+    def ending(self) -> bool:
+        """Whether a session that was cut off has yet to be ended on the server, where it counts until then."""
+        return self._second.ending
+
+    def end_with(self, make_room: Callable[[], None]) -> None:
+        """Let the third session make room for what ends one that was cut off."""
+        self._second.make_room = make_room
+
     def close_main(self) -> None:
         """Close the main session."""
         if self._main is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from exporter.collectors.mysql.active_sessions import active_sessions
 from exporter.config.model import ServerConfig
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.engines.deadline import Deadline
@@ -363,6 +364,42 @@ def test_collectors_that_hang_leave_the_server_up(server: DatabaseServer) -> Non
         assert found["fine"].state is State.OK
         running = "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'"
         assert wait_for(lambda: server.execute(running) == [(0,)], 10)
+
+
+@pytest.mark.flavor("mysql")
+def test_one_that_uses_up_the_time_of_the_scrape_leaves_the_server_up(server: DatabaseServer) -> None:
+    hangs = declared("mysql", "hangs", "DO SLEEP(60)")
+    with watched(config_of(server, server.account()), declared("mysql", "fine"), hangs) as made:
+        for _ in range(2):
+            found = scrape(made, 2)
+            assert made.sessions.up is True
+            assert found["fine"].state is State.OK
+            assert found["hangs"].reason is Reason.TIMEOUT
+        running = "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'"
+        assert wait_for(lambda: server.execute(running) == [(0,)], 10)
+
+
+@pytest.mark.flavor("mysql")
+def test_what_the_background_left_running_is_ended_within_the_connections_that_the_account_has(
+    server: DatabaseServer,
+) -> None:
+    hangs = declared("mysql", "hangs", "DO SLEEP(60)", every=60, timeout=1)
+    account = server.account()
+    with watched(config_of(server, account), declared("mysql", "fine"), hangs, active_sessions) as made:
+        scrape(made)
+        assert made.sampler is not None
+        made.sampler.sample()
+        limit = "SELECT max_user_connections FROM mysql.user WHERE User = %s"
+        assert server.execute(limit, params=(account.user,)) == [(sessions(server, account.user) + 1,)]
+        made.background(made.slow_tasks())
+        assert made.latest["hangs"].reason is Reason.TIMEOUT
+        running = "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'"
+        # Every five seconds of a SLEEP the server looks by itself whether its client is there.
+        assert wait_for(lambda: server.execute(running) == [(0,)], 2)
+        # Samples go on.
+        made.sampler.sample()
+        assert scrape(made)["fine"].state is State.OK
+        assert sessions(server, account.user) == 2
 
 
 def test_a_wrong_password_is_tried_ever_more_seldom_than_a_connect(
