@@ -417,13 +417,26 @@ def test_refused_connections(server: DatabaseServer, watch: Watch) -> None:
         with contextlib.suppress(pymysql.OperationalError):
             held.extend(server.connect(user=crowd.user, password=crowd.password) for _ in range(20))
         full = refused()
+        # While an administrator has the slot on top MySQL does not count them among the attempts that failed.
+        with server.connect():
+            for _ in range(5):
+                with pytest.raises(pymysql.OperationalError, match="1040"):
+                    server.connect(user=crowd.user, password=crowd.password)
+            # Of the next reading one failure is taken for one that the server has counted late.
+            refused()
+            fuller = refused()
     finally:
         for each in held:
             each.close()
         assert wait_for(lambda: _raised(server, most), 10)
+    for _ in range(2):
+        with pytest.raises(pymysql.OperationalError, match="1045"):
+            server.connect(user="nobody", password="wrong")
+    assert wait_for(lambda: refused()["login"] == fuller["login"] + 2, 5)
     if server.flavor == "mysql":
         assert full["max_connections"] - before["max_connections"] == 1
         assert full["login"] == before["login"] + 1
+        assert (fuller["max_connections"], fuller["login"]) == (full["max_connections"] + 5, full["login"])
     else:
         assert "max_connections" not in full
         assert full["login"] == before["login"] + 2

@@ -119,6 +119,15 @@ def test_refusals_are_counted_once_and_never_fall() -> None:
     assert refused({"Aborted_connects": 1, "Connection_errors_max_connections": 0}, state)["login"] == 1
 
 
+def test_refusals_that_are_counted_as_no_failed_attempt_hide_no_failed_login() -> None:
+    """As MySQL 9.7 counts while an administrator's session has the slot on top of max_connections."""
+    state = Differences()
+    assert refused({"Aborted_connects": 20, "Connection_errors_max_connections": 20}, state)["login"] == 0
+    assert refused({"Aborted_connects": 20, "Connection_errors_max_connections": 70}, state)["login"] == 0
+    assert refused({"Aborted_connects": 20, "Connection_errors_max_connections": 70}, state)["login"] == 0
+    assert refused({"Aborted_connects": 50, "Connection_errors_max_connections": 70}, state)["login"] == 30
+
+
 def test_failed_logins_are_the_server_s_own_count_also_after_a_failover() -> None:
     state = Differences()
     refused({"Aborted_connects": 10, "Connection_errors_max_connections": 4}, state)

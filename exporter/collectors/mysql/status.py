@@ -176,6 +176,33 @@ class Difference:
         return held
 
 
+class Logins:
+    """Failed logins, from all attempts that failed and those that found the server full.
+
+    The server counts most of these among the first, but not those that came while an administrator had the slot that is
+    kept for one. So what is new is compared from one reading to the next, and those hide no more than what fails in the
+    same interval. The first reading is taken as it is, so that it goes on where it was when the exporter is started
+    anew.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[float, float] | None = None
+        self._ahead = 0.0
+        self._failed = 0.0
+
+    def of(self, failed: float, full: float) -> float:
+        """Failed logins by now."""
+        last, self._last = self._last, (failed, full)
+        if last is None or failed < last[0]:
+            self._failed, self._ahead = max(failed - full, 0), 0.0
+            return self._failed
+        new = failed - last[0] - max(full - last[1], 0)
+        self._failed += max(new - self._ahead, 0)
+        # One may be counted as full already, and with the next reading as failed.
+        self._ahead = 1.0 if new < 0 else 0.0
+        return self._failed
+
+
 class Differences:
     """What follows from two counters: failed logins, which MySQL counts together with refusals for want of a slot, and
     the pages that the buffer pool had.
@@ -201,7 +228,7 @@ class Differences:
 
     def rebase(self) -> None:
         """Another server answers, with counters of its own."""
-        self._hits, self._logins = Difference(), Difference()
+        self._hits, self._logins = Difference(), Logins()
 
 
 status = Collector(
