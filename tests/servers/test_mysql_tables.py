@@ -333,6 +333,12 @@ def test_statistics_of_users_without_performance_schema(fresh_server: Any, serve
         assert bounds == 1
         found = watch.session.run(fewer, Deadline.after(10))
         assert [row[:1] for row in found.rows] == most
+        # How many there are is told of all.
+        hosts = len(made.execute(everyone))
+        assert {dict(zip(found.columns, row, strict=True))["kept"] for row in found.rows} == {hosts}
+        assert watch.run("mysql_client_statistics").one("mysql_client_statistics_hosts") == hosts > len(found.rows)
+        [(names,)] = made.execute("SELECT COUNT(*) FROM information_schema.USER_STATISTICS")
+        assert watch.run("mysql_user_statistics").one("mysql_user_statistics_users") == names
         # So are those who were refused what they asked for, and have no rows.
         with made.connect("shop", "teller", "x", bind_address="127.0.0.6") as refused, refused.cursor() as cursor:
             for _ in range(5):

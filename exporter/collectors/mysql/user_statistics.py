@@ -14,12 +14,12 @@ _READS = granted("SELECT", fix="")
 
 # The server forgets no client until FLUSH CLIENT_STATISTICS, and hosts come and go: of more than these, a dozen times
 # what there is room for, the idlest are not read. Who is refused all that he asks for has no rows, and is not idle.
-# They differ in columns between versions, hence all of them.
+# They differ in columns between versions, hence all of them. All are counted, those that are left out, too.
 _MOST_READ = 5_000
 _BUSY = ("rows_read", "rows_sent", "denied_connections", "access_denied")
-_ALL = (
-    f"SELECT * FROM information_schema.{{table}} ORDER BY {' + '.join(_BUSY).upper()} DESC, {{key}} LIMIT {_MOST_READ}"
-)
+_ALL = f"""
+    SELECT *, COUNT(*) OVER () AS kept FROM information_schema.{{table}}
+    ORDER BY {" + ".join(_BUSY).upper()} DESC, {{key}} LIMIT {_MOST_READ}"""
 
 # The server forgets a table that is dropped.
 _FALLS = " Falls when a table is dropped, as with a restart: where tables come and go, add up the rates of tables."
@@ -73,6 +73,14 @@ def _statistics(of: str, exceeded: str) -> tuple[Measure, ...]:
     )
 
 
+def _kept(what: str, of: str) -> Measure:
+    return gauge(
+        f"mysql_{of}_statistics_{what}",
+        "kept",
+        help=f"{what.capitalize()} that the server keeps statistics of, of which {_MOST_READ} are read at most.",
+    )
+
+
 def _changes(of: str, more: str = "") -> tuple[Measure, ...]:
     counters = (
         ("rows_read", "Rows read."),
@@ -95,7 +103,11 @@ user_statistics = Collector(
     when=_ON & SEES_SESSIONS,
     queries=(Query(mariadb(10, 6), _ALL.format(table="USER_STATISTICS", key="USER")),),
     state=busiest("user", by=_BUSY),
-    blocks=(block(*_statistics("user", "max_statement_time_exceeded"), labels=("user",)),),
+    blocks=(
+        # First, since users take what room there is.
+        block(_kept("users", "user"), merge="max"),
+        block(*_statistics("user", "max_statement_time_exceeded"), labels=("user",)),
+    ),
     grants=("PROCESS",),
 )
 
@@ -110,7 +122,10 @@ client_statistics = Collector(
     when=_ON & SEES_SESSIONS,
     queries=(Query(mariadb(10, 6), _ALL.format(table="CLIENT_STATISTICS", key="CLIENT")),),
     state=busiest("client", by=_BUSY),
-    blocks=(block(*_statistics("client", "max_statement_time_exceeded_total"), labels=("client",)),),
+    blocks=(
+        block(_kept("hosts", "client"), merge="max"),
+        block(*_statistics("client", "max_statement_time_exceeded_total"), labels=("client",)),
+    ),
     grants=("PROCESS",),
 )
 
