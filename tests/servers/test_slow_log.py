@@ -381,7 +381,7 @@ def logging(server: DatabaseServer) -> Iterator[None]:
     """Turn a server's slow log on, in a file of its own, and make a database."""
     if server.data is None:
         pytest.skip("its files are in a container")
-    names = ["slow_query_log", "slow_query_log_file", "long_query_time"]
+    names = ["slow_query_log", "slow_query_log_file", "long_query_time", "log_queries_not_using_indexes"]
     names += ["log_slow_extra"] if server.flavor == "mysql" else ["log_slow_verbosity"]
     was = dict(server.execute(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({', '.join(map(repr, names))})"))
     server.execute(f"CREATE DATABASE IF NOT EXISTS `{NAME}`")
@@ -525,6 +525,9 @@ def test_a_log_that_leaves_slow_statements_out_does_not_count(logging_observed: 
     other = "mysql_statement_histogram" if server.flavor == "mysql" else "mysql_statements"
     source = "histogram" if server.flavor == "mysql" else "statements"
     hiding = [("min_examined_row_limit", "1000", "0", source)]
+    if server.flavor == "mysql":
+        hiding.append(("log_throttle_queries_not_using_indexes", "1", "0", source))
+        server.execute("SET GLOBAL log_queries_not_using_indexes = ON")
     if server.flavor == "mariadb":
         # The first takes out of Slow_queries too what it takes out of the log; a filter does not.
         hiding.append(("log_slow_filter", "'full_join,tmp_table'", "DEFAULT", "status"))

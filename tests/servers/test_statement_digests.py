@@ -297,6 +297,11 @@ def test_no_password_is_in_a_text(digesting: DatabaseServer, text: str) -> None:
         f"CREATE USER {CANARY} IDENTIFIED BY '{CANARY}'",
         f"ALTER USER {CANARY} IDENTIFIED BY '{CANARY}'",
         f"DROP USER 'secretive'@'%', {CANARY}",
+        f"SET GLOBAL no_such_variable = {CANARY}",
+        f"CALL nothing({CANARY})",
+        f"CREATE PROCEDURE nothing() BEGIN CREATE USER u IDENTIFIED BY '{CANARY}'; SET PASSWORD = {CANARY}; END",
+        "SET SESSION sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')",
+        f'SET GLOBAL no_such_variable = "{CANARY}"',
     ]
     run(digesting, *statements)
     known = digesting.execute(f"SELECT COUNT(*) FROM {TABLE} WHERE DIGEST_TEXT LIKE %s", params=(f"%{CANARY}%",))

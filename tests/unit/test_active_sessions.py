@@ -165,6 +165,8 @@ def test_where_more_are_in_use_than_are_remembered_the_others_are_counted_as_one
         ("User sleep", None, 0, "timeout"),
         ("waiting for handler commit", None, 0, "commit"),
         ("Commit", None, 0, "commit"),
+        ("Waiting for Binlog Group Commit ticket", None, 0, "commit"),
+        ("committing alter table to storage engine", None, 0, "cpu"),
         ("Waiting for semi-sync ACK from replica", None, 0, "ipc"),
         ("Waiting for GTID to be committed", None, 0, "ipc"),
         ("Waiting in MASTER_GTID_WAIT()", None, 0, "ipc"),

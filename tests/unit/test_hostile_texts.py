@@ -14,8 +14,8 @@ from exporter.subjects.logs.mysql_slow import SlowLog
 from exporter.subjects.logs.postgres_csv import CSVLog
 from exporter.subjects.logs.postgres_json import JSONLog
 from exporter.subjects.logs.postgres_stderr import StderrLog
+from exporter.subjects.statements.digests import shown
 from exporter.subjects.statements.literals import without_literals
-from exporter.subjects.statements.texts import shown
 
 LENGTH = 65_536
 # Seconds of a processor: ten times what it takes.
@@ -52,7 +52,7 @@ DELIMITERS = [
     "(", "?,", "1e", "1.", "@/ ", ", Version: ", "(1,'a'),", ";",
 ]  # fmt: skip
 READERS: dict[str, Callable[[str], object]] = {
-    "shown": lambda text: shown(text, 200),
+    "shown": shown,
     "without_literals": without_literals,
     "normalized, PostgreSQL": lambda text: normalized(text, "postgres"),
     "normalized, MySQL": lambda text: normalized(text, "mysql"),

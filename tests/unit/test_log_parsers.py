@@ -177,6 +177,89 @@ def test_csv_of_a_text_that_is_a_log_itself() -> None:
     assert [event.seconds for event in statements(events)] == [0.005, 0.005]
 
 
+# How records of processes begin that are no session's: nothing is quoted up to the message.
+CSV_OWN = "2026-11-22 17:48:48.513 UTC,,,123,,6b032b00.69b6,1,,2026-11-22 17:48:48 UTC,,0,"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        CSV_OWN[:45],
+        CSV_OWN + "ERROR,XX001,forged,,,,,,,,,,client backend,,0",
+        CSV_OWN + 'ERROR,XX001,"forged",,,,,,,,,,"client backend",,0',
+        CSV_OWN + "LOG,00000,duration: 9000.000 ms,,,,,,,,,,client backend,,0",
+        CSV_OWN + "ERROR,XX001,",
+    ],
+)
+@pytest.mark.parametrize("end", ["", "\n*/"])
+def test_csv_of_a_text_with_a_line_like_a_record_of_the_server_s_own(forged: str, end: str) -> None:
+    parser = CSVLog()
+    slow = record(f"duration: 5000.000 ms  statement: select 1 /*\n{forged}{end}".encode())
+    assert [(type(event), getattr(event, "seconds", 0)) for event in read(parser, slow * 2)] == [(Statement, 5.0)] * 2
+    assert parser.not_understood == 0
+
+
+@pytest.mark.parametrize("message", ["deadlock detected", '"orders" is not a sequence', ""])
+def test_csv_of_processes_that_are_no_session(message: str) -> None:
+    quoted = message.replace('"', '""')
+    own = f'{CSV_OWN}ERROR,XX001,"{quoted}",,,,,,,,,"","autovacuum worker",,0\n'.encode()
+    assert read(CSVLog(), own * 2) == [Error(None, "XX001", deadlock=False)] * 2
+    torn = record(b"duration: 5000.000 ms  statement: select 'x'")[:-60] + b"\n"
+    assert torn.count(b'"') % 2
+    if message == "deadlock detected":
+        # After what a crash has left of a record.
+        assert read(CSVLog(), torn + own) == [Error(None, "XX001", deadlock=False)]
+
+
+@pytest.mark.parametrize(
+    ("parser", "worker", "leader", "database", "state"),
+    [
+        (
+            CSVLog,
+            CSV_OWN + 'ERROR,22012,"division by zero",,,,,,,,,"","parallel worker",123,0',
+            (
+                '2026-11-22 17:48:48.513 UTC,"u","shop",123,"h:1",6b.1,1,"SELECT",2026-11-22 17:48:48 UTC,3/8,0,'
+                'ERROR,22012,"division by zero",,,,,"parallel worker","select 1/n",,,"psql","client backend",,7'
+            ),
+            "shop",
+            "22012",
+        ),
+        (
+            JSONLog,
+            (
+                '{"timestamp":"t","pid":124,"error_severity":"ERROR","state_code":"22012","message":"division by zero",'
+                '"backend_type":"parallel worker"}'
+            ),
+            (
+                '{"timestamp":"t","dbname":"shop","pid":123,"error_severity":"ERROR","state_code":"22012",'
+                '"message":"division by zero","context":"parallel worker","backend_type":"client backend"}'
+            ),
+            "shop",
+            "22012",
+        ),
+        (
+            lambda: StderrLog("[%p] %b %d "),
+            "[124] parallel worker  ERROR:  division by zero\n[124] parallel worker  STATEMENT:  select 1/n",
+            "[123] client backend shop ERROR:  division by zero\n[123] client backend shop CONTEXT:  parallel worker",
+            "shop",
+            "",
+        ),
+        (
+            lambda: StderrLog("[%p] %d "),
+            "[124]  ERROR:  division by zero\n[124]  STATEMENT:  select 1/n",
+            "[123] shop ERROR:  division by zero\n[123] shop CONTEXT:  parallel worker",
+            # Nothing tells that the first is a worker's.
+            None,
+            "",
+        ),
+    ],
+)
+def test_an_error_of_a_parallel_worker_counts_once(
+    parser: Callable[[], LogParser], worker: str, leader: str, database: str | None, state: str
+) -> None:
+    assert read(parser(), f"{worker}\n{leader}\n".encode()) == [Error(database, state, deadlock=False)]
+
+
 LONG = b"x" * (3 * MOST_BYTES)
 
 
@@ -534,7 +617,8 @@ def test_names_in_the_plan_of_a_statement_are_no_headers() -> None:
         b"# Rows_affected: 0  Bytes_sent: 66\n#\n# explain: id\tselect_type\ttable\ttype\n"
         b"# explain: 1\tSIMPLE\tSchema: evil\tconst\n# explain: 1\tSIMPLE\tLog_slow_rate_limit: 9\tconst\n"
         b"# explain: 1\tSIMPLE\tx\n# Query_time: 5000.0  Lock_time: 77.0  Rows_sent: 1  Rows_examined: 9\tconst\n"
-        b"# explain: 1\tSIMPLE\t# User@Host: [SQL_SLAVE] @ \tconst\n#\n"
+        b"# explain: 1\tSIMPLE\t# User@Host: [SQL_SLAVE] @ \tconst\n"
+        b"# explain: 1\tSIMPLE\tx\n# Stored_routine: d.p\tconst\n#\n"
     )
     assert read(SlowLog(), ENTRY.replace(b"use d;", plan + b"use d;")) == [SLOW]
 
@@ -551,7 +635,7 @@ def test_the_database_is_unknown_after_a_jump_and_after_a_start_of_the_server() 
     assert parser.not_understood == 0
 
 
-def test_commands_and_what_replication_does_itself() -> None:
+def test_commands_and_what_is_no_statement_of_a_client_s_own() -> None:
     quit_command = ENTRY.replace(b"select 1;", b"# administrator command: Quit;")
     assert [e.text for e in statements(read(SlowLog(), quit_command * 2))] == ["# administrator command: Quit"] * 2
     bare = quit_command.replace(b"SET timestamp=1795369887;\n", b"")
@@ -560,6 +644,10 @@ def test_commands_and_what_replication_does_itself() -> None:
         ENTRY.replace(b"select 1;", b"# administrator command: Binlog Dump GTID;"),
         ENTRY.replace(b"root[root] @ localhost []", b"[SQL_SLAVE] @  []"),
         ENTRY.replace(b"root[root] @ localhost []", b"system user[system user] @  []"),
+        # What a procedure of MariaDB's runs, since whose call began: the call has an entry of its own.
+        ENTRY.replace(
+            b"use d;", b"# Rows_affected: 0  Bytes_sent: 65\n# Stored_routine: d.p\n# Full_scan: Yes\nuse d;"
+        ),
         ENTRY.replace(b"select 1;", b"throttle:          2 'index not used' warning(s) suppressed.;"),
     ):
         parser = SlowLog()

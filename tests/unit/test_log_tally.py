@@ -753,8 +753,14 @@ def test_a_log_that_is_not_there_counts_nothing(tmp_path: Path) -> None:
         ("min_examined_row_limit", "1000", "SET GLOBAL min_examined_row_limit = 0;"),
         ("log_slow_disabled_statements", "admin,call,sp", "SET GLOBAL log_slow_disabled_statements = 'sp';"),
         ("log_slow_filter", "full_scan,tmp_table", "SET GLOBAL log_slow_filter = DEFAULT;"),
+        (
+            "log_throttle_queries_not_using_indexes",
+            "10",
+            "SET GLOBAL log_throttle_queries_not_using_indexes = 0;",
+        ),
         # What hides none.
         ("min_examined_row_limit", "0", None),
+        ("log_throttle_queries_not_using_indexes", "0", None),
         ("log_slow_disabled_statements", "sp", None),
         ("log_slow_filter", "", None),
         ("log_slow_filter", "admin,full_join,query_cache,query_cache_miss,tmp_table", None),
@@ -763,7 +769,7 @@ def test_a_log_that_is_not_there_counts_nothing(tmp_path: Path) -> None:
 def test_a_slow_log_that_leaves_some_out_does_not_count(
     tmp_path: Path, name: str, value: str, fix: str | None, in_table: bool
 ) -> None:
-    settings = [*MYSQL.rows, (name, value)]
+    settings = [*MYSQL.rows, ("log_queries_not_using_indexes", "ON"), (name, value)]
     if in_table:
         rows: list[tuple[Any, ...]] = [("setting", *row, *[None] * 6) for row in settings if row[0] != "log_output"]
         rows.append(("setting", "log_output", "TABLE", *[None] * 6))

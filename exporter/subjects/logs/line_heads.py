@@ -25,7 +25,7 @@ class Head(NamedTuple):
     """What is in front of a line's text.
 
     Attributes:
-        fields: Of database, pid, sqlstate, session and query_id those that the prefix has.
+        fields: Of backend, database, pid, sqlstate, session and query_id those that the prefix has.
         severity: A word of SEVERITIES or PARTS.
         end: Where the text begins.
     """

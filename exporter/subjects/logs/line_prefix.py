@@ -26,7 +26,8 @@ _FREE = {
     "i": (_APPLICATION, False),
 }
 _ESCAPES = {
-    "b": _WORDS,
+    # Those of sessions first: a name that follows may have spaces, too.
+    "b": rf"(?:client backend|parallel worker|{_WORDS})",
     "p": _NUMBER,
     "P": r"\d{0,20}",
     "t": rf"{_MOMENT} {_ZONE}",
@@ -43,7 +44,7 @@ _ESCAPES = {
     "Q": rf"(?:-?{_NUMBER})?",
     "%": "%",
 }
-_NAMES = {"d": "database", "p": "pid", "e": "sqlstate", "c": "session", "Q": "query_id"}
+_NAMES = {"b": "backend", "d": "database", "p": "pid", "e": "sqlstate", "c": "session", "Q": "query_id"}
 _PART = re.compile(r"%(?P<width>-?\d*)(?P<letter>[A-Za-z%])|(?P<text>[^%]+)|(?P<lone>%)")
 
 
@@ -53,7 +54,7 @@ class Part:
 
     Attributes:
         source: As a regular expression, with what a client chooses as short as can be.
-        name: What is read of it: database, pid, sqlstate, session or query_id; empty: nothing.
+        name: What is read of it: backend, database, pid, sqlstate, session or query_id; empty: nothing.
         free: Whether it may be nearly anything.
         most: How many characters that may be at most.
         word: Whether these have no spaces.
@@ -96,8 +97,8 @@ def parts(prefix: str) -> list[Part]:
 def pattern(prefix: str, *, longest: bool = False) -> str:
     """A regular expression for what the server puts in front of each entry.
 
-    Its groups are database, pid, sqlstate, session and query_id, as far as the prefix has them. What a client chooses
-    is as short as can be in it, or as long.
+    Its groups are backend, database, pid, sqlstate, session and query_id, as far as the prefix has them. What a client
+    chooses is as short as can be in it, or as long.
     """
     sources, tail = [], False
     for part in parts(prefix):

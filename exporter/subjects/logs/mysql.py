@@ -16,7 +16,8 @@ from exporter.subjects.statements.mysql import left_out
 
 SETTINGS = (
     "datadir", "log_output", "log_slow_always_query_time", "log_slow_disabled_statements", "log_slow_filter",
-    "log_slow_rate_limit", "long_query_time", "min_examined_row_limit", "slow_query_log",
+    "log_queries_not_using_indexes", "log_slow_rate_limit", "log_throttle_queries_not_using_indexes", "long_query_time",
+    "min_examined_row_limit", "slow_query_log",
     "slow_query_log_always_write_time", "slow_query_log_file",
 )  # fmt: skip
 
@@ -69,6 +70,13 @@ def _left_out(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """What keeps slow statements out of the log, and the setting that mends it."""
     calls = "call" in settings.get("log_slow_disabled_statements", "").lower().split(",")
     yield from left_out(int(settings.get("min_examined_row_limit", 0)), calls_unlogged=calls)
+    # MySQL: what used no index is held back also where it took long.
+    most = int(settings.get("log_throttle_queries_not_using_indexes", 0))
+    if most and settings.get("log_queries_not_using_indexes") == "ON":
+        yield (
+            f"leaves out slow statements without an index beyond {most} a minute",
+            "log_throttle_queries_not_using_indexes = 0",
+        )
     # MariaDB and Percona Server: how a statement has to have run; an empty one lets all in. On MariaDB every statement
     # that the query cache didn't answer is a miss, whether there is a cache or not.
     wanted = settings.get("log_slow_filter", "").lower()

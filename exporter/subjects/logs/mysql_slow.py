@@ -27,6 +27,9 @@ _RATE = re.compile(rb"# (?:Log_slow_rate_type: \w{1,20}\s{1,8})?Log_slow_rate_li
 _USE = re.compile(rb"use (?P<name>`(?:[^`]|``)*`|[^;]*);\Z", re.IGNORECASE)
 _SET = re.compile(rb"SET (?:\w+=-?\d+,)*timestamp=\d+(?:\.\d+)?;\Z")
 _COMMAND = b"# administrator command: "
+# MariaDB's, of a statement inside a procedure: its time is that since the call began, and the call has an entry.
+_ROUTINE = b"# Stored_routine: "
+_PLAN = b"# explain: "
 # What replication does itself: the appliers, and connections of replicas, which are one command until they end.
 _APPLIERS = frozenset({b"SQL_SLAVE", b"SQL_REPLICA", b"system user"})
 REPLICATION = re.compile(r"# administrator command: (?:Binlog Dump|Group Replication|Clone|Table Dump)", re.IGNORECASE)
@@ -52,7 +55,7 @@ class SlowLog(LogParser):
         self._costs: re.Match[bytes] | None = None
         self._schema: str | None = None
         self._use: str | None = None
-        self._applier = False
+        self._applier = self._inside = self._planned = False
         self._times = 1
         self._texts: list[bytes] = []
         self._room = MOST_BYTES
@@ -103,6 +106,8 @@ class SlowLog(LogParser):
                 self._times = max(1, int(rate[1]))
             # After the costs comes MariaDB's plan of the statement, with names that the client chose.
             if self._costs:
+                self._planned |= text.startswith(_PLAN)
+                self._inside |= not self._planned and text.startswith(_ROUTINE)
                 return
             self._costs = _COSTS.match(text)
             schema = _SCHEMA.match(text)
@@ -126,7 +131,7 @@ class SlowLog(LogParser):
             self.not_understood += self._lines_held
         else:
             text = b"\n".join(self._texts).decode("utf-8", "replace").rstrip().removesuffix(";")
-            if not self._applier and not REPLICATION.match(text) and not _THROTTLED.match(text):
+            if not self._applier and not self._inside and not REPLICATION.match(text) and not _THROTTLED.match(text):
                 events.append(self._statement(text))
         self._forget()
 

@@ -9,16 +9,29 @@ from exporter.subjects.logs.events import Event
 from exporter.subjects.logs.lines import MOST_BYTES, Line, LogParser
 from exporter.subjects.logs.postgres_entry import ERRORS, SEVERITIES, Entry
 
-_DATABASE, _PID, _SEVERITY, _SQLSTATE, _MESSAGE, _DETAIL, _CONTEXT, _QUERY_ID = 2, 3, 11, 12, 13, 14, 18, 25
+_DATABASE, _PID, _SEVERITY, _SQLSTATE, _MESSAGE, _DETAIL, _CONTEXT, _BACKEND, _QUERY_ID = (
+    2,
+    3,
+    11,
+    12,
+    13,
+    14,
+    18,
+    23,
+    25,
+)
 # Up to 12, in 13, and from 14 on.
 _WIDTHS = frozenset({23, 24, 26})
-# How a record begins. Inside a quoted field quotes are doubled, so a text that holds a log looks different.
+# How a record begins.
 _QUOTED = rb'(?:"(?:[^"]|"")*")?'
 _START = re.compile(
     rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [A-Za-z0-9+:<>-]{1,12},"
     + rb"%b,%b,\d+,%b," % (_QUOTED, _QUOTED, _QUOTED)
     + rb"[0-9a-f]+\.[0-9a-f]+,\d+,"
 )
+# The same up to the message. Inside a quoted field quotes are doubled, and behind its last one is a comma, so no text
+# of a client's looks like this.
+_SURE = re.compile(_START.pattern + _QUOTED + rb',[^,"]{1,64},[0-9/]*,\d+,[^,"]{1,64},[0-9A-Z]{5},"(?![",\r\n]|\Z)')
 
 
 class CSVLog(LogParser):
@@ -32,8 +45,7 @@ class CSVLog(LogParser):
         self._uncounted = False
 
     def _line(self, line: Line, events: list[Event]) -> None:
-        begins = _START.match(line.text)
-        if begins:
+        if (_SURE if self._held else _START).match(line.text):
             # What is open then is a record without an end.
             self._close(events, over=True)
         elif not self._held:
@@ -89,4 +101,5 @@ def _entry(fields: list[str]) -> Entry:
         fields[_DATABASE],
         sqlstate if sqlstate != "00000" else "",
         fields[_QUERY_ID],
+        fields[_BACKEND],
     )

@@ -28,6 +28,7 @@ _STEPS: dict[str | None, Step] = {
 }
 _TEMPORARY_FILE = re.compile(r'temporary file: path ".*", size ([0-9]{1,19})\Z', re.DOTALL)
 _DEADLOCK = "40P01"
+_WORKER = "parallel worker"
 _JSON_QUERY = re.compile(r'"Query Text": (?=")')
 _TEXT_QUERY = re.compile(r"Query Text: (?P<text>.*?)(?=\n[^\n]*\(cost=|\nQuery Parameters: |\Z)", re.DOTALL)
 # DETAIL of an EXECUTE: the statement behind it.
@@ -53,6 +54,7 @@ class Entry:
         database: The session's database.
         sqlstate: Five characters, or empty.
         query_id: As the log has it, 0 where it is not computed.
+        backend: What kind of process wrote it: backend_type.
     """
 
     severity: str
@@ -62,11 +64,16 @@ class Entry:
     database: str = ""
     sqlstate: str = ""
     query_id: str = ""
+    backend: str = ""
 
     def event(self) -> Event | None:
         """What is to be counted of it, if anything."""
         database = self.database if self.database not in ("", "[unknown]") else None
         if self.severity in ERRORS:
+            # What fails in a parallel worker its leader says again. Its own entry has no database; but where nothing
+            # tells the worker's entries from others, the leader's tells by its context that it is the second.
+            if self.backend == _WORKER or (not self.backend and self.context.endswith(_WORKER)):
+                return None
             deadlock = self.sqlstate == _DEADLOCK or (
                 not self.sqlstate and self.message.startswith("deadlock detected")
             )

@@ -46,6 +46,7 @@ class JSONLog(LogParser):
             str(fields.get("dbname", "")),
             str(fields.get("state_code", "")),
             str(fields.get("query_id", "")),
+            str(fields.get("backend_type", "")),
         )
         event = entry.event()
         if event:

@@ -64,6 +64,7 @@ class StderrLog(LogParser):
                 database=fields.get("database") or "",
                 sqlstate=sqlstate if sqlstate != "00000" else "",
                 query_id=fields.get("query_id") or "",
+                backend=fields.get("backend") or "",
             )
             self._texts, self._room = {severity: []}, MOST_BYTES
             self._add(severity, text, line.size)

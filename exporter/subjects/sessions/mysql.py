@@ -17,6 +17,9 @@ _STATES = (
     ("waiting for table flush", "metadata_lock"),
     ("waiting for query cache lock", "lwlock"),
     ("waiting for handler commit", "commit"),
+    ("waiting for binlog group commit ticket", "commit"),
+    # The end of an ALTER, which is work.
+    ("committing alter table", "cpu"),
     ("commit", "commit"),
     ("waiting for prior transaction to commit", "commit"),
     ("waiting for semi-sync ack", "ipc"),

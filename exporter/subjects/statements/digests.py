@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import ClassVar
 
 from exporter.accounts import OWN_SCHEMA
 from exporter.collectors.recent import Key
 from exporter.declare import Context, Rows
 from exporter.gates import mysql
+from exporter.subjects.statements.lexer import KEPT
 from exporter.subjects.statements.tracked import Number, Tracked
 
 TABLE = "performance_schema.events_statements_summary_by_digest"
+_WORD = re.compile("[A-Za-z_]+")
+_PREPARING = frozenset({"prepare", "execute", "deallocate"})
 
 # The server counts CPU time only if this consumer is on, which it is not by default; else it says 0.
 _CPU = """
@@ -120,6 +124,10 @@ class TrackedDigests(Tracked):
         text = f"LEFT(DIGEST_TEXT, {context.server.statements.text_bytes})"
         return f"SELECT DIGEST, {text} FROM {TABLE} WHERE DIGEST IN ({_literals(map(str, ids))})"
 
+    def readable(self, text: str, context: Context) -> str:  # noqa: ARG002
+        """See Tracked."""
+        return shown(text)
+
     def shaped(self, rows: Rows) -> Rows:
         """See Tracked: quantiles, time and calls together are a summary."""
         quantiles = {at: rows.columns.index(name) for at, name in _QUANTILES.items() if name in rows.columns}
@@ -145,6 +153,23 @@ class DetailedDigests(TrackedDigests):
     def shaped(self, rows: Rows) -> Rows:
         """See Tracked."""
         return rows
+
+
+def shown(text: str) -> str:
+    """What may be shown of a digest's text: all of what reads or changes rows, else the words that it begins with.
+
+    The server has put ? in for literals, but quotes as a name whatever could be one, such as a password that was typed
+    without quotes, or with double ones under ANSI_QUOTES. Words that it does not quote are of SQL.
+    """
+    words = text.split()
+    begins = list(takewhile(_WORD.fullmatch, words))
+    first, *rest = [word for word in words if word != "("] or [""]
+    if first.lower() in _PREPARING and rest:
+        # MySQL 9 puts this before what is prepared by the binary protocol.
+        first = rest[0]
+    if first.lower() in KEPT or len(begins) == len(words):
+        return text
+    return " ".join([*begins, "..."])
 
 
 def among(statements: Iterable[Key]) -> str:

@@ -1,9 +1,8 @@
-"""Texts of statements: read once, cut, kept within a bound, and never those that could hold a password."""
+"""Texts of statements: read once, cut, and kept within a bound."""
 
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Hashable, Iterable, Mapping
 
@@ -13,32 +12,9 @@ KEPT = 1000
 # error, while it has no memory to load its file of texts.
 AGAIN_SECONDS = 300.0
 
-# Statements that set or use passwords. The servers replace literals, but not every server in every statement, and what
-# one quotes as a name with ANSI_QUOTES is none to it. Digests call USER by another of its names, and MySQL 9.7 has
-# a word before what is prepared.
-_SECRET = re.compile(
-    r"""\s*
-    (
-        (?:(?:PREPARE|EXECUTE|DEALLOCATE)\s+)?
-        (?:
-            (?:CREATE|ALTER|DROP)\s+(?:OR\s+REPLACE\s+)?
-            (?:(?:SYSTEM_|SESSION_)?USER|ROLE|GROUP|SERVER|SUBSCRIPTION)\b
-            | SET\s+PASSWORD\b
-            | GRANT\b(?=.*\bIDENTIFIED\b)
-            | CHANGE\s+(?:REPLICATION\s+SOURCE|MASTER)\b
-            | START\s+(?:REPLICA|SLAVE|GROUP_REPLICATION|ALL\s+SLAVES)\b
-            | CLONE\s+INSTANCE\b
-        )
-    )""",
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
-)
 
-
-def shown(text: str, most: int) -> str:
-    """What may be shown of a text: of what could hold a password its first words; at most that many bytes of UTF-8."""
-    secret = _SECRET.match(text)
-    if secret is not None:
-        text = f"{' '.join(secret[1].split())} ..."
+def cut(text: str, most: int) -> str:
+    """At most that many bytes of UTF-8."""
     return text.encode("utf-8", "replace")[:most].decode("utf-8", "ignore")
 
 

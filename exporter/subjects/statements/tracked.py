@@ -15,7 +15,7 @@ from exporter.declare import Context, Rows
 from exporter.failure import Failure
 from exporter.gates import ANY, Gate
 from exporter.subjects.statements.selection import Selection
-from exporter.subjects.statements.texts import Texts, shown
+from exporter.subjects.statements.texts import Texts, cut
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +102,9 @@ class Tracked(ABC):
                 totals[key] = tuple(map(add, totals[key], own)) if key in totals else own
         return totals
 
-    def readable(self, text: str, context: Context) -> str:  # noqa: ARG002 - for engines that leave literals in it
-        """A text as it may be shown, before it is cut."""
-        return text
+    @abstractmethod
+    def readable(self, text: str, context: Context) -> str:
+        """What may be shown of a text, before it is cut: no literals, and nothing that could hold a password."""
 
     def shaped(self, rows: Rows) -> Rows:
         """What is shown of the rows that `numbers` brought, a row for each statement."""
@@ -157,7 +157,7 @@ class Tracked(ABC):
         for told in texts:
             most = context.server.statements.text_bytes
             known = {
-                one: None if text is None else shown(self.readable(str(text), context), most) for one, text in told.rows
+                one: None if text is None else cut(self.readable(str(text), context), most) for one, text in told.rows
             }
             self._texts.keep(self._texts.unknown(_ids(found)), known)
         return self._with_texts(self.shaped(Rows(numbers.columns, list(found.values()))), context)
