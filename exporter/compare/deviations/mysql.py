@@ -29,7 +29,9 @@ _OWN_STATES = (
 
 # How the texts begin that are shown whole.
 _TEXTS_KEPT = [
-    f"{before}{word.upper()} *" for before in ("", "( ", "EXECUTE ", "PREPARE ", "DEALLOCATE ") for word in KEPT
+    f"{before}{word.upper()} *"
+    for before in ("", "( ", "EXECUTE ", "PREPARE ", "DEALLOCATE ")
+    for word in sorted(KEPT - {"merge"})
 ]
 
 
