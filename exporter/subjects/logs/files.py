@@ -9,7 +9,6 @@ import weakref
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
 
 # The beginning of a file tells whether it is still the one that it was. A server's banner, which each file may begin
@@ -69,10 +68,6 @@ class OpenFile:
         """Bytes from an offset on; none at its end."""
         return os.pread(self._file, most, offset)
 
-    def head(self, length: int) -> str:
-        """A hash of its first bytes."""
-        return blake2b(self.read(0, length), digest_size=16).hexdigest()
-
     def last_line_begins(self) -> int:
         """Where the line begins that is being written; the size if the last one is whole."""
         size = self.size
@@ -113,6 +108,14 @@ class Files:
         if missing:
             found |= {file.identity: replace(file, moved=True) for file in self._moved(missing, list(found.values()))}
         return sorted(found.values(), key=lambda file: (file.written, file.path))
+
+    def device(self) -> int | None:
+        """Where files of it would be made that are not there yet."""
+        path = Path(os.path.realpath(self.where))
+        for directory in (path, *path.parents):
+            with suppress(OSError):
+                return directory.stat().st_dev
+        return None
 
     def _moved(self, missing: set[Identity], found: list[Found]) -> Iterator[Found]:
         numbers = {inode for _, inode in missing}

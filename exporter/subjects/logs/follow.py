@@ -5,20 +5,17 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from exporter.subjects.logs.events import Event
 from exporter.subjects.logs.files import Files, Found, Identity, OpenFile
 from exporter.subjects.logs.lines import LogParser
-from exporter.subjects.logs.places import Place, furthest
-from exporter.subjects.logs.positions import Position, PositionFile
+from exporter.subjects.logs.places import Place, Places
+from exporter.subjects.logs.positions import PositionFile
 
-# Who is killed while it is being counted has lost no more than that.
+# Who is killed while it is being counted has lost no more than that, or so many short entries.
 _PIECE_BYTES = 65_536
-# Places in other files that are kept with the position, and files before their truncation that are known.
-_OTHERS_KEPT = 128
-# What a file was before it was truncated is in none.
-_NO_FILE = (0, 0)
+_AT_ONCE = 200
 # A file that is newer by less may have come while we looked.
 _LOOKING_NANOSECONDS = 1_000_000_000
 
@@ -48,17 +45,19 @@ class Follower:
         self._kept = kept
         # The one that is being read; it stays open, whatever becomes of its name.
         self._file: OpenFile | None = None
-        # Of all files that are there; who was read last comes last.
-        self._places: dict[Identity, Place] = {}
-        # There may be copies of what files were before they were truncated.
-        self._past: deque[Place] = deque(maxlen=_OTHERS_KEPT)
+        self._places = Places(make_parser)
         self._begun = False
-        # What was not written later and is not known has been moved here: it is history.
+        # What was not written later and is not known has been moved here: it is history. So is what is on a device
+        # that was not there.
         self._seen = 0
-        # Files that this turn has nothing more to do with, and why one of them can't be read.
+        self._devices: set[int | None] = set()
+        # Files that are next in this turn, those that it has nothing more to do with, and why one can't be read.
+        self._ahead: deque[Found] = deque()
         self._over: set[Identity] = set()
         self._error: OSError | None = None
-        # Of files that are gone.
+        # Bytes since the position was last kept.
+        self._read = 0
+        # The last ones of files that are gone, or were truncated.
         self._late: list[Event] = []
 
     @property
@@ -75,35 +74,50 @@ class Follower:
         Raises:
             OSError: A file can't be read, or the position not be kept; other files have been read.
         """
-        for events in self._steps(most_bytes, seconds):
-            with suppress(OSError):
-                # That it can't be kept is told in the end.
-                self._keep()
-            yield events
-        self.behind = self._unread()
+        found: list[Event] = []
+        try:
+            for events in self._steps(most_bytes, seconds):
+                found += events
+                if self._read >= _PIECE_BYTES or len(found) >= _AT_ONCE:
+                    yield self._safe(found)
+                    self._read, found = 0, []
+        except OSError as error:
+            self._error = error
+        yield self._safe(found)
         self._keep()
         if self._error is not None:
             raise self._error
 
+    def _safe(self, events: list[Event]) -> list[Event]:
+        """Events that may be counted, since the position after them is kept."""
+        if events:
+            with suppress(OSError):
+                # That it can't be kept is told in the end.
+                self._keep()
+        return events
+
     def _steps(self, most_bytes: int, seconds: float) -> Iterator[list[Event]]:
         end = time.monotonic() + seconds
-        self._over, self._error = set(), None
-        late, self._late = self._late, []
-        yield late
+        self._over, self._error, self._read = set(), None, 0
+        self._ahead.clear()
         if self._file is None:
             self._begin()
         left, fed = most_bytes, set()
         while self._file is not None:
             identity = self._file.identity
-            yield self._check()
-            place = self._places[identity]
-            written = self._file.written
-            piece = self._file.read(place.offset, min(left, _PIECE_BYTES))
-            place.at_end = not piece
+            try:
+                place, piece, written = self._piece(min(left, _PIECE_BYTES - self._read))
+            except OSError as error:
+                # It is opened anew in the next turn.
+                self._error = error
+                self._over.add(identity)
+                self.close()
+                while self._file is None and (following := self._next()) is not None:
+                    yield self._switch(following)
+                continue
             if piece:
-                place.offset += len(piece)
-                place.see_head(self._file)
                 left -= len(piece)
+                self._read += len(piece)
                 fed.add(identity)
                 yield self._feed(place, piece)
                 if left <= 0 or time.monotonic() >= end:
@@ -121,7 +135,23 @@ class Follower:
             # Once more: it may have grown after we saw its end, and before the next one was there.
             if self._file.size == place.offset:
                 yield self._switch(following)
+            else:
+                self._ahead.appendleft(following)
         yield from self._flush(fed)
+        self.behind = sum(map(self._left, self._look()))
+        late, self._late = self._late, []
+        yield late
+
+    def _piece(self, most: int) -> tuple[Place, bytes, int]:
+        """Read on in the file: its place, what was read, and when it had last been written before."""
+        assert self._file is not None
+        place = self._place(self._file)
+        written = self._file.written
+        piece = self._file.read(place.offset, most)
+        place.offset += len(piece)
+        place.at_end = not piece
+        place.see_head(self._file)
+        return place, piece, written
 
     def last(self) -> list[Event]:
         """The events of the last entries, if they look whole, that else would wait for the next ones."""
@@ -143,19 +173,23 @@ class Follower:
             if position is not None and position.where != self._files.where:
                 position = None
             if position is not None:
-                self._recall(position)
+                self._places.recall(position)
                 current = (position.device, position.inode)
-            files = self._files.all(self._places)
+            files = self._files.all(self._places.known)
             if not files and position is not None:
                 # What was followed may be here yet.
-                self._places.clear()
+                self._places = Places(self._make_parser)
                 return
             self._begun = True
+            self._devices = {self._files.device(), *(file.identity[0] for file in files)}
             if not files:
                 # What comes and was written before is history: its file system was away.
                 self._seen = time.time_ns() - _LOOKING_NANOSECONDS
             for file in files:
-                self._note(file, position.written if position is not None else None)
+                if position is None:
+                    self._note(file, copies=False)
+                else:
+                    self._note(file, position.written if position.whole else None)
         files = self._look()
         if files:
             error: OSError | None = None
@@ -169,41 +203,40 @@ class Follower:
                     return
             self._error = error
 
-    def _recall(self, position: Position) -> None:
-        for kept in position.all():
-            place = Place(kept.offset, kept.head, kept.head_bytes, self._make_parser())
-            assert place.parser is not None
-            place.parser.recall(kept.remembered)
-            if (kept.device, kept.inode) == _NO_FILE:
-                self._past.append(place)
-            else:
-                self._places[kept.device, kept.inode] = place
+    def _note(self, file: Found, since: int | None = None, *, copies: bool = True) -> None:
+        """Give a file that is not known its place.
 
-    def _note(self, file: Found, since: int | None) -> None:
-        """Give a file that is not known its place: what was written before `since` is history; None: all is."""
-        if file.identity in self._places:
+        Args:
+            file: Which one.
+            since: What was not written later is history; None: all is.
+            copies: Whether it may be a copy of one that is known: of that the rest is no history.
+        """
+        if file.identity in self._places.known:
             return
-        place = self._places[file.identity] = Place()
+        place = self._places.known[file.identity] = Place()
         history = since is None or file.written <= since
         if history:
-            place.offset, place.written = file.size, file.written
-        # One that nobody may read is of no interest while nothing is added to it.
-        with suppress(OSError):
-            opened = OpenFile(file.path)
-            if history:
-                place.offset = opened.last_line_begins()
-                place.see_head(opened)
-            else:
-                # It may be a copy.
-                self._settle(opened, place)
-            opened.close()
+            place.written = file.written
+        try:
+            with closing(OpenFile(file.path)) as opened:
+                if opened.identity != file.identity:
+                    raise FileNotFoundError
+                if copies:
+                    self._places.settle(opened, self._end)
+                if history and not place.offset:
+                    place.offset = opened.last_line_begins()
+                    place.see_head(opened)
+        except OSError:
+            # It was renamed meanwhile, or nobody may read it: of no interest while nothing is added to it.
+            place.offset = file.size if history else 0
 
     def _look(self) -> list[Found]:
         """The files that are there; each of them has its place by then."""
         now = time.time_ns()
-        files = self._files.all(self._places)
+        files = self._files.all(self._places.known)
         for file in files:
-            self._note(file, self._seen)
+            self._note(file, self._seen if file.identity[0] in self._devices else None)
+        self._devices.update(file.identity[0] for file in files)
         if files:
             self._seen = min(files[-1].written, now - _LOOKING_NANOSECONDS)
             self._forget({file.identity for file in files})
@@ -213,36 +246,38 @@ class Follower:
         """Forget files that are gone; where all are, their file system may be."""
         if self._file is not None:
             there.add(self._file.identity)
-        for identity in self._places.keys() - there:
+        for identity in self._places.known.keys() - there:
             self._drop(identity)
 
     def _drop(self, identity: Identity) -> None:
-        place = self._places.pop(identity)
-        if place.parser is not None:
-            self._late += self._count(place.parser, place.parser.end)
-        if place.certain and place.offset:
-            # Its directory may have been away.
-            self._past.append(Place(place.offset, place.head, place.head_bytes, place.parser))
+        place = self._places.known.pop(identity)
+        self._late += self._end(place)
+        # Its directory may have been away.
+        self._places.over(place)
 
-    def _check(self) -> list[Event]:
-        """Begin anew where the file is not what it was; what was its last entry."""
-        assert self._file is not None
-        place = self._places.setdefault(self._file.identity, Place())
-        return [] if place.is_of(self._file) else self._settle(self._file, place)
+    def _place(self, file: OpenFile) -> Place:
+        """Where to read on; in one that is not what it was from its beginning."""
+        place = self._places.known.setdefault(file.identity, Place())
+        if place.copied is not None or not place.is_of(file):
+            self._late += self._places.settle(file, self._end)
+        return self._places.known[file.identity]
 
     def _switch(self, following: Found) -> list[Event]:
         """Go on with another file, unless all that is in it was read elsewhere; what was its last entry."""
         self._over.add(following.identity)
         try:
             file = OpenFile(following.path)
+            return self._enter(file, following)
         except OSError as error:
             if following.moved:
                 self._drop(following.identity)
             elif not isinstance(error, FileNotFoundError):
                 self._error = error
             return []
-        place = self._places[following.identity]
-        if file.identity != following.identity or (following.moved and not place.is_of(file)):
+
+    def _enter(self, file: OpenFile, following: Found) -> list[Event]:
+        known = self._places.known
+        if file.identity != following.identity or (following.moved and not known[following.identity].is_of(file)):
             # It was renamed meanwhile; or it is gone, and another one has got its number.
             file.close()
             if following.moved:
@@ -250,8 +285,8 @@ class Follower:
             return []
         # What a copy that is not whole yet gets from here on was read in the other one, too.
         size = file.size
-        events = self._settle(file, place)
-        place = self._places[file.identity] = self._places.pop(file.identity)
+        events = self._places.settle(file, self._end)
+        place = known[file.identity] = known.pop(file.identity)
         place.written = following.written
         if place.offset < size:
             self.close()
@@ -260,43 +295,19 @@ class Follower:
             file.close()
         return events
 
-    def _settle(self, file: OpenFile, place: Place) -> list[Event]:
-        """Go on after what was read of what a file holds; what was its last entry, if it is not what it was."""
-        best = furthest(file, place, [*self._places.values(), *self._past])
-        if best is place and place.offset <= file.size:
-            return []
-        # Its last entry may name the database that those after it belong to.
-        events = self._count(place.parser, place.parser.end) if place.parser is not None else []
-        # A copy that is not whole yet is looked at again when it has grown.
-        offset = min(best.offset, file.size) if best is not None else 0
-        parser = self._make_parser()
-        if best is not None and 0 < best.offset == offset:
-            parser.recall(best.remembered)
-        elif best is not place and place.at_end:
-            # The server doesn't know that it was truncated, and says nothing again that it has said.
-            parser.recall(place.remembered)
-        if best is not place and place.certain and place.offset:
-            self._past.append(Place(place.offset, place.head, place.head_bytes, place.parser))
-        self._places[file.identity] = Place(offset, parser=parser)
-        self._places[file.identity].see_head(file)
-        return events
-
     def _next(self) -> Found | None:
         """Another file, if there is something in one that was not read."""
-        for file in self._look():
-            # One of the same size may have been truncated and written again.
-            if file.identity not in self._over and (
-                self._left(file) or self._places[file.identity].written != file.written
-            ):
-                return file
-        return None
+        if not self._ahead:
+            self._ahead.extend(file for file in self._look() if file.identity not in self._over and self._grown(file))
+        return self._ahead.popleft() if self._ahead else None
+
+    def _grown(self, file: Found) -> bool:
+        # One of the same size may have been truncated and written again.
+        return bool(self._left(file)) or self._places.known[file.identity].written != file.written
 
     def _left(self, file: Found) -> int:
-        offset = self._places[file.identity].offset
+        offset = self._places.known[file.identity].offset
         return file.size - offset if file.size >= offset else file.size
-
-    def _unread(self) -> int:
-        return sum(self._left(file) for file in self._look())
 
     def _feed(self, place: Place, piece: bytes) -> list[Event]:
         if place.parser is None:
@@ -306,9 +317,12 @@ class Follower:
 
     def _flush(self, fed: set[Identity]) -> Iterator[list[Event]]:
         """The last entries of files to which nothing was added for a while."""
-        for identity, place in list(self._places.items()):
+        for identity, place in list(self._places.known.items()):
             if identity not in fed and place.parser is not None:
                 yield self._count(place.parser, place.parser.flush)
+
+    def _end(self, place: Place) -> list[Event]:
+        return self._count(place.parser, place.end) if place.parser is not None else []
 
     def _count(self, parser: LogParser, events: Callable[[], list[Event]]) -> list[Event]:
         lines, not_understood = parser.lines, parser.not_understood
@@ -318,12 +332,6 @@ class Follower:
         return found
 
     def _keep(self) -> None:
-        if self._file is None:
-            return
-        current = self._file.identity
-        own = self._places[current].kept(current)
-        others = [item for item in self._places.items() if item[0] != current][-_OTHERS_KEPT:]
-        kept = tuple(
-            place.kept(identity) for identity, place in [*((_NO_FILE, place) for place in self._past), *others]
-        )
-        self._kept.write(Position(self._files.where, *own[:5], self._seen, own.remembered, others=kept))
+        current = self._file.identity if self._file is not None else next(reversed(self._places.known), None)
+        if current is not None:
+            self._kept.write(self._places.position(self._files.where, current, self._seen))

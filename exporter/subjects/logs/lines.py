@@ -80,6 +80,11 @@ class LogParser(ABC):
         """Bytes fed that are not in any event yet: who reads on later has to begin before them."""
         return self._splitter.pending + self._held
 
+    @property
+    def unfinished(self) -> int:
+        """Those of them that are of a line without an end."""
+        return self._splitter.pending
+
     def feed(self, piece: bytes) -> list[Event]:
         """The events that a piece completes."""
         events: list[Event] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +38,7 @@ class Position:
         remembered: What the parser has to know besides.
         begins: Over SQL, the hash.
         others: The same of other files.
+        whole: Whether all that there were are among them; else one that is not known may have been read.
     """
 
     where: str
@@ -50,6 +51,7 @@ class Position:
     remembered: str = ""
     begins: str = ""
     others: tuple[Kept, ...] = ()
+    whole: bool = False
 
     def all(self) -> tuple[Kept, ...]:
         """How far each file has been read."""
@@ -91,6 +93,6 @@ class PositionFile:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         new = self._path.with_suffix(".new")
-        new.write_text(json.dumps(asdict(position)))
+        new.write_text(json.dumps({field.name: getattr(position, field.name) for field in fields(position)}))
         new.replace(self._path)
         self._last = position
