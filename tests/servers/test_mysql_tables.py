@@ -263,6 +263,26 @@ def test_an_index_whose_reads_nobody_counts_is_not_unused(
             assert "unused" not in watch.run("mysql_index_findings").by("mysql_index_findings", "kind")
         finally:
             server.execute(off.format(table, "YES", name))
+    actors = "performance_schema.setup_actors"
+    # Whoever logs in from here on is left out: all others, or one account.
+    for leave_out, undo in (
+        (
+            f"UPDATE {actors} SET ENABLED = 'NO' WHERE USER = '%'",
+            f"UPDATE {actors} SET ENABLED = 'YES' WHERE USER = '%'",
+        ),
+        (f"INSERT INTO {actors} VALUES ('%', 'shop', '%', 'NO', 'NO')", f"DELETE FROM {actors} WHERE USER = 'shop'"),
+    ):
+        server.execute(leave_out)
+        try:
+            server.execute("SELECT id FROM searched.t FORCE INDEX (a) WHERE a = 1")
+            assert "unused" not in watch.run("mysql_index_findings").by("mysql_index_findings", "kind")
+        finally:
+            server.execute(undo)
+    server.execute(f"INSERT INTO {actors} VALUES ('%', 'exporter', '%', 'NO', 'NO')")
+    try:
+        assert "unused" in watch.run("mysql_index_findings").by("mysql_index_findings", "kind")
+    finally:
+        server.execute(f"DELETE FROM {actors} WHERE USER = 'exporter'")
     server.execute("DROP DATABASE searched")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from exporter.accounts import OUR_USER
 from exporter.collectors.mysql.needless_indexes import WEEK, Findings
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.collectors.mysql.schema_sizes import SEES_TABLES
@@ -31,7 +32,8 @@ _INDEXES = f"""
            ORDINAL_POSITION, NULL, NULL
     FROM information_schema.KEY_COLUMN_USAGE
     WHERE REFERENCED_TABLE_NAME IS NOT NULL AND ORDINAL_POSITION = 1 AND TABLE_SCHEMA NOT IN ({INTERNAL})"""
-# Where reads are not counted at all, as some switch off for its cost, nothing is known to be unused.
+# Where reads are not counted at all, as some switch off for its cost, or not those of all clients, nothing is known to
+# be unused. That an account of ours is left out is no loss.
 _UNUSED = f"""
     UNION ALL
     SELECT IF(COUNT_STAR = 0, 'unused', 'used'), OBJECT_SCHEMA, OBJECT_NAME, INDEX_NAME, NULL, NULL, NULL, NULL, NULL,
@@ -45,6 +47,9 @@ _UNUSED = f"""
                   WHERE NAME = 'wait/io/table/sql/handler' AND ENABLED = 'YES')
       AND EXISTS (SELECT 1 FROM performance_schema.setup_consumers
                   WHERE NAME = 'global_instrumentation' AND ENABLED = 'YES')
+      AND EXISTS (SELECT 1 FROM performance_schema.setup_actors
+                  WHERE HOST = '%' AND USER = '%' AND ROLE = '%' AND ENABLED = 'YES')
+      AND NOT EXISTS (SELECT 1 FROM performance_schema.setup_actors WHERE ENABLED = 'NO' AND USER <> {OUR_USER})
     UNION ALL
     SELECT 'young', TABLE_SCHEMA, TABLE_NAME, NULL, NULL, TIMESTAMPDIFF(SECOND, CREATE_TIME, NOW()),
            NULL, NULL, NULL, NULL, NULL
@@ -108,7 +113,8 @@ index_findings = Collector(
                 help="Indexes by kind, unique ones left alone: unused since the server started, which was at least "
                 "seven days ago, as was the last change of its table's definition, and the last time that the exporter "
                 "saw reads of its table begin anew, when an index that was used no longer was (needs "
-                "performance_schema, which counts no searches of texts: FULLTEXT is never among them); duplicate, the "
+                "performance_schema, and setup_actors as it comes, which leaves nobody out; searches of texts are not "
+                "counted: FULLTEXT is never among them); duplicate, the "
                 "same as another or its reverse; redundant, the beginning of another, or prefixes of what another has "
                 "whole.",
             ),
