@@ -11,6 +11,7 @@ from typing import Any
 import pymysql
 import pytest
 
+from exporter.collectors.mysql.lock_waits import MOST_ASKED, lock_waits
 from exporter.collectors.mysql.row_waiters import MOST_LISTED
 from exporter.engines.deadline import Deadline
 from exporter.engines.mysql.engine import MYSQL
@@ -61,6 +62,16 @@ def in_background(cursor: Any, sql: str) -> threading.Thread:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
+
+
+def rows_examined(cursor: Any) -> int:
+    """By the last statement of a session, on MySQL."""
+    cursor.execute(
+        "SELECT ROWS_EXAMINED FROM performance_schema.events_statements_history "
+        "WHERE THREAD_ID = PS_CURRENT_THREAD_ID() ORDER BY EVENT_ID DESC LIMIT 1"
+    )
+    [(rows,)] = cursor.fetchall()
+    return int(rows)
 
 
 def test_sessions_by_state(watch: Watch, table: str, client: Callable[[], Any]) -> None:
@@ -262,6 +273,63 @@ def test_open_transactions_count_whatever_their_statements_do(
         holder.execute("ROLLBACK")
         for thread in threads:
             thread.join(30)
+
+
+@pytest.mark.flavor("mysql")
+@pytest.mark.parametrize("name", ["mysql_activity", "mysql_transactions"])
+def test_for_a_session_that_sleeps_its_row_among_the_threads_is_read_and_no_other(
+    name: str, client: Callable[[], Any], server: DatabaseServer
+) -> None:
+    sql = collectors_by_name()[name].queries[0].sql
+    more = 20
+
+    def looked_at() -> int:
+        with server.connect() as session, session.cursor() as cursor:
+            cursor.execute(sql)
+            cursor.fetchall()
+            return rows_examined(cursor)
+
+    before = looked_at()
+    for _ in range(more):
+        client().execute("SELECT 1")
+    assert looked_at() - before < more * 3 / 2
+
+
+@pytest.mark.flavor("mysql")
+def test_of_many_who_wait_for_rows_the_first_of_each_queue_are_asked_whom_they_wait_for(
+    table: str, client: Callable[[], Any], server: DatabaseServer
+) -> None:
+    sql = lock_waits.queries[0].sql.replace("{limit}", "1000")
+    assert sql.count(f"LIMIT {MOST_ASKED}\n") == 1
+    holders = [client(), client()]
+    for number, holder in enumerate(holders, 1):
+        holder.execute("BEGIN")
+        holder.execute(f"UPDATE {table} SET b = 9 WHERE a = {number}")
+    queue = 20
+    threads: list[threading.Thread] = []
+    waiting = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'"
+    try:
+        for number in [1] * queue + [2]:
+            threads.append(in_background(client(), f"UPDATE {table} SET b = 8 WHERE a = {number}"))
+            assert wait_for(lambda: server.execute(waiting) == [(len(threads),)], 10)
+        with server.connect() as session, session.cursor() as cursor:
+            cursor.execute(sql.replace(f"LIMIT {MOST_ASKED}\n", "LIMIT 2\n"))
+            rows = [row for row in cursor.fetchall() if row[0] == "row"]
+            cursor.execute(f"EXPLAIN FORMAT=TREE {sql}")
+            [(plan,)] = cursor.fetchall()
+        waiters, found = ({row[place] for row in rows} - {None} for place in (1, 2))
+        named = "SELECT THREAD_ID FROM performance_schema.threads WHERE PROCESSLIST_ID IN (%s, %s)"
+        ids = [holder.connection.thread_id() for holder in holders]
+        assert found - waiters == {thread for (thread,) in server.execute(named, params=ids)}
+        assert len(waiters) == len(threads)
+        # No count tells it: the server does not count what it reads for a table of its own making.
+        assert "Index lookup on d using REQUESTING_THREAD_ID" in plan
+        assert "Table scan on d " not in plan
+    finally:
+        for holder in holders:
+            holder.execute("ROLLBACK")
+        for thread in threads:
+            thread.join(10)
 
 
 @pytest.mark.flavor("mariadb")

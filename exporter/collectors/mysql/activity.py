@@ -51,7 +51,8 @@ _SILENT = """
     ), 0), NULL, NULL, NULL
     FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Mysqlx_worker_threads_active'"""
 
-# Unlike the age in the process list, the timer of a statement is right for a client that has set its own clock.
+# Unlike the age in the process list, the timer of a statement is right for a client that has set its own clock. Who
+# sleeps runs none; to look for one all the same took 5 ms of 7 with 1,000 sessions.
 _THREADS = _SQL.format(
     command="PROCESSLIST_COMMAND",
     waits=_waits("PROCESSLIST_STATE"),
@@ -59,7 +60,8 @@ _THREADS = _SQL.format(
     statement_age="COALESCE(s.TIMER_WAIT / 1e12, t.PROCESSLIST_TIME)",
     sessions="""performance_schema.threads t
         LEFT JOIN performance_schema.events_statements_current s
-            ON s.THREAD_ID = t.THREAD_ID AND s.END_EVENT_ID IS NULL AND s.NESTING_EVENT_LEVEL = 0""",
+            ON s.THREAD_ID = IF(t.PROCESSLIST_COMMAND = 'Sleep', NULL, t.THREAD_ID)
+            AND s.END_EVENT_ID IS NULL AND s.NESTING_EVENT_LEVEL = 0""",
     table="performance_schema.threads",
     clients=CLIENT_THREADS,
     connected=CONNECTED_THREADS,

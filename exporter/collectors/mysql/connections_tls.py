@@ -47,6 +47,8 @@ connections_tls = Collector(
     about="Connections by TLS version and cipher.",
     engine="mysql",
     every=60,
+    # MySQL 9.7: 28 ms of its CPU time for 1,000 encrypted sessions.
+    core_share=0.001,
     when=(mysql(8) | mariadb(10, 6)) & READABLE,
     queries=(Query(mysql(8), _MYSQL), Query(mariadb(10, 6), _MARIADB)),
     blocks=(

@@ -15,10 +15,17 @@ from exporter.gates import mariadb, mysql
 # A row for each waiter and one for each holder; there are none while nobody waits. A queue for one row or table has a
 # square of waits, so that waiters are counted by themselves, and holders looked for among no more than {limit} waits,
 # or locks on what somebody waits for; MariaDB makes the whole list whatever one asks of it, or none.
+# MySQL makes the list of 256 transactions at once, under the latch that every lock needs: with 1,500 waiters for a row
+# it took 330 ms to give a single wait, and others' locks took up to 60 ms. Whom one waiter waits for it finds by index,
+# in 0.3 ms. So a part of the waiters is asked about: the first of each queue, then the second of each, and so on.
 # Who waits for a definition a session's state tells; who holds it only metadata_locks, which is empty where its
 # instrument is off, as some switch it off for its cost.
 # Names of tables that differ by case or accents the view takes for the same, but only those of routines and events are.
 _WAIT = age("x.trx_wait_started")
+# Of the waiters for rows so many are asked for whom they wait.
+MOST_ASKED = 50
+# A lock's name ends with space, page and place of its row, and a number of its own.
+_QUEUE = "SUBSTRING_INDEX(SUBSTRING_INDEX(trx_requested_lock_id, ':', -4), ':', 3)"
 _PENDING = "LOCK_STATUS = 'PENDING' AND OBJECT_TYPE NOT IN ('USER LEVEL LOCK', 'LOCKING SERVICE')"
 # The server's own threads, as that which purges old rows, wait without a statement, and nobody waits for them.
 # Who holds what these wait for is told nowhere.
@@ -39,7 +46,22 @@ _THREADS = f"""
     SELECT 'row', NULL, w.holder, h.PROCESSLIST_COMMAND = 'Sleep', NULL, {_STATEMENT}
     FROM (
         SELECT DISTINCT holder
-        FROM (SELECT BLOCKING_THREAD_ID AS holder FROM performance_schema.data_lock_waits LIMIT {{limit}}) waits
+        FROM (
+            SELECT d.BLOCKING_THREAD_ID AS holder
+            FROM (
+                SELECT id
+                FROM (
+                    SELECT trx_mysql_thread_id AS id, trx_wait_started AS since,
+                           ROW_NUMBER() OVER (PARTITION BY {_QUEUE} ORDER BY trx_wait_started, trx_id + 0) AS place
+                    FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'
+                ) queues
+                ORDER BY place, since LIMIT {MOST_ASKED}
+            ) x
+            STRAIGHT_JOIN performance_schema.threads t ON t.PROCESSLIST_ID = x.id
+            STRAIGHT_JOIN performance_schema.data_lock_waits d FORCE INDEX (REQUESTING_THREAD_ID)
+                ON d.REQUESTING_THREAD_ID = t.THREAD_ID
+            LIMIT {{limit}}
+        ) waits
     ) w
     LEFT JOIN performance_schema.threads h ON h.THREAD_ID = w.holder
     UNION ALL
@@ -180,7 +202,8 @@ lock_waits = Collector(
                 "mysql_lock_blocking_sessions",
                 "blocking",
                 help="Sessions that hold what others wait for and wait for nobody: idle ones have left a transaction "
-                "open; of metadata absent where the server does not tell who (MySQL: the instrument "
+                f"open. On MySQL, where more than {MOST_ASKED} sessions wait for rows, those who hold up the first of "
+                "each queue; of metadata absent where the server does not tell who (the instrument "
                 "wait/lock/metadata/sql/mdl is off).",
             ),
             labels=("kind", "state"),

@@ -14,7 +14,8 @@ from exporter.gates import Gate, mariadb, mysql, setting
 # Handler_rollback counts, once for each engine and the binary log. So at most as many of those count as rollbacks as
 # others rolled back what they had written.
 # Appliers of replicas work under the account of whoever started them, so they are told by their threads; these are gone
-# with what they counted once they stop.
+# with what they counted once they stop. They are found first: MySQL would begin with what every session has counted
+# (with 1,000 of them 3.6 ms instead of 0.4).
 # MariaDB has its instrument switched off, and then only transactions that wrote are known, from the binary log, and
 # there COMMITs of appliers count too.
 _INSTRUMENT: Gate = setting(
@@ -29,7 +30,8 @@ _SQL = """
                      WHERE EVENT_NAME = 'transaction'), 0) AS ended,
            (SELECT COALESCE(SUM(s.COUNT_STAR), 0)
             FROM performance_schema.threads t
-            JOIN performance_schema.events_transactions_summary_by_thread_by_event_name s ON s.THREAD_ID = t.THREAD_ID
+            STRAIGHT_JOIN performance_schema.events_transactions_summary_by_thread_by_event_name s
+                ON s.THREAD_ID = t.THREAD_ID
             WHERE t.NAME LIKE 'thread/sql/replica\\_%' OR t.NAME LIKE 'thread/sql/slave\\_%'
                OR t.NAME LIKE 'thread/sql/rpl\\_parallel%') AS applied,
            NULL AS commits, NULL AS written, COUNT_STAR AS rollbacks,
