@@ -231,6 +231,7 @@ def test_postgres(server: DatabaseServer, fresh_server: Callable[..., DatabaseSe
         check_overwriting(other, watches)
     for way in (True, "sql"):
         check_a_threshold_of_our_own(other, account, way)
+        check_a_threshold_of_others(other, account, way)
 
 
 def check_others_take_over(server: DatabaseServer, watches: dict[str, Watch]) -> None:
@@ -296,6 +297,38 @@ def check_a_threshold_of_our_own(server: DatabaseServer, account: Account, way: 
             assert not watch.look("pg_statements").all(TOTAL), whose
             nap()
             settled(watch, lambda found, expected=before + 1: slow(found) == expected)
+
+
+def check_a_threshold_of_others(server: DatabaseServer, account: Account, way: Any) -> None:
+    """Who has one of its own that keeps slow statements out of the log has others count until it is gone."""
+
+    def nap() -> None:
+        with server.connect(NAME) as session:
+            session.execute("select pg_sleep(0.3)")
+
+    server.execute("CREATE ROLE batch LOGIN")
+    try:
+        with following(server, way, account) as watch:
+            [(user,)] = server.execute("SELECT quote_ident(session_user)")
+            whose = (f'DATABASE "{NAME}"', f"ROLE {user}", f'ROLE {user} IN DATABASE "{NAME}"')
+            for before, one in enumerate(whose):
+                assert not watch.look("pg_statements").all(TOTAL), one
+                server.execute(f"ALTER {one} SET log_min_duration_statement = '1min'")
+                # Lower than the server's: that hides nothing.
+                server.execute("ALTER ROLE batch SET log_min_duration_statement = '50ms'")
+                hidden = watch.snapshot(collector_of(watch))
+                assert f"({one}: log_min_duration_statement=1min)" in hidden.message
+                assert hidden.fix == f"ALTER {one} RESET log_min_duration_statement;"
+                assert not {TOTAL, "db_slow_statement_threshold_seconds"} & names_of(hidden)
+                assert watch.look("pg_statements")(TOTAL, database=NAME, source="statements") == before, one
+                nap()
+                assert watch.look("pg_statements")(TOTAL, database=NAME, source="statements") == before + 1, one
+                server.execute(hidden.fix)
+                assert slow(settled(watch, lambda found: bool(found.all(TOTAL)))) == before, one
+                nap()
+                settled(watch, lambda found, expected=before + 1: slow(found) == expected)
+    finally:
+        server.execute("DROP ROLE batch")
 
 
 def check_overwriting(server: DatabaseServer, watches: dict[str, Watch]) -> None:

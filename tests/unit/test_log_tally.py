@@ -806,10 +806,57 @@ def test_a_log_for_which_slow_statements_are_not_important_enough_does_not_count
     tmp_path: Path, level: str, fix: str | None
 ) -> None:
     given = {"log_min_duration_statement": "2000", "log_min_messages": level}
-    taken = postgres_rules(given, {}, frozenset({"a"}), context(tmp_path, "postgres"))
+    taken = postgres_rules(given, {}, (), frozenset({"a"}), context(tmp_path, "postgres"))
     assert taken.threshold == (2.0 if fix is None else None)
     said = taken.untold.fix if taken.untold is not None else None
     assert said == (None if fix is None else f"ALTER SYSTEM SET log_min_messages = '{fix}'; SELECT pg_reload_conf();")
+
+
+MINIMUM = "log_min_duration_statement"
+
+
+@pytest.mark.parametrize("over_sql", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "item", "hides"),
+    [
+        ({}, f"{MINIMUM}=-1", True),
+        ({}, f"{MINIMUM}=1min", True),
+        ({}, f"{MINIMUM}=2001", True),
+        ({}, f"{MINIMUM}=2 s", False),
+        ({}, f"{MINIMUM}=100ms", False),
+        ({}, "log_min_messages=panic", True),
+        ({}, "log_min_messages=error", False),
+        # What doesn't matter.
+        ({}, "log_duration=off", False),
+        ({}, "auto_explain.log_min_duration=-1", False),
+        ({"log_duration": "on"}, f"{MINIMUM}=-1", False),
+        ({MINIMUM: "-1", "log_duration": "on"}, "log_duration=fal", True),
+        ({MINIMUM: "-1", "log_duration": "on"}, "log_duration=Tr", False),
+        ({MINIMUM: "-1", "log_duration": "on"}, f"{MINIMUM}=-1", False),
+        ({MINIMUM: "-1"}, "auto_explain.log_min_duration=5s", True),
+        ({MINIMUM: "-1"}, "auto_explain.sample_rate=0.5", True),
+        ({MINIMUM: "-1"}, "auto_explain.sample_rate=1", False),
+    ],
+)
+def test_a_role_or_database_whose_slow_statements_are_not_logged(
+    tmp_path: Path, settings: dict[str, str], item: str, hides: bool, over_sql: bool
+) -> None:
+    given = {
+        MINIMUM: "2000", "log_line_prefix": "%p ", "logging_collector": "on", "log_destination": "stderr",
+        "auto_explain.log_min_duration": "1000",
+    } | settings  # fmt: skip
+    whose = 'ALTER ROLE batch IN DATABASE "an app"'
+    found = [("setting", name, value) for name, value in given.items()] + [("theirs", item, whose)]
+    more = (None, None) if over_sql else ()
+    rows = Rows(("kind", "name", "value", "number", "written")[: 3 + len(more)], [(*row, *more) for row in found])
+    state = LogOverSQL() if over_sql else postgres_reader()
+    (tmp_path / "x.log").touch()
+    shown = state.feed(rows, context(tmp_path, "postgres", file=None if over_sql else str(tmp_path / "x.log")))
+    assert state.turn.is_the_log_s is not hides
+    assert (shown.problem is not None) is hides
+    if shown.problem is not None:
+        assert f'ROLE batch IN DATABASE "an app": {item}' in shown.problem.message
+        assert shown.problem.fix == f"{whose} RESET {item.partition('=')[0]};"
 
 
 @pytest.mark.parametrize("output", ["NONE", "TABLE"])

@@ -8,6 +8,7 @@ from exporter.subjects.logs import measures
 from exporter.subjects.logs.files import HEAD_BYTES
 from exporter.subjects.logs.postgres import SETTINGS, THRESHOLDS, reader
 from exporter.subjects.logs.postgres_over_sql import MOST_BYTES, LogOverSQL
+from exporter.subjects.logs.postgres_theirs import HIDING
 from exporter.subjects.logs.reader import SHOWN
 
 _NAMES = ", ".join(f"'{name}'" for name in SETTINGS)
@@ -22,6 +23,21 @@ _RESET = """
                                ELSE 'ALTER ROLE ' || quote_ident(session_user)
                                     || ' IN DATABASE ' || quote_ident(current_database())
                    END || ' RESET ' || name"""
+# What others have for their roles and databases, each with the beginning of the statement that ends it.
+_THEIRS = f"""
+            SELECT 'theirs' AS kind, item AS name,
+                   CASE WHEN setrole = 0 THEN 'ALTER DATABASE ' || quote_ident(datname)
+                        ELSE 'ALTER ROLE ' || quote_ident(rolname)
+                             || coalesce(' IN DATABASE ' || quote_ident(datname), '')
+                   END AS value
+            FROM pg_db_role_setting
+            CROSS JOIN unnest(setconfig) AS item
+            LEFT JOIN pg_database ON pg_database.oid = setdatabase
+            LEFT JOIN pg_roles ON pg_roles.oid = setrole
+            WHERE split_part(item, '=', 1) IN ({", ".join(f"'{name}'" for name in HIDING)})
+              AND (setdatabase = 0 OR datallowconn)
+              AND (setrole = 0 OR rolcanlogin)
+              AND (setrole <> 0 OR setdatabase <> 0)"""
 
 slow_log = Collector(
     name="pg_slow_log",
@@ -37,6 +53,7 @@ slow_log = Collector(
             SELECT 'setting' AS kind, name, setting AS value FROM pg_settings WHERE name IN ({_NAMES})
             UNION ALL
             SELECT 'own', name, {_RESET} {_OWN}
+            UNION ALL {_THEIRS}
             UNION ALL
             SELECT 'database', datname, NULL FROM pg_database WHERE datallowconn""",
         ),
@@ -60,6 +77,8 @@ over_sql = Collector(
             FROM pg_settings WHERE name IN ({_NAMES})
             UNION ALL
             SELECT 'own', name, {_RESET}, NULL, NULL {_OWN}
+            UNION ALL
+            SELECT kind, name, value, NULL, NULL FROM ({_THEIRS}) AS theirs
             UNION ALL
             SELECT 'database', datname, NULL, NULL, NULL FROM pg_database WHERE datallowconn
             UNION ALL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from exporter.declare import Context, Rows
@@ -12,6 +12,7 @@ from exporter.subjects.logs.lines import LogParser
 from exporter.subjects.logs.postgres_csv import CSVLog
 from exporter.subjects.logs.postgres_json import JSONLog
 from exporter.subjects.logs.postgres_stderr import StderrLog
+from exporter.subjects.logs.postgres_theirs import TOO_HIGH, untold
 from exporter.subjects.logs.reader import LogReader, Source
 from exporter.subjects.logs.tally import Rules
 from exporter.subjects.statements.measures import slow_threshold
@@ -33,8 +34,9 @@ _FIX = "name the file in the config: slow_log: {file: /var/log/postgresql/postgr
 
 
 def reader() -> LogReader:
-    """What the collector keeps; takes rows of kind, name and value: `setting`, `database` for those that exist, and
-    `own` for those of THRESHOLDS that were set for our role or database, with the statement that ends it.
+    """What the collector keeps; takes rows of kind, name and value: `setting`, `database` for those that exist, `own`
+    for those of THRESHOLDS that were set for our role or database, with the statement that ends it, and `theirs` for
+    those of HIDING that were set for any (`name=value`, and the statement up to RESET).
     """
     return LogReader("postgres", _source, parser)
 
@@ -50,6 +52,7 @@ def _source(rows: Rows, context: Context) -> Source:
     settings = {str(name): str(value) for kind, name, value in rows.rows if kind == "setting"}
     databases = frozenset(str(name) for kind, name, _ in rows.rows if kind == "database")
     own = {str(name): str(value) for kind, name, value in rows.rows if kind == "own"}
+    theirs = [(str(name), str(value)) for kind, name, value in rows.rows if kind == "theirs"]
     said = context.server.log_settings()
     if said.file is None:
         where, found = _where(settings)
@@ -60,30 +63,39 @@ def _source(rows: Rows, context: Context) -> Source:
     if said.file is not None and Path(where).is_dir():
         where = _in_directory(where, form, settings)
     prefix = said.line_prefix if said.line_prefix is not None else settings.get("log_line_prefix", "")
-    return Source(where, form, rules(settings, own, databases, context), prefix)
+    return Source(where, form, rules(settings, own, theirs, databases, context), prefix)
 
 
-def rules(settings: Mapping[str, str], own: Mapping[str, str], databases: frozenset[str], context: Context) -> Rules:
-    """How events are to be taken, with these settings and databases; `own` as `reader` has it."""
+def rules(
+    settings: Mapping[str, str],
+    own: Mapping[str, str],
+    theirs: Iterable[tuple[str, str]],
+    databases: frozenset[str],
+    context: Context,
+) -> Rules:
+    """How events are to be taken, with these settings and databases; `own` and `theirs` as `reader` has them."""
     threshold, plans = _threshold(settings)
     unknown = [name for name in _ruling(settings) if name in own]
     if unknown:
         # A session can't see what others have for a setting that is its own.
-        untold = Failure(
+        problem = Failure(
             Reason.ERROR,
             f"{', '.join(unknown)} of the exporter's own session: that of others can't be seen",
             fix="; ".join(own[name] for name in unknown) + "; the exporter's session is renewed within an hour",
         )
-        return Rules(None, plans=plans, databases=databases, untold=untold)
-    if settings.get("log_min_messages") in {"fatal", "panic"}:
-        untold = Failure(
+        return Rules(None, plans=plans, databases=databases, untold=problem)
+    if settings.get("log_min_messages") in TOO_HIGH:
+        problem = Failure(
             Reason.ERROR,
             f"log_min_messages = {settings['log_min_messages']} keeps slow statements out of the log",
             fix="ALTER SYSTEM SET log_min_messages = 'warning'; SELECT pg_reload_conf();",
         )
-        return Rules(None, plans=plans, databases=databases, untold=untold)
-    slow = None if threshold is None else max(threshold, slow_threshold(context))
-    return Rules(slow, plans=plans, databases=databases)
+        return Rules(None, plans=plans, databases=databases, untold=problem)
+    if threshold is None:
+        return Rules(None, plans=plans, databases=databases)
+    slow = max(threshold, slow_threshold(context))
+    hidden = untold(theirs, settings, slow)
+    return Rules(slow if hidden is None else None, plans=plans, databases=databases, untold=hidden)
 
 
 def _ruling(settings: Mapping[str, str]) -> tuple[str, ...]:

@@ -36,9 +36,9 @@ class _File:
 class LogOverSQL(Counting, Asking):
     """Reads a part of the log with each run: what to ask for next is known when a run ends.
 
-    Takes rows of kind, name, value, number and written: `setting`, `own` and `database`, `file` (size, Unix seconds),
-    `head` (the first HEAD_BYTES of a file in base64) for each name in `heads`, and `bytes` (the name of a file, its
-    bytes in base64 and the offset that they were read from).
+    Takes rows of kind, name, value, number and written: `setting`, `own`, `theirs` and `database`, `file` (size, Unix
+    seconds), `head` (the first HEAD_BYTES of a file in base64) for each name in `heads`, and `bytes` (the name of a
+    file, its bytes in base64 and the offset that they were read from).
 
     A name may stand for another file than before, which then begins anew: its first bytes tell.
     """
@@ -86,7 +86,8 @@ class LogOverSQL(Counting, Asking):
         settings = {str(name): str(value) for name, value, *_ in found.get("setting", ())}
         databases = frozenset(str(name) for name, *_ in found.get("database", ()))
         own = {str(name): str(value) for name, value, *_ in found.get("own", ())}
-        current = rules(settings, own, databases, context)
+        theirs = [(str(name), str(value)) for name, value, *_ in found.get("theirs", ())]
+        current = rules(settings, own, theirs, databases, context)
         form, ending = _format(settings)
         files = [_File(str(name), int(size), round(float(at) * 1e6)) for name, _, size, at in found.get("file", ())]
         files = sorted((f for f in files if f.name.endswith(ending)), key=lambda file: (file.written, file.name))
