@@ -21,6 +21,8 @@ from tests.servers.statement_runs import Watch, watching
 
 SCHEMA = "statement totals"
 TOTAL = "db_statements_total"
+SECONDS = "db_statement_seconds_total"
+OVERFLOW = "mysql_statements_without_digest_total"
 SLOW = "db_slow_statements_total"
 THRESHOLD = "db_slow_statement_threshold_seconds"
 DIGESTS = "performance_schema.events_statements_summary_by_digest"
@@ -297,6 +299,39 @@ def test_mysql_s_histogram_of_all_statements(server: DatabaseServer):
         reset = watch.look("mysql_statement_histogram")
         assert reset(f"{name}_count") >= last(f"{name}_count")
         assert reset(SLOW, database="", source="histogram") >= slow
+
+
+# What a server records no statements without, as it is switched, and how.
+SWITCHES = {
+    "consumer": ("consumers SET ENABLED = '{}'", "NAME = 'global_instrumentation'"),
+    "timers": ("instruments SET TIMED = '{}'", "NAME LIKE 'statement/%'"),
+    "accounts": ("actors SET ENABLED = '{}'", "USER = '%'"),
+    "digests": ("consumers SET ENABLED = '{}'", "NAME = 'statements_digest'"),
+}
+
+
+@pytest.mark.parametrize("what", SWITCHES)
+def test_a_server_that_records_no_statements_says_so_and_counts_none(digesting: DatabaseServer, what: str):
+    setting, where = SWITCHES[what]
+    switch = f"UPDATE performance_schema.setup_{setting} WHERE {where}"
+    with watching(digesting, thresholds={"slow_statements": {"warning": 10}}) as watch:
+        told = {name for collector, _ in sources(watch) for name in watch.look(collector).names()}
+        assert {SLOW, THRESHOLD} <= told
+        digesting.execute(switch.format("NO"))
+        try:
+            if digesting.flavor == "mariadb":
+                # It counts slow statements without.
+                assert sources(watch) == [("mysql_statements", "status")]
+                assert watch.look("mysql_statements").names() == {SLOW, THRESHOLD}
+            else:
+                assert sources(watch) == ([("mysql_statement_histogram", "histogram")] if what == "digests" else [])
+                failed = watch.snapshot("mysql_statements")
+                assert (failed.state, failed.reason) == (State.UNSUPPORTED, Reason.MISSING_EXTENSION)
+                assert failed.fix is not None
+                digesting.execute(failed.fix)
+                assert watch.look("mysql_statements").names() == {TOTAL, SECONDS, OVERFLOW}
+        finally:
+            digesting.execute(switch.format("YES"))
 
 
 @pytest.mark.flavor("mysql")

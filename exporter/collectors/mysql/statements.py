@@ -5,6 +5,7 @@ from __future__ import annotations
 from exporter.collectors.mysql.performance_schema import ON
 from exporter.declare import Collector, Query, block, counter
 from exporter.gates import mariadb, mysql
+from exporter.subjects.statements.blind import switched_off
 from exporter.subjects.statements.histogram import MySQLHistogram
 from exporter.subjects.statements.measures import DURATIONS, SLOW, THRESHOLD, TOTALS
 from exporter.subjects.statements.mysql import Digests
@@ -33,7 +34,8 @@ _MYSQL = f"""{_SCHEMAS}
                        SUM_TIMER_WAIT, UNIX_TIMESTAMP(FIRST_SEEN) AS since
                 FROM {_DIGESTS}
             ) AS digests
-            GROUP BY name, room"""
+            GROUP BY name, room
+{switched_off(7, digests=True)}"""
 
 digests = Collector(
     name="mysql_statements",
@@ -61,7 +63,8 @@ digests = Collector(
                    CASE WHEN NOT @@GLOBAL.log_queries_not_using_indexes AND @@GLOBAL.min_examined_row_limit = 0
                              AND NOT FIND_IN_SET('call', @@GLOBAL.log_slow_disabled_statements)
                         THEN CAST(@@GLOBAL.long_query_time * 1e12 AS UNSIGNED) END, NULL, NULL
-            FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'SLOW_QUERIES'""",
+            FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'SLOW_QUERIES'
+{switched_off(7, digests=True)}""",
         ),
     ),
     blocks=(
@@ -92,7 +95,7 @@ durations = Collector(
         # read first, see MySQLHistogram.
         Query(
             mysql(8),
-            """
+            f"""
             SELECT 'bucket' AS kind, BUCKET_TIMER_HIGH AS bound, COUNT_BUCKET AS count, NULL AS time
             FROM performance_schema.events_statements_histogram_global
             UNION ALL
@@ -104,7 +107,8 @@ durations = Collector(
                        COUNT_STAR, SUM_TIMER_WAIT
                 FROM performance_schema.events_statements_summary_global_by_event_name
             ) AS events
-            GROUP BY whose""",
+            GROUP BY whose
+{switched_off(4, digests=False)}""",
         ),
     ),
     blocks=(DURATIONS, SLOW, THRESHOLD),

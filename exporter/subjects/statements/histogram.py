@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import accumulate
 
 from exporter.declare import Context, Rows
+from exporter.subjects.statements.blind import blindness
 from exporter.subjects.statements.measures import COLUMNS, slow_threshold
 from exporter.subjects.statements.senders import ENDLESS, Senders
 from exporter.subjects.statements.totals import Reading, Totals, Unsteady
@@ -38,7 +39,13 @@ class MySQLHistogram:
         self._counts: dict[int, int] = {}
 
     def feed(self, rows: Rows, context: Context) -> Rows:
-        """Take a reading of all buckets in."""
+        """Take a reading of all buckets in.
+
+        Raises:
+            Failure: The server does not record the statements of clients; see `blind`.
+        """
+        if blind := blindness({row[0] for row in rows.rows}):
+            raise blind
         now = {int(bound): int(count) for kind, bound, count, _ in rows.rows if kind == "bucket"}
         if now.keys() <= {ENDLESS}:
             # A server that only speaks as MySQL does may have the table without a row.

@@ -8,6 +8,7 @@ from typing import Any
 
 from exporter.declare import Context, Rows
 from exporter.failure import Failure, Reason
+from exporter.subjects.statements.blind import blindness
 from exporter.subjects.statements.histogram import PICOSECONDS
 from exporter.subjects.statements.measures import COLUMNS, slow_threshold
 from exporter.subjects.statements.totals import Reading, Totals, Unsteady
@@ -41,18 +42,25 @@ class Digests:
         self._unlisted: dict[str, int] = {}
 
     def feed(self, rows: Rows, context: Context) -> Rows:
-        """Take a reading in."""
+        """Take a reading in.
+
+        Raises:
+            Failure: The server makes no digests of the statements of clients, and counts no slow ones instead.
+        """
         threshold = slow_threshold(context)
+        blind = blindness({row[0] for row in rows.rows})
         status = next((row for row in rows.rows if row[0] == "status"), None)
         # The server's own count is exact, where it counts from our threshold on or below.
         by_status = status is not None and status[4] is not None and int(status[4]) <= threshold * PICOSECONDS
+        if blind and not by_status:
+            raise blind
         estimate = status is not None and not by_status
         schemas = [_name(row[1]) for row in rows.rows if row[0] == "schema"]
         self._keep({_name(row[1]) for row in rows.rows if row[0] == "digest"}.difference(schemas))
         readings = self._readings(rows, threshold * PICOSECONDS if estimate else None)
         totals = self._totals.take(readings, [*schemas, *self._unlisted])
         overflow = sum(int(row[3]) for row in rows.rows if row[0] == "digest" and row[2] is None)
-        unseen = self._overflow.take([Reading("", "", overflow, 0)])[""].calls
+        unseen: int | None = self._overflow.take([Reading("", "", overflow, 0)])[""].calls
         if status is None or not by_status:
             # What others count is theirs: the next reading of it is a baseline.
             self._status.rebase()
@@ -66,6 +74,9 @@ class Digests:
         if status is not None and by_status:
             counted = self._status.take([Reading("", "", int(status[3]), 0)])[""].calls
             slow = (counted, "status", int(status[4]) / PICOSECONDS)
+        if blind:
+            # What stands still would look as if nobody asked anything.
+            found, unseen = [], None
         found.append((None, None, None, *slow, None, unseen))
         return Rows(DIGEST_COLUMNS, found)
 
