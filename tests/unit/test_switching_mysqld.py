@@ -57,6 +57,34 @@ def test_privileges_of_accounts_are_asked_for_besides() -> None:
     assert told() > limits, "which are the config's to say where no flag says anything"
 
 
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    {
+        "auto_increment.columns": (),
+        "engine_innodb_status": ("mysql_innodb_status",),
+        "global_status": (),
+        "heartbeat": ("mysql_heartbeat",),
+        "info_schema.innodb_metrics": ("mysql_innodb_metrics",),
+        "info_schema.tables": ("mysql_tables",),
+        "mysql.user": (),
+        "mysql.user.privileges": ("mysql_account_privileges",),
+        # Not mysql_statement_details, whose names begin alike: 11 series of each statement that theirs has not.
+        "perf_schema.eventsstatements": (),
+        "perf_schema.eventsstatementssum": ("mysql_statement_sums",),
+        "perf_schema.eventswaits": ("mysql_event_waits",),
+        "perf_schema.file_events": ("mysql_file_events",),
+        "perf_schema.file_instances": ("mysql_file_instances",),
+        "perf_schema.memory_events": ("mysql_memory_events",),
+        "perf_schema.tablelocks": ("mysql_table_locks",),
+        "slave_hosts": ("mysql_replicas",),
+        "sys.user_summary": ("mysql_user_summary",),
+    }.items(),
+)
+def test_what_a_flag_switches_on(flag: str, expected: tuple[str, ...]) -> None:
+    settings = switched(f"--collect.{flag}").config.servers[0].collectors
+    assert {name: setting.enabled for name, setting in settings.items()} == dict.fromkeys(expected, True)
+
+
 def test_collectors_switched_on() -> None:
     result = switched(*(f"--{flag}" for flag in SWITCHES if flag.startswith("collect.")))
     on = {name for name, settings in result.config.servers[0].collectors.items() if settings.enabled}
