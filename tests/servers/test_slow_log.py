@@ -249,7 +249,8 @@ def check_others_take_over(server: DatabaseServer, watches: dict[str, Watch]) ->
     before = {name: slow(watch.look(collector_of(watch))) for name, watch in watches.items()}
     for watch in watches.values():
         assert not watch.look("pg_statements").all(TOTAL)
-    set_to("auto_explain.log_min_duration", "-1")
+    # Then it is in no log, unless log_min_messages is as low.
+    set_to("auto_explain.log_level", "notice")
     nap()
     for name, watch in watches.items():
         silent = watch.snapshot(collector_of(watch))

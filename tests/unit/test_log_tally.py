@@ -641,6 +641,10 @@ def test_a_scrape_waits_for_few_events_only() -> None:
         ({"log_min_duration_statement": "-1", "auto_explain.log_min_duration": "3000"}, (3.0, True)),
         ({"log_min_duration_statement": "-1", "auto_explain.log_min_duration": "3000",
           "auto_explain.sample_rate": "0.5"}, (None, False)),
+        ({"log_min_duration_statement": "-1", "auto_explain.log_min_duration": "3000",
+          "auto_explain.log_level": "log"}, (3.0, True)),
+        ({"log_min_duration_statement": "-1", "auto_explain.log_min_duration": "3000",
+          "auto_explain.log_level": "notice"}, (None, False)),
     ],
 )  # fmt: skip
 def test_postgres_s_own_threshold(tmp_path: Path, settings: dict[str, str], found: tuple[float | None, bool]) -> None:
@@ -663,6 +667,7 @@ def test_postgres_s_own_threshold(tmp_path: Path, settings: dict[str, str], foun
         ("log_min_duration_statement", {"log_min_duration_statement": "-1"}, False),
         ("log_duration", {"log_min_duration_statement": "-1", "log_duration": "on"}, False),
         ("auto_explain.log_min_duration", {"log_min_duration_statement": "-1"}, False),
+        ("auto_explain.log_level", {"log_min_duration_statement": "-1"}, False),
         # What doesn't matter.
         ("log_duration", {"log_duration": "on"}, True),
     ],

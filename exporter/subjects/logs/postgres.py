@@ -18,13 +18,14 @@ from exporter.subjects.logs.tally import Rules
 from exporter.subjects.statements.measures import slow_threshold
 
 SETTINGS = (
-    "auto_explain.log_min_duration", "auto_explain.sample_rate", "data_directory", "lc_messages", "log_destination",
-    "log_directory", "log_duration", "log_line_prefix", "log_min_duration_statement", "log_min_messages",
-    "logging_collector",
+    "auto_explain.log_level", "auto_explain.log_min_duration", "auto_explain.sample_rate", "data_directory",
+    "lc_messages", "log_destination", "log_directory", "log_duration", "log_line_prefix",
+    "log_min_duration_statement", "log_min_messages", "logging_collector",
 )  # fmt: skip
 # From how long on a statement is in the log: the first alone, if it is on.
 THRESHOLDS = (
     "log_min_duration_statement", "log_duration", "auto_explain.log_min_duration", "auto_explain.sample_rate",
+    "auto_explain.log_level",
 )  # fmt: skip
 
 # What the server's log collector calls its files, by what log_destination is called; the first that it has is read.
@@ -139,6 +140,8 @@ def _threshold(settings: Mapping[str, str]) -> tuple[float | None, bool]:
     if settings.get("log_duration") == "on":
         return 0.0, False
     explained = float(settings.get("auto_explain.log_min_duration", -1))
-    if explained >= 0 and float(settings.get("auto_explain.sample_rate", 1)) == 1:
+    every = float(settings.get("auto_explain.sample_rate", 1)) == 1
+    # Any other level may be too low for the log, and is the one of what clients RAISE.
+    if explained >= 0 and every and settings.get("auto_explain.log_level", "log") == "log":
         return explained / 1000, True
     return None, False
