@@ -229,6 +229,7 @@ def test_postgres(server: DatabaseServer, fresh_server: Callable[..., DatabaseSe
             assert (found["select pg_sleep(?)"], found["select nap()"]) == (1, 2), name
         check_others_take_over(other, watches)
         check_overwriting(other, watches)
+        check_renaming(other, watches)
     for way in (True, "sql"):
         check_a_threshold_of_our_own(other, account, way)
         check_a_threshold_of_others(other, account, way)
@@ -349,6 +350,31 @@ def check_overwriting(server: DatabaseServer, watches: dict[str, Watch]) -> None
         sample = settled(watch, lambda found, expected=expected: slow(found) == expected)
         lines = "database_exporter_log_lines_not_understood_total"
         assert sample(lines) == before[name](lines), name
+
+
+def check_renaming(server: DatabaseServer, watches: dict[str, Watch]) -> None:
+    """What the server writes into a file that was renamed, before it opens another one, is read, too."""
+    assert server.data is not None
+    before = {name: slow(watch.look(collector_of(watch))) for name, watch in watches.items()}
+    newest = {path.suffix: path for path in sorted((server.data / "log").iterdir(), key=lambda p: p.stat().st_mtime)}
+    for path in newest.values():
+        path.rename(path.with_name(f"{path.name}.1"))
+    with server.connect(NAME) as session:
+        session.execute("select pg_sleep(0.3)")
+        session.execute("select pg_sleep(0.3)")
+        # Its name has the second in it.
+        session.execute("select pg_sleep(1), pg_rotate_logfile()")
+        assert wait_for(lambda: all(path.suffix in suffixes(server) for path in newest.values()), 10)
+        session.execute("select pg_sleep(0.3)")
+    for name, watch in watches.items():
+        expected = before[name] + 4
+        settled(watch, lambda found, expected=expected: slow(found) == expected)
+
+
+def suffixes(server: DatabaseServer) -> set[str]:
+    """Those of the files of the log."""
+    assert server.data is not None
+    return {path.suffix for path in (server.data / "log").iterdir()}
 
 
 def check_helper(server: DatabaseServer, account: Account) -> None:

@@ -17,7 +17,7 @@ from exporter.declare import Context, Rows
 from exporter.facts import Facts, Identity, Role
 from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.positions import PositionFile
-from exporter.subjects.logs.postgres_over_sql import LogOverSQL
+from exporter.subjects.logs.postgres_over_sql import MOST_BYTES, LogOverSQL
 from exporter.subjects.logs.tally import Rules
 from tests.providers.base import wait_for
 
@@ -40,6 +40,13 @@ class Server:
         self.state = LogOverSQL()
         # What was shown of slow statements, each time that something was.
         self.slow: list[int] = []
+        # What is added to files between a run's look at their sizes and its reading of them.
+        self.meanwhile: dict[str, tuple[int, ...]] = {}
+        # Bytes that one run reads at most, and those that all have read.
+        self.most = MOST_BYTES
+        self.given = 0
+        # What the last run said of bytes that are not read yet.
+        self.behind = 0
         # What the last run said went wrong.
         self.problem = ""
 
@@ -55,6 +62,10 @@ class Server:
         """The same name for a file that begins anew."""
         self.files[name] = (b"", 0)
         self.write(name, *seconds)
+
+    def rename(self, old: str, new: str) -> None:
+        """The same file, which whoever has it open writes on."""
+        self.files[new] = self.files.pop(old)
 
     def restart_exporter(self) -> None:
         self.state = LogOverSQL()
@@ -72,15 +83,21 @@ class Server:
             start = int(offset)
             rows = [("setting", *item, None, None) for item in SETTINGS.items()]
             rows += [("file", key, None, len(text), at) for key, (text, at) in self.files.items()]
+            for key, seconds in self.meanwhile.items():
+                self.write(key, *seconds)
+            self.meanwhile = {}
             for other in filter(None, heads.split("/")):
                 head = base64.b64encode(self.files[other][0][:1024]).decode() if other in self.files else None
                 rows.append(("head", other, head, None, None))
             if name:
-                piece = base64.b64encode(self.files[name][0][start:]).decode() if name in self.files else None
+                read = self.files[name][0][start:][: self.most] if name in self.files else None
+                self.given += len(read or b"")
+                piece = base64.b64encode(read).decode() if read is not None else None
                 rows.append(("bytes", name, piece, start, None))
             found = self.state.feed(Rows(("kind", "name", "value", "number", "written"), rows), context)
             assert wait_for(lambda: not self.state.busy, 30)
         self.problem = found.problem.message if found.problem is not None else ""
+        [self.behind] = [row[-1] for row in found.rows if row[-1] is not None]
         places = [COLUMNS.index(column) for column in ("database", "durations")]
         [slow] = [row[COLUMNS.index("slow")] for row in found.rows if row[COLUMNS.index("durations")]]
         self.slow += [slow] * (slow is not None and slow not in self.slow)
@@ -118,6 +135,103 @@ def test_a_file_that_is_gone_is_followed_by_what_is_newer(logged: Server) -> Non
     logged.write("b.log", 4)
     logged.write("c.log", 8)
     assert logged.read(8) == 15
+
+
+@pytest.mark.parametrize("name", ["a.log.1", "a-20261129.log", "z.log", "a.log-20261129"])
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("turns", [0, 1, 4])
+def test_a_file_is_read_to_its_end_after_it_was_renamed(logged: Server, name: str, restart: bool, turns: int) -> None:
+    logged.write("a.log", 1)
+    assert logged.read() == 1
+    logged.rename("a.log", name)
+    # Until the server opens another one; we may have looked meanwhile.
+    logged.write(name, 2)
+    before = logged.read(turns) if turns else 1
+    assert before == (3 if turns == 4 else 1)
+    logged.write(name, 4)
+    if restart:
+        logged.restart_exporter()
+    logged.write("a.log", 8)
+    assert logged.read(8) == 15 - (before if restart else 0)
+    logged.write("a.log", 16)
+    assert logged.read(8) == 31 - (before if restart else 0)
+    # What was renamed is renamed once more.
+    logged.rename(name, "older.log")
+    logged.rename("a.log", name)
+    logged.write(name, 32)
+    logged.write("a.log", 64)
+    assert logged.read(12) == 127 - (before if restart else 0)
+    assert logged.read(4) == 127 - (before if restart else 0)
+    assert logged.behind == 0
+
+
+def test_what_was_written_before_a_file_was_copied_and_emptied_is_read(logged: Server) -> None:
+    logged.write("a.log", 1)
+    assert logged.read() == 1
+    logged.write("a.log", 2)
+    logged.files["a.log.1"] = logged.files["a.log"]
+    logged.overwrite("a.log", 4)
+    assert logged.read(8) == 7
+    assert logged.read(8) == 7
+
+
+def test_a_file_that_has_its_name_again_goes_on(logged: Server) -> None:
+    logged.write("a.log", 1)
+    assert logged.read() == 1
+    logged.rename("a.log", "b.log")
+    logged.read(1)
+    logged.rename("b.log", "a.log")
+    logged.write("a.log", 2)
+    assert logged.read(8) == 3
+
+
+def test_what_is_left_is_that_of_all_files(logged: Server) -> None:
+    logged.most = 1000
+    logged.write("a.log", 1)
+    assert logged.read(3) == 1
+    before = sum(len(text) for text, _ in logged.files.values())
+    given = logged.given
+    for name in ("a.log", "b.log", "c.log"):
+        logged.write(name, *[1] * 30)
+    added = sum(len(text) for text, _ in logged.files.values()) - before
+    seen = set()
+    while logged.read(1) < 1 + 90 or logged.behind:
+        assert logged.behind == added - (logged.given - given)
+        seen.add(logged.behind)
+    assert len(seen) > 4
+    # A file that was read before, and is written on after others were.
+    logged.write("b.log", 1)
+    logged.read(1)
+    assert 0 < logged.behind == len(b"1000 LOG:  duration: 1000.000 ms  statement: select 1\n")
+
+
+def test_what_is_written_while_we_look_counts_once(logged: Server) -> None:
+    for seconds in (1, 2, 4):
+        logged.meanwhile = {"a.log": (seconds,)}
+        logged.read(1)
+    assert logged.read() == 7
+
+
+def test_the_log_has_its_turn_back_when_all_is_read_that_others_counted(logged: Server) -> None:
+    logged.most = 1000
+    logged.state.turn.silent()
+    logged.slow.clear()
+    logged.write("a.log", *[1] * 60)
+    logged.write("b.log", *[1] * 60)
+    while logged.read(1) < 120:
+        assert not logged.state.turn.is_the_log_s
+    logged.read()
+    assert logged.state.turn.is_the_log_s
+    assert logged.slow == [0]
+
+
+def test_a_file_is_not_followed_to_a_name_of_another_format(logged: Server) -> None:
+    logged.write("a.log", 1)
+    assert logged.read() == 1
+    logged.rename("a.log", "a.csv")
+    logged.write("a.csv", 2)
+    logged.write("b.log", 4)
+    assert logged.read(8) == 5
 
 
 def test_a_truncated_file_is_read_anew(logged: Server) -> None:

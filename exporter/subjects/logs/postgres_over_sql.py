@@ -22,6 +22,7 @@ MOST_BYTES = 2 * 1024 * 1024
 _PIECE_BYTES = 65_536
 # Files whose first bytes are read in one run: for each the helper lists all of them.
 _HEADS_AT_ONCE = 20
+_ENDINGS = tuple(files.removeprefix("*") for _, files in ENDINGS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class LogOverSQL(Counting, Asking):
     seconds), `head` (the first HEAD_BYTES of a file in base64) for each name in `heads`, and `bytes` (the name of a
     file, its bytes in base64 and the offset that they were read from).
 
-    A name may stand for another file than before, which then begins anew: its first bytes tell.
+    A name may stand for another file than before, which then begins anew: its first bytes tell. They tell as well where
+    our file is when its name is gone, or stands for another one: the server writes a file on after it was renamed.
     """
 
     def __init__(self) -> None:
@@ -57,6 +59,9 @@ class LogOverSQL(Counting, Asking):
         # What these files and ours began with, and of the one where a position was kept the hash of so many bytes.
         self._heads: dict[str, bytes] = {}
         self._begins = ("", 0)
+        # What the file began with that lost its name, and those that may be it.
+        self._sought = ("", 0)
+        self._candidates: list[str] = []
         self._another = False
         self._behind = 0
         # Whether the last part was the end of the newest file.
@@ -71,7 +76,7 @@ class LogOverSQL(Counting, Asking):
         if answers:
             return None
         unknown = [name for name in self._done if name not in self._heads and _plain(name)][:_HEADS_AT_ONCE]
-        heads = [] if self.busy else [name for name in (self._file, *unknown) if name]
+        heads = [] if self.busy else [name for name in (self._file, *unknown, *self._candidates) if name]
         return filled(sql, {"file": "" if self.busy else self._file, "offset": self._offset, "heads": "/".join(heads)})
 
     def feed(self, rows: Rows, context: Context) -> Rows:
@@ -90,14 +95,17 @@ class LogOverSQL(Counting, Asking):
         current = rules(settings, own, theirs, databases, context)
         form, ending = _format(settings)
         files = [_File(str(name), int(size), round(float(at) * 1e6)) for name, _, size, at in found.get("file", ())]
-        files = sorted((f for f in files if f.name.endswith(ending)), key=lambda file: (file.written, file.name))
+        # A file may have any name after it was renamed, but for those of other formats.
+        files = [file for file in files if file.name.endswith(ending) or not file.name.endswith(_ENDINGS)]
+        files.sort(key=lambda file: (file.written, file.name))
         if not self.busy:
-            self._prepare((form, settings.get("log_line_prefix", "")), files, context)
+            named = [file for file in files if file.name.endswith(ending)]
+            self._prepare((form, settings.get("log_line_prefix", "")), named, context)
             heads = {
                 str(name): base64.b64decode(value) for name, value, *_ in found.get("head", ()) if value is not None
             }
             pieces = [(str(name), value, int(start)) for name, value, start, _ in found.get("bytes", ())]
-            self.begin(lambda: self._take(pieces, files, heads, current))
+            self.begin(lambda: self._take(pieces, files, named, heads, current))
         failed = self.look()
         # In this order: see LogReader.
         at_end = self.ended_well and self._at_end
@@ -124,6 +132,7 @@ class LogOverSQL(Counting, Asking):
                 self._begin_at_the_end(files)
             self._done = {file.name: file.size for file in files if file.written <= self._written}
             self._heads = {}
+            self._candidates = []
             self._another = False
         if form != self._form or self._parser is None:
             self._form, self._parser = form, parser(*form)
@@ -135,16 +144,63 @@ class LogOverSQL(Counting, Asking):
         self._file, self._offset, self._written, self._parser = newest.name, newest.size, newest.written, None
 
     def _take(
-        self, pieces: list[tuple[str, Any, int]], files: list[_File], heads: dict[str, bytes], current: Any
+        self,
+        pieces: list[tuple[str, Any, int]],
+        listed: list[_File],
+        files: list[_File],
+        heads: dict[str, bytes],
+        current: Any,
     ) -> None:
-        assert self._parser is not None
-        own = next((file for file in files if file.name == self._file), None)
-        if self._overwritten(heads) and own is not None:
-            self._begin_file(own, current)
-            pieces = []
+        """Read on; `listed` are the files that are there, `files` those of them that have names of the log."""
+        own, known = self._own(listed, heads, current)
+        if not known:
+            self._at_end = False
+            return
         read = self._read(pieces, current)
+        self._go_on(own, read, files, current)
+        if not self.turn.is_the_log_s:
+            # See LogReader.
+            self._count(lambda parser: parser.flush(), current)
+        if own is not None and own.name == self._file:
+            self._written = own.written
+        self._done = {file.name: self._done[file.name] for file in files if file.name in self._done}
+        self._heads = {name: head for name, head in self._heads.items() if name in self._done or name == self._file}
+        later = self._later(files, self._written)
+        self._at_end = (
+            own is not None and own.name == self._file and read is not None and own.size <= self._offset and not later
+        )
+        mine = next((max(0, file.size - self._offset) for file in listed if file.name == self._file), 0)
+        self._behind = mine + sum(file.size - self._start(file) for file in later)
+        self._keep()
+
+    def _own(self, listed: list[_File], heads: dict[str, bytes], current: Any) -> tuple[_File | None, bool]:
+        """Our file, by the name that it has now, None if it is gone; and whether that is known yet."""
+        own = next((file for file in listed if file.name == self._file), None)
+        begins = self._begins_with()
+        if own is not None and self._begins[0] and own.name not in heads:
+            # After a restart it may be another one.
+            return own, False
+        if not self._overwritten(heads) and own is not None and not self._candidates:
+            return own, True
+        if not self._candidates:
+            self._seek(begins, listed)
+            if self._candidates:
+                # They are looked at first.
+                return own, False
+        moved = self._found(listed, heads)
+        self._candidates = []
+        if moved is not None:
+            self._file, self._written = moved.name, moved.written
+            self._done.pop(moved.name, None)
+            return moved, True
+        if own is not None:
+            self._begin_file(own, current)
+        return own, True
+
+    def _go_on(self, own: _File | None, read: int | None, files: list[_File], current: Any) -> None:
+        """Begin another file, or ours anew, where that is what comes next."""
         if own is None:
-            later = [file for file in files if file.written >= self._written and self._unread(file)]
+            later = self._later(files, self._written)
             if later:
                 self._begin_file(later[0], current)
             elif files:
@@ -153,30 +209,39 @@ class LogOverSQL(Counting, Asking):
             # It was truncated.
             self._begin_file(own, current)
         elif read == 0:
-            after = (own.written, own.name)
-            later = [file for file in files if (file.written, file.name) > after and self._unread(file)]
+            later = self._later(files, own.written)
             if later:
                 self._done[self._file] = self._offset
                 self._begin_file(later[0], current)
             else:
                 self._count(lambda parser: parser.flush(), current)
-        if not self.turn.is_the_log_s:
-            # See LogReader.
-            self._count(lambda parser: parser.flush(), current)
-        if own is not None and own.name == self._file:
-            self._written = own.written
-        self._done = {file.name: self._done[file.name] for file in files if file.name in self._done}
-        self._heads = {name: head for name, head in self._heads.items() if name in self._done or name == self._file}
-        last = (own.written, own.name) if own is not None and own.name == self._file else None
-        self._at_end = (
-            last is not None
-            and own is not None
-            and read is not None
-            and own.size <= self._offset
-            and not any((file.written, file.name) > last and self._unread(file) for file in files)
-        )
-        self._behind = max(0, own.size - self._offset) if own is not None and own.name == self._file else 0
-        self._keep()
+
+    def _later(self, files: list[_File], written: int) -> list[_File]:
+        """Other files than ours that have something to be read, and were not written before that moment."""
+        return [f for f in files if f.name != self._file and f.written >= written and self._unread(f)]
+
+    def _seek(self, begins: tuple[str, int], listed: list[_File]) -> None:
+        """Our file's name is gone, or is another's: look at those that it may be."""
+        if not begins[0]:
+            return
+        self._sought = begins
+        self._candidates = [
+            file.name
+            for file in reversed(listed)
+            if file.written >= self._written and file.size >= self._offset and _plain(file.name)
+        ][:_HEADS_AT_ONCE]
+
+    def _found(self, listed: list[_File], heads: dict[str, bytes]) -> _File | None:
+        hashed, length = self._sought
+        # By now it may have its name again.
+        looked_at = {*self._candidates, self._file} if self._candidates else set()
+        names = [name for name in looked_at if _hash(heads.get(name, b"")[:length]) == hashed]
+        return next((file for file in listed if file.name in names and file.size >= self._offset), None)
+
+    def _begins_with(self) -> tuple[str, int]:
+        """The hash of our file's first bytes, and of how many, as they were known."""
+        head = self._heads.get(self._file, b"")[: self._offset]
+        return (_hash(head), len(head)) if head else self._begins
 
     def _read(self, pieces: list[tuple[str, Any, int]], current: Any) -> int | None:
         """How many bytes were read on; None if they were not asked for yet."""
@@ -196,8 +261,7 @@ class LogOverSQL(Counting, Asking):
             return
         assert self._parser is not None
         offset = self._offset - self._parser.pending
-        head = self._heads.get(self._file, b"")[:offset]
-        begins, length = (_hash(head), len(head)) if head else self._begins
+        begins, length = self._begins_with()
         remembered = self._parser.remember()
         self._kept.write(Position("sql", 0, 0, offset, self._file, length, self._written, remembered, begins))
 
@@ -218,11 +282,17 @@ class LogOverSQL(Counting, Asking):
     def _unread(self, file: _File) -> bool:
         return file.size > 0 and self._done.get(file.name) != file.size
 
+    def _start(self, file: _File) -> int:
+        """From where on a file is to be read that is not ours: with what was added to it if it was read before."""
+        done = self._done.get(file.name, 0)
+        return done if done <= file.size else 0
+
     def _begin_file(self, file: _File, current: Any, *, at_end: bool = False) -> None:
-        """Go on with a file: with what was added to it if it was read before."""
+        """Go on with a file; with ours from its start on."""
         self._count(lambda parser: parser.end(), current)
-        done = self._done.pop(file.name, 0) if file.name != self._file else 0
-        self._offset = file.size if at_end else done if done <= file.size else 0
+        start = self._start(file) if file.name != self._file else 0
+        self._done.pop(file.name, None)
+        self._offset = file.size if at_end else start
         self._file, self._written = file.name, file.written
         self._parser = parser(*self._form)
 
