@@ -103,6 +103,16 @@ def test_the_busiest_have_series_and_what_they_did_before_is_the_others() -> Non
     assert (second["a", "cpu", 1], second["a", "lock", 2], second["a", "cpu", OTHERS]) == (3.0, 2.0, 5.0)
 
 
+@pytest.mark.parametrize("up", [0.0, 1e3, 2e6, 1e9])
+def test_the_first_page_has_the_busiest_however_long_the_machine_is_up(up: float) -> None:
+    sessions = postgres.sessions(2)
+    sessions.take(sample([]), up)
+    quiet: list[Group] = [("a", None, which, 1) for which in range(1, 6)]
+    for second in range(1, 4):
+        sessions.take(sample([*quiet, ("a", None, 77, 50), ("a", None, 88, 40)]), up + second)
+    assert shown(page(sessions, up + 4)[1]) == {("a", 77), ("a", 88)}
+
+
 def test_who_has_a_series_stays_until_another_does_twice_as_much_and_goes_on_where_it_was() -> None:
     sessions = postgres.sessions(1)
     sessions.take(sample([]), 0.0)

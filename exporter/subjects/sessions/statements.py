@@ -44,7 +44,7 @@ class Statements:
         self._left: dict[Key, Seconds] = {}
         # Active seconds of late, up to the page before and since.
         self._recent: dict[Key, float] = {}
-        self._paged = 0.0
+        self._paged: float | None = None
 
     def know(self, database: str) -> None:
         """From now on there is this database."""
@@ -68,7 +68,9 @@ class Statements:
 
     def page(self, now: float) -> Iterator[tuple[str, str, Any, float]]:
         """What a page shows that is made at `now`: database, class, statement and seconds."""
-        fading = 0.5 ** (max(0.0, now - self._paged) / HALF_LIFE_SECONDS)
+        # The clock began with the machine, and fades nothing on the first page.
+        since = 0.0 if self._paged is None else max(0.0, now - self._paged)
+        fading = 0.5 ** (since / HALF_LIFE_SECONDS)
         self._recent = {key: seconds * fading for key, seconds in self._recent.items()}
         self._paged = now
         chosen = nlargest(self._most, self._recent, key=self._right)
