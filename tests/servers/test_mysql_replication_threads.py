@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -632,6 +632,22 @@ def test_who_waits_for_a_lock_of_the_users_own_waits_for_no_definition(server: D
         finally:
             holder.cursor().execute("SELECT RELEASE_ALL_LOCKS()")
             waiter.join(10)
+
+
+@pytest.mark.flavor("mysql")
+def test_a_set_of_many_pieces_is_counted_whole(
+    server: DatabaseServer, fresh_server: Callable[..., DatabaseServer]
+) -> None:
+    """As one that a replica has whose workers commit in any order, or of many servers: longer than a text of 64 KiB."""
+    made = fresh_server(server.name)
+    pieces = 30_000
+    with watching(made) as watch:
+        before = watch.run("mysql_gtid_sets")
+        text = ":".join(str(number) for number in range(1, 2 * pieces, 2))
+        made.execute(f"SET GLOBAL gtid_purged = '+00000000-1111-2222-3333-444444444444:{text}'")
+        found = watch.run("mysql_gtid_sets")
+        for name in ("mysql_gtid_executed_transactions", "mysql_gtid_purged_transactions"):
+            assert found.one(name) == before.one(name) + pieces, name
 
 
 @pytest.mark.flavor("mysql")

@@ -75,7 +75,8 @@ def behind(received: str, applied: str, me: str | None = None) -> int | None:
 
 _ON: Gate = setting("gtid_mode", "ON", fix="set gtid_mode=ON")
 
-# What the server can subtract it subtracts; what is left is short. No member of a group has alone what the group itself
+# What the server can subtract it subtracts; what is left is short. From a UNION a variable itself comes with no more
+# than 65,535 characters, which a set in many pieces has; what is computed comes whole. No member of a group has alone what the group itself
 # numbered, and may have received it long before its channel says so again. The channel of a group has the group's name
 # for a source; who has everything first is the member that takes writes.
 _SETS = """
@@ -89,7 +90,7 @@ _SETS = """
            c.CHANNEL_NAME LIKE 'group\\_replication\\_%' AS grouped
     FROM performance_schema.replication_connection_status c
     UNION ALL
-    SELECT NULL, NULL, NULL, @@GLOBAL.gtid_executed, @@GLOBAL.gtid_purged,
+    SELECT NULL, NULL, NULL, GTID_SUBTRACT(@@GLOBAL.gtid_executed, ''), GTID_SUBTRACT(@@GLOBAL.gtid_purged, ''),
            GTID_SUBTRACT(@@GLOBAL.gtid_executed, COALESCE((
                SELECT GROUP_CONCAT(NULLIF(CONCAT_WS(',', NULLIF(RECEIVED_TRANSACTION_SET, ''), IF(
                    CHANNEL_NAME = 'group_replication_applier' AND SOURCE_UUID <> '',
