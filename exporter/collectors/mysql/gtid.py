@@ -76,9 +76,9 @@ def behind(received: str, applied: str, me: str | None = None) -> int | None:
 _ON: Gate = setting("gtid_mode", "ON", fix="set gtid_mode=ON")
 
 # What the server can subtract it subtracts; what is left is short. From a UNION a variable itself comes with no more
-# than 65,535 characters, which a set in many pieces has; what is computed comes whole. No member of a group has alone what the group itself
-# numbered, and may have received it long before its channel says so again. The channel of a group has the group's name
-# for a source; who has everything first is the member that takes writes.
+# than 65,535 characters, which a set in many pieces has; what is computed comes whole. No member of a group has alone
+# what the group itself numbered, and may have received it long before its channel says so again. The channel of a
+# group has the group's name for a source; who has everything first is the member that takes writes.
 _SETS = """
     SELECT c.CHANNEL_NAME AS channel, c.RECEIVED_TRANSACTION_SET AS received,
            GTID_SUBTRACT(c.RECEIVED_TRANSACTION_SET, @@GLOBAL.gtid_executed) AS pending,
