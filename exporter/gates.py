@@ -203,6 +203,15 @@ SAMPLED: Gate = _Leaf(
 )
 
 
+# Without these pg_stat_statements stands still, and looks like a server on which nothing runs.
+RECORDED: Gate = _Leaf(
+    "statements recorded (compute_query_id is not off, pg_stat_statements.track is not none)",
+    lambda facts: not facts.settings.get("records_no_statements"),
+    Reason.MISSING_EXTENSION,
+    lambda facts: facts.settings["records_no_statements"] + " SELECT pg_reload_conf();",
+)
+
+
 def granted(privilege: str, *, fix: str) -> Gate:
     """A role membership or privilege that our account has; `fix` is the statement that gives it to {account}."""
     return _Leaf(

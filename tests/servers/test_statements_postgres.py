@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from exporter.failure import Reason
-from tests.providers.base import DatabaseServer
+from exporter.polling.snapshot import State
+from tests.providers.base import DatabaseServer, wait_for
 from tests.providers.tools import tool
 from tests.servers.statement_runs import Watch, watching
 
@@ -234,6 +235,40 @@ def test_an_account_that_sees_no_statements_of_others_is_told_what_to_grant(serv
     assert snapshot.reason is Reason.PERMISSION
     assert snapshot.fix == "GRANT pg_monitor TO nobody;"
     assert not snapshot.families
+
+
+@pytest.mark.parametrize("setting", ["compute_query_id = off", "pg_stat_statements.track = none"])
+def test_a_server_that_records_no_statements_says_so_and_counts_none(
+    server: DatabaseServer, database: str, setting: str
+) -> None:
+    name, _, value = setting.partition(" = ")
+    if server.version < (14,) and name == "compute_query_id":
+        pytest.skip("always computed")
+    account = server.account(name="recorder")
+    if name != "compute_query_id":
+        # What is not recorded of the exporter says nothing of others.
+        server.execute(f"ALTER ROLE recorder SET {setting}")
+    with watching(server, account) as watch:
+        before = calls(watch, database)
+        server.execute("SELECT 1", database)
+        assert calls(watch, database) == before + 1
+    server.execute(f"ALTER ROLE recorder RESET {name}")
+    server.execute(f"ALTER SYSTEM SET {setting}")
+    try:
+        server.execute("SELECT pg_reload_conf()")
+        assert wait_for(lambda: server.execute(f"SHOW {name}") == [(value,)], 10)
+        with watching(server, account) as watch:
+            failed = watch.snapshot("pg_statements")
+        assert (failed.state, failed.reason) == (State.UNSUPPORTED, Reason.MISSING_EXTENSION)
+        assert failed.fix is not None
+        for statement in filter(None, failed.fix.split("; ")):
+            server.execute(statement)
+        assert wait_for(lambda: server.execute(f"SHOW {name}") != [(value,)], 10)
+        with watching(server, account) as watch:
+            assert calls(watch, database) == 0
+    finally:
+        server.execute(f"ALTER SYSTEM RESET {name}")
+        server.execute("SELECT pg_reload_conf()")
 
 
 def test_invalid_bytes_in_one_statement_s_text_break_nothing(server, watch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exporter.declare import Collector, Query, block, counter, gauge
-from exporter.gates import Gate, extension, pg
+from exporter.gates import RECORDED, Gate, extension, pg
 from exporter.subjects.statements.measures import SLOW, THRESHOLD, TOTALS
 from exporter.subjects.statements.postgres import PostgresStatements
 
@@ -36,7 +36,7 @@ statements = Collector(
     name="pg_statements",
     about="Statements, their time and the slow ones, in total and by database, from pg_stat_statements.",
     engine="postgres",
-    when=_since(1, 8),
+    when=_since(1, 8) & RECORDED,
     every=15,
     queries=(
         Query(_since(1, 11), _sql(" WHERE toplevel", "extract(epoch FROM stats_since)::float8")),

@@ -66,6 +66,7 @@ def _list(names: tuple[str, ...]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
+# What is set for our role or database alone, such as that nothing of the exporter is recorded, says nothing of others.
 # A pooler may know the database under another name, so its own is asked for; and the account may be gone meanwhile,
 # whose name can't be told then.
 _ALL_SETTINGS = f"""
@@ -73,6 +74,12 @@ SELECT name, current_setting(name) FROM pg_settings WHERE name IN ({_list(_SETTI
 UNION ALL SELECT 'database', current_database()
 UNION ALL SELECT 'connections_of_account', rolconnlimit::text FROM pg_roles
     WHERE oid = (SELECT usesysid FROM pg_stat_get_activity(pg_backend_pid()))
+UNION ALL SELECT 'records_no_statements', string_agg(format('ALTER SYSTEM SET %s = %L;', name, usual), ' ')
+    FROM pg_settings JOIN (
+        VALUES ('compute_query_id', 'off', 'auto'), ('pg_stat_statements.track', 'none', 'top')
+    ) AS off (setting_name, value, usual) ON name = setting_name AND setting = value
+    WHERE source NOT IN ('database', 'user', 'database user')
+    HAVING count(*) > 0
 """
 _ALL_GRANTS = f"""
 SELECT rolname FROM pg_roles WHERE rolname IN ({_list(_GRANTS)}) AND pg_has_role(oid, 'USAGE')
