@@ -308,6 +308,20 @@ def test_the_named_database_stays_the_one(server: DatabaseServer, account: Accou
         assert {name: samples(latest[name]).one(f"shop_{name}") for name in ("a", "b")} == {"a": 3, "b": 3}
 
 
+@pytest.mark.flavor("mysql")
+def test_in_its_database_there_is_its_own_digest_alone(server: DatabaseServer, account: Account) -> None:
+    counted = query("SELECT count(*) AS shop_number FROM orders", database="shop")
+    with watched(server, account, {"counted": counted}) as watching:
+        server.execute("TRUNCATE TABLE performance_schema.events_statements_summary_by_digest")
+        for _ in range(2):
+            assert samples(run(watching, "counted")["counted"]).one("shop_number") == 3
+        digests = server.execute(
+            "SELECT DIGEST_TEXT, COUNT_STAR FROM performance_schema.events_statements_summary_by_digest "
+            "WHERE SCHEMA_NAME = 'shop'"
+        )
+        assert [("orders" in text, calls) for text, calls in digests] == [(True, 2)]
+
+
 @pytest.mark.engine("postgres")
 def test_one_that_ends_the_session_takes_none_of_ours_along(server: DatabaseServer, account: Account) -> None:
     """Twice in one scrape, since the first time a new session takes its place; and before, as it is quick."""

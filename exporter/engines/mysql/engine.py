@@ -41,10 +41,11 @@ class MySQLEngine:
     ) -> MySQLSession:
         """Open a session; see exporter.engines.base.Engine.
 
-        Without a `database` its default schema is OWN_SCHEMA, which tells the digests of our statements from those of
-        others.
+        Its default schema is OWN_SCHEMA, which tells the digests of our statements from those of others; statements of
+        users have `database`.
         """
-        session = self._open(server, deadline, database or OWN_SCHEMA)
+        session = self._open(server, deadline, OWN_SCHEMA)
+        session.users_database = database or OWN_SCHEMA
         try:
             session.prepare(deadline, server.timeouts.lock)
         except BaseException:

@@ -8,7 +8,7 @@ import math
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from exporter.accounts import OUR_USER
+from exporter.accounts import OUR_USER, OWN_SCHEMA
 from exporter.declare import Rows
 from exporter.engines.deadline import WATCHDOG, Deadline
 from exporter.engines.mysql.errors import Asker, failure
@@ -56,6 +56,7 @@ class MySQLSession:
         version: As integers.
         version_text: As the server writes it.
         identity: Who answered last, None before somebody was asked.
+        users_database: Where statements of users run; all others run in OWN_SCHEMA, which has their digests.
         role_denied: The server refused to tell about its replication; it isn't asked again over this session.
     """
 
@@ -67,6 +68,7 @@ class MySQLSession:
         self._quickest = float("inf")
         self._asker = Asker()
         self._settings: list[str] = []
+        self._database = self.users_database = OWN_SCHEMA
         self.connection_id = int(connection.server_thread_id[0])
         self.flavor = "mysql"
         self.version: tuple[int, ...] = ()
@@ -134,16 +136,15 @@ class MySQLSession:
 
     def run(self, sql: str, deadline: Deadline) -> Rows:
         """Run one statement; see exporter.engines.base.Session."""
-        limit = _server_limit(deadline)
-        if limit != self._limit:
-            self._ask("SET SESSION " + statement_limit(self.flavor, limit), deadline)
-            self._limit = limit
+        self._limit_to(deadline)
         return self._ask(sql, deadline)
 
     def run_user_defined(self, sql: str, deadline: Deadline, labels: frozenset[str]) -> Rows:  # noqa: ARG002
-        """Run a user's statement; locks that it takes and what it sets end with it."""
+        """Run a user's statement, in the user's database; locks that it takes and what it sets end with it."""
+        self._limit_to(deadline)
         try:
-            return self.run(sql, deadline)
+            self._enter(self.users_database, deadline)
+            return self._ask(sql, deadline)
         finally:
             if not self.closed:
                 self._start_over()
@@ -158,6 +159,18 @@ class MySQLSession:
         except Failure as failed:
             if "(error 1094)" not in failed.message:
                 raise
+
+    def _limit_to(self, deadline: Deadline) -> None:
+        limit = _server_limit(deadline)
+        if limit != self._limit:
+            self._ask("SET SESSION " + statement_limit(self.flavor, limit), deadline)
+            self._limit = limit
+
+    def _enter(self, database: str, deadline: Deadline) -> None:
+        # No statement, so that it has no digest in either database.
+        if database != self._database:
+            self._guarded_by(lambda: self._connection.select_db(database), deadline)
+            self._database = database
 
     def _is_ours(self, connection_id: int, deadline: Deadline) -> bool:
         # MariaDB has no index there.
@@ -190,6 +203,7 @@ class MySQLSession:
         try:
             self._guarded_by(self._connection.reset, deadline)
             self._limit = 0.0
+            self._enter(OWN_SCHEMA, deadline)
             self._set(self._settings, deadline)
         except Failure as failed:
             log.warning("a session is closed, since a user's statement may have left something in it: %s", failed)
