@@ -354,7 +354,10 @@ def test_a_queue_for_a_row_that_is_too_long_to_be_listed_is_counted(
         found = watch.run("mysql_lock_waits")
         assert found.by("mysql_lock_waiting_sessions", "kind")["row"] == len(threads)
         assert found.by("mysql_lock_blocking_sessions", "kind", "state")["row", "idle"] == 1
-        assert watch.run("mysql_open_transactions").by("mysql_open_transactions", "state")["active"] == len(threads)
+        listed = watch.run("mysql_open_transactions")
+        states = {"active": len(threads), "idle": 1, "prepared": 0, "recovered": 0}
+        assert listed.by("mysql_open_transactions", "state") == states
+        assert listed.one("mysql_open_transaction_idle_longest_seconds") >= 0
 
         assert found.one("mysql_lock_wait_longest_seconds", kind="row") >= 0
         found = watch.run("mysql_activity")

@@ -14,17 +14,14 @@ from exporter.gates import mariadb, mysql
 # sessions that set their clock, as replayed binary logs do, sleep for years.
 _AGE = age("x.trx_started")
 _SQL = f"""
-    SELECT IF(t.{{command}} = 'Sleep', 'idle', 'active') AS state, COUNT(*) AS open, MAX({_AGE}) AS longest,
+    SELECT CASE WHEN x.trx_mysql_thread_id <> 0 THEN IF(t.{{command}} = 'Sleep', 'idle', 'active')
+                WHEN x.trx_state = 'ROLLING BACK' THEN 'recovered' ELSE 'prepared' END AS state,
+           COUNT(*) AS open, MAX({_AGE}) AS longest,
            MAX(IF(t.{{command}} = 'Sleep', GREATEST(LEAST({{asleep}}, {_AGE}), 0), NULL)) AS idle_longest,
            SUM(x.trx_rows_locked) AS locked, SUM(x.trx_rows_modified) AS modified,
            SUM(x.trx_tables_locked) AS tables, SUM(x.trx_lock_structs) AS structs
-    FROM information_schema.INNODB_TRX x STRAIGHT_JOIN {{table}} t ON t.{{id}} = x.trx_mysql_thread_id
-    WHERE {{clients}} AND {{listed}}
-    GROUP BY 1
-    UNION ALL
-    SELECT IF(x.trx_state = 'ROLLING BACK', 'recovered', 'prepared') AS state, COUNT(*), MAX({_AGE}), NULL,
-           SUM(x.trx_rows_locked), SUM(x.trx_rows_modified), SUM(x.trx_tables_locked), SUM(x.trx_lock_structs)
-    FROM information_schema.INNODB_TRX x WHERE x.trx_mysql_thread_id = 0 AND {{listed}}
+    FROM information_schema.INNODB_TRX x LEFT JOIN {{table}} t ON t.{{id}} = x.trx_mysql_thread_id
+    WHERE (x.trx_mysql_thread_id = 0 OR {{clients}}) AND {{listed}}
     GROUP BY 1"""
 _MANY = f"""
     UNION ALL
@@ -46,13 +43,14 @@ _STATES = ("active", "idle", "prepared", "recovered")
 
 
 def complete(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
-    """All states, with 0 where there is none; where so many wait that some may not have been read, those that were."""
+    """All states, with 0 where there is none; nothing where so many wait that the list was not read."""
     found = {row["state"]: row for row in rows.dicts()}
     many = found.pop("many", None)
+    if many is not None and not found:
+        return Rows.of(rows.columns, [])
     empty = dict.fromkeys(("open", "longest", "locked", "modified", "tables", "structs"), 0)
-    out = [{"state": state} | (found.get(state) or empty) for state in _STATES if state in found or many is None]
-    if "active" in found or many is None:
-        out.append({"idle_longest": (found.get("idle") or {}).get("idle_longest") or 0})
+    out = [{"state": state} | (found.get(state) or empty) for state in _STATES]
+    out.append({"idle_longest": (found.get("idle") or {}).get("idle_longest") or 0})
     return Rows.of(rows.columns, out)
 
 
