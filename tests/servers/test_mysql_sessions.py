@@ -553,11 +553,15 @@ def test_ending_a_session_that_has_ended_fails_silently(server: DatabaseServer, 
     there = config_of(server, account)
     session = MYSQL.connect(there, deadline())
     MYSQL.identify(session, deadline())
+    listed = "SHOW GLOBAL STATUS LIKE 'Deprecated_use_i_s_processlist_count'"
     here = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = %s"
     assert server.execute(here, params=(session.connection_id,)) == [(1,)]
     session.close()
     assert wait_for(lambda: server.execute(here, params=(session.connection_id,)) == [(0,)], 10)
+    before = server.execute(listed)
     MYSQL.cancel(there, session, deadline())
+    # No list of all sessions is made to find that it is gone.
+    assert server.execute(listed) == before
 
 
 def test_ending_a_session_of_a_server_that_is_silent_ends_in_time(server: DatabaseServer, account: Account) -> None:

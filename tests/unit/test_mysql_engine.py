@@ -174,6 +174,11 @@ def test_a_server_that_gets_no_more_is_full_not_down(code: int, text: str, said:
     found = failure(pymysql.OperationalError(code, text), MYSQL)
     assert (found.reason, found.broken) == (Reason.TOO_MANY_CONNECTIONS, True)
     assert f"the server is full, since it gets no more {said}, not down" in found.message
+    assert found.reason is Reason.TOO_MANY_CONNECTIONS
+    # Over a session it is the statement that gets no more.
+    of_statement = failure(pymysql.err.OperationalError(code, text), Asker(), "SELECT 1")
+    assert (of_statement.reason, of_statement.message) == (Reason.ERROR, f"{text} (error {code})")
+    assert of_statement.fix == found.fix
     assert found.fix is not None
     assert fix in found.fix
 

@@ -88,6 +88,9 @@ def failure(error: BaseException, asker: Asker, sql: str = "") -> Failure:
         if code == 1047 and "WSREP" in text:
             return _not_ready(text)
         reason = REASONS.get(code, Reason.CONNECT if isinstance(error, pymysql.InterfaceError) else Reason.ERROR)
+        if sql and code in _SERVER_FULL:
+            # Whoever has a session has found room.
+            reason = Reason.ERROR
         said = text or "the connection is closed"
         if reason is Reason.TOO_MANY_CONNECTIONS:
             # People must not take a full server for one that is gone.

@@ -32,6 +32,9 @@ IDLE_SECONDS = 600  # after which the server gives up a session whose exporter i
 _OURS = f"SELECT ID FROM information_schema.PROCESSLIST WHERE ID = {{}} AND USER = {OUR_USER}"
 _OURS_AT_ONCE = f"""
 SELECT PROCESSLIST_ID FROM performance_schema.threads WHERE PROCESSLIST_ID = {{}} AND PROCESSLIST_USER = {OUR_USER}
+UNION ALL
+SELECT 'all are listed' FROM performance_schema.global_status
+WHERE VARIABLE_NAME = 'Performance_schema_thread_instances_lost' AND VARIABLE_VALUE = '0' AND @@performance_schema
 """
 UNLOGGED = "long_query_time=3600"
 # MySQL logs what uses no index however quick it was, if it is told to, but not what looked at fewer rows than this; to
@@ -176,8 +179,9 @@ class MySQLSession:
         # MariaDB has no index there.
         if self.flavor != "mariadb":
             try:
-                if self._ask(_OURS_AT_ONCE.format(connection_id), deadline).rows:
-                    return True
+                found = [row[0] for row in self._ask(_OURS_AT_ONCE.format(connection_id), deadline).rows]
+                if found:
+                    return str(connection_id) in found
             except Failure as refused:
                 if refused.reason is not Reason.PERMISSION:
                     raise
