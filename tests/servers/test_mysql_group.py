@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -74,6 +75,7 @@ def test_a_group_and_its_member(mysql: DatabaseServer, fresh_server: Callable[..
         assert server.execute("SELECT COUNT(*) FROM performance_schema.threads WHERE NAME LIKE 'thread/mysqlx/%'")[0][0]
         ours = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'exporter'"
         assert watch.run("mysql_activity").one("db_connections_reserved") == server.execute(ours)[0][0] >= 1
+        _sessions_of_the_x_protocol(server, watch, int(x_plugin["mysqlx_port"]))
         _start(server, ports[0], ports, first=True)
         server.execute("INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'")
         server.execute("SET GLOBAL rpl_semi_sync_source_enabled = ON")
@@ -102,6 +104,18 @@ def test_a_group_and_its_member(mysql: DatabaseServer, fresh_server: Callable[..
         assert found.values("db_replication_joining") == []
         # It left: nobody knows how far the others are, and nothing was to run.
         assert watch.run("mysql_replica_lag").names() == set()
+
+
+def _sessions_of_the_x_protocol(server: DatabaseServer, watch: Watch, port: int) -> None:
+    """Who has connected and said nothing yet has no number of a session, and is one."""
+    active = "SHOW GLOBAL STATUS LIKE 'Mysqlx_worker_threads_active'"
+    before = watch.run("mysql_activity").one("db_connections", state="idle")
+    with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
+        assert wait_for(lambda: server.execute(active)[0][1] == "2", 10)
+        numbered = "SELECT COUNT(PROCESSLIST_ID) FROM performance_schema.threads WHERE NAME LIKE 'thread/mysqlx/%'"
+        assert server.execute(numbered) == [(0,)]
+        assert watch.run("mysql_activity").one("db_connections", state="idle") == before + 2
+    assert wait_for(lambda: server.execute(active)[0][1] == "0", 10)
 
 
 def _of_two(first: DatabaseServer, watch: Watch, second: DatabaseServer, ports: tuple[int, int]) -> None:

@@ -23,7 +23,8 @@ _SQL = """
            COUNT(*) AS sessions,
            MAX({statement_age}) AS age,
            SUM({waits}) AS waiting,
-           MAX(CASE WHEN {waits} THEN {statement_age} END) AS wait_age
+           MAX(CASE WHEN {waits} THEN {statement_age} END) AS wait_age,
+           {mysqlx} AS mysqlx
     FROM {sessions}
     WHERE {connected}
     GROUP BY kind
@@ -31,7 +32,8 @@ _SQL = """
     SELECT 'transaction', IF(t.{command} = 'Sleep', 'idle', 'active'), COUNT(*),
            MAX({transaction_age}),
            SUM(x.trx_state = 'LOCK WAIT'),
-           MAX({wait_age})
+           MAX({wait_age}),
+           NULL
     FROM information_schema.INNODB_TRX x STRAIGHT_JOIN {table} t ON t.{id} = x.trx_mysql_thread_id
     WHERE {clients} AND {listed}
     GROUP BY 2"""
@@ -43,12 +45,9 @@ def _waits(state: str) -> str:
 
 
 # A session of the X protocol has a thread's number from its first statement on, and a place of max_connections before.
-_SILENT = """
+_MYSQLX = """
     UNION ALL
-    SELECT 'session', 'silent', GREATEST(CAST(VARIABLE_VALUE AS SIGNED) - (
-        SELECT COUNT(*) FROM performance_schema.threads
-        WHERE NAME LIKE 'thread/mysqlx/%' AND PROCESSLIST_ID IS NOT NULL
-    ), 0), NULL, NULL, NULL
+    SELECT 'mysqlx', NULL, CAST(VARIABLE_VALUE AS SIGNED), NULL, NULL, NULL, NULL
     FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Mysqlx_worker_threads_active'"""
 
 # Unlike the age in the process list, the timer of a statement is right for a client that has set its own clock. Who
@@ -57,6 +56,7 @@ _THREADS = _SQL.format(
     command="PROCESSLIST_COMMAND",
     waits=_waits("PROCESSLIST_STATE"),
     id="PROCESSLIST_ID",
+    mysqlx="SUM(t.NAME LIKE 'thread/mysqlx/%')",
     statement_age="COALESCE(s.TIMER_WAIT / 1e12, t.PROCESSLIST_TIME)",
     sessions="""performance_schema.threads t
         LEFT JOIN performance_schema.events_statements_current s
@@ -70,7 +70,7 @@ _THREADS = _SQL.format(
 )
 _MANY = f"""
     UNION ALL
-    {many("'many', NULL, NULL, NULL, COUNT, NULL")}"""
+    {many("'many', NULL, NULL, NULL, COUNT, NULL, NULL")}"""
 
 
 def _processes(statement_age: str, listed: str = "TRUE") -> str:
@@ -79,6 +79,7 @@ def _processes(statement_age: str, listed: str = "TRUE") -> str:
         waits=_waits("STATE"),
         id="ID",
         statement_age=statement_age,
+        mysqlx="NULL",
         sessions="information_schema.PROCESSLIST t",
         table="information_schema.PROCESSLIST",
         clients=CLIENT_PROCESSES,
@@ -98,7 +99,9 @@ def summed(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
     transactions = [row for row in found if row["part"] == "transaction"]
     waiters = [row for row in found if row["part"] == "many" and not transactions]
     count = dict.fromkeys(_STATES, 0) | {row["kind"]: row["sessions"] for row in sessions}
-    count["idle"] += count.pop("silent", 0)
+    # All that are connected over the X protocol, less those among the sessions.
+    places = sum(row["sessions"] for row in found if row["part"] == "mysqlx")
+    count["idle"] += max(places - sum(row["mysqlx"] or 0 for row in rows.dicts()), 0)
     if waiters:
         # Who sleeps in a transaction can't be told from who sleeps.
         count["idle_in_transaction"] = None
@@ -129,7 +132,7 @@ activity = Collector(
     engine="mysql",
     when=mysql(8) | mariadb(10, 6),
     queries=(
-        Query(mysql(8) & READABLE, _THREADS + _SILENT),
+        Query(mysql(8) & READABLE, _THREADS + _MYSQLX),
         Query(mysql(8), _processes("t.TIME")),
         Query(mariadb(10, 6), _processes("t.TIME_MS / 1000", FEW) + _MANY),
     ),
