@@ -495,6 +495,52 @@ def test_a_log_that_nobody_may_read_does_not_keep_others_from_counting(
     assert by(list(state.feed(MYSQL, run).rows), "database", "slow") == {}
 
 
+def test_a_log_whose_position_can_not_be_kept_is_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, state, run = followed(tmp_path)
+    state.turn = Turn(PATIENCE)
+    state.feed(MYSQL, run)
+    assert wait_for(lambda: not state.busy, 30)
+
+    def refuse(self: Path, *_: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with file.open("a") as out:
+        out.write(ENTRY.format(1, 1) * 3)
+    for at in (PATIENCE, PATIENCE * 2):
+        for _ in range(2):
+            shown = state.feed(MYSQL, replace(run, now=run.now + at))
+            assert wait_for(lambda: not state.busy, 30)
+        shown = state.feed(MYSQL, replace(run, now=run.now + at))
+        assert wait_for(lambda: not state.busy, 30)
+        assert shown.problem is not None
+        assert shown.problem.reason is Reason.PERMISSION
+        assert f"write {tmp_path / 'state'}" in (shown.problem.fix or "")
+        assert by(list(shown.rows), "database", "slow")["shop"] == 3
+        assert state.turn.asked(run.now + at + 1.0)[0] is False
+
+
+def test_a_turn_that_ends_while_rows_are_made_may_have_left_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, state, run = followed(tmp_path)
+    state.turn.silent()
+    monkeypatch.setattr(reader, "_MOST_BYTES", 65_536)
+    with file.open("a") as out:
+        out.write(ENTRY.format(1, 1) * 2000)
+    slow, rows = Slow(state, monkeypatch), state.rows
+
+    def after_its_end(*given: Any, **more: Any) -> Rows:
+        slow.end()
+        return rows(*given, **more)
+
+    monkeypatch.setattr(state, "rows", after_its_end)
+    state.feed(MYSQL, run)
+    assert state._follower is not None
+    assert state._follower.behind > 0
+    assert not state.turn.is_the_log_s
+
+
 def test_a_log_that_hangs_is_a_failure_until_it_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, state, run = tmp_path / "slow.log", mysql_reader(), context(tmp_path, file=str(tmp_path / "slow.log"))
     file.touch()

@@ -84,9 +84,11 @@ class Follower:
         except OSError as error:
             self._error = error
         yield self._safe(found)
-        self._keep()
         if self._error is not None:
+            with suppress(OSError):
+                self._keep()
             raise self._error
+        self._keep()
 
     def _safe(self, events: list[Event]) -> list[Event]:
         """Events that may be counted, since the position after them is kept."""

@@ -12,6 +12,10 @@ from typing import NamedTuple
 log = logging.getLogger(__name__)
 
 
+class NotKeptError(OSError):
+    """A position can't be written; what was read is counted all the same."""
+
+
 class Kept(NamedTuple):
     """How far a file of a log has been read; see Position."""
 
@@ -87,12 +91,16 @@ class PositionFile:
         """Keep a position, all of it or not at all.
 
         Raises:
-            OSError: The directory can't be written.
+            NotKeptError: The directory can't be written.
         """
         if self._path is None or position == self._last:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({field.name: getattr(position, field.name) for field in fields(position)})
         new = self._path.with_suffix(".new")
-        new.write_text(json.dumps({field.name: getattr(position, field.name) for field in fields(position)}))
-        new.replace(self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            new.write_text(text)
+            new.replace(self._path)
+        except OSError as error:
+            raise NotKeptError(error.errno, error.strerror, error.filename) from None
         self._last = position

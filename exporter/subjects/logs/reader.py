@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
@@ -21,7 +22,7 @@ from exporter.subjects.logs.files import Files
 from exporter.subjects.logs.follow import Follower
 from exporter.subjects.logs.lines import LogParser
 from exporter.subjects.logs.measures import COLUMNS
-from exporter.subjects.logs.positions import PositionFile
+from exporter.subjects.logs.positions import NotKeptError, PositionFile
 from exporter.subjects.logs.tally import Rules, Tally
 from exporter.subjects.logs.threads import WORKING, on_a_thread
 from exporter.subjects.logs.turn import Turn
@@ -76,6 +77,8 @@ class Counting:
         self._turn: Future[None] | None = None
         # The last turn that has ended: that it failed is told until another one ends well.
         self._ended: Future[None] | None = None
+        # Whether all was read in that one, though perhaps it could not be kept how far.
+        self._all_read = True
         # When something was last read in the one that is under way.
         self._progress = 0.0
 
@@ -117,10 +120,12 @@ class Counting:
             self._ended = self._turn
         elif time.monotonic() - self._progress > _HANGS_SECONDS:
             raise Failure(Reason.TIMEOUT, f"for {_HANGS_SECONDS:.0f} s nothing could be read of {where}")
+        self._all_read = True
         if self._ended is not None:
             try:
                 self._ended.result()
             except OSError as error:
+                self._all_read = isinstance(error, NotKeptError)
                 return _failure(error, where)
         return None
 
@@ -157,7 +162,7 @@ class Counting:
             failed: What `look` found.
         """
         # Only what is still read of a log that fails is a word of it: else one that can't be read kept its turn.
-        shown = self._counts(rules, None if failed is not None else context.now, at_end=at_end)
+        shown = self._counts(rules, context.now if self._all_read else None, at_end=at_end)
         limit = _limit(context)
         with self.lock:
             about = list(self.tally.by_database(shown))
@@ -281,7 +286,11 @@ class LogReader(Counting):
 
 
 def _failure(error: OSError, where: str) -> Failure:
-    reason = Reason.PERMISSION if isinstance(error, PermissionError) else Reason.ERROR
+    denied = error.errno in {errno.EACCES, errno.EPERM}
     place = error.filename or where
-    fix = f"let the user that runs the exporter read {place}" if reason is Reason.PERMISSION else None
-    return Failure(reason, f"{place}: {error.strerror or error}", fix=fix)
+    message = f"{place}: {error.strerror or error}"
+    verb = "read"
+    if isinstance(error, NotKeptError):
+        message, verb = f"how far the log was read can't be kept: {message}", "write"
+    fix = f"let the user that runs the exporter {verb} {place}" if denied else None
+    return Failure(Reason.PERMISSION if denied else Reason.ERROR, message, fix=fix)
