@@ -285,7 +285,8 @@ class Collector:
             return f" In other databases than the connected one read in the background, every {seconds:g} s."
         if self.every is None:
             return ""
-        return f" Read in the background, every {self.every:g} s unless the config says otherwise."
+        seldom = "" if self.core_share is None else " or it would cost the server too much"
+        return f" Read in the background, every {self.every:g} s unless the config says otherwise{seldom}."
 
     def query(self, facts: Facts) -> Query | None:
         """The query for a server, or None if none applies."""

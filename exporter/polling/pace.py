@@ -7,12 +7,11 @@ from collections import deque
 
 log = logging.getLogger(__name__)
 
-# What a run takes is what a quarter of the last ones took at most: while processors are busy most of them wait for one,
-# and to wait is no work.
-_WINDOW = 8
-_QUICK = 4
-# So many are enough to tell; the first one often takes longer.
-_ENOUGH = 3
+# What a run takes is what the quickest of the last ones took: where processors are busy a run waits for one, and that
+# is no work.
+_WINDOW = 4
+# For the same reason the interval grows by steps: a server that is busy for moments is not left alone for long.
+_STEP = 2.0
 
 
 class Pace:
@@ -37,17 +36,16 @@ class Pace:
     def account_for(self, took: float) -> None:
         """Take in how many seconds of the server's a run took."""
         self._took.append(took)
-        if len(self._took) < _ENOUGH:
-            return
-        cost = sorted(self._took)[len(self._took) // _QUICK]
-        before, self.interval = self.interval, max(self._every, cost / self._core_share)
+        cost = min(self._took)
+        wanted = max(self._every, cost / self._core_share)
+        before, self.interval = self.interval, min(wanted, self.interval * _STEP)
         if before == self._every < self.interval:
             log.info(
-                "%s runs every %.0f s instead of %.0f, since it takes the server %.0f ms",
+                "%s comes more seldom than every %g s, since it takes the server %.0f ms: every %.0f s in the end",
                 self._name,
-                self.interval,
                 self._every,
                 cost * 1000,
+                wanted,
             )
 
     def rebase(self) -> None:

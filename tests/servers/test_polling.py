@@ -236,7 +236,7 @@ def test_what_takes_the_server_long_comes_more_seldom(server: DatabaseServer) ->
     more = {"every": 20.0, "core_share": 0.01}
     dear = declared(server.engine, "dear", slow[server.engine], **more)
     with watched(config_of(server), dear, declared(server.engine, "cheap", **more)) as made:
-        for _ in range(3):
+        for _ in range(2):
             made.background(made.slow_tasks())
         # No sleep is shorter than it was to be; 0.2 s on the way or at work would be for the other one.
         assert made.tasks["dear"].interval >= 29
