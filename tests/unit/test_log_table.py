@@ -19,7 +19,7 @@ from exporter.engines.deadline import MORE_THREADS
 from exporter.facts import Facts, Identity, Role
 from exporter.failure import Failure
 from exporter.subjects.logs.measures import COLUMNS
-from exporter.subjects.logs.mysql_table import SlowLogTable
+from exporter.subjects.logs.mysql_table import MOST_ROWS, SlowLogTable
 from exporter.subjects.logs.positions import Position, PositionFile
 from exporter.subjects.logs.tally import Rules
 from tests.providers.base import wait_for
@@ -35,6 +35,7 @@ class Table:
         self.folder = folder
         self.rows: list[tuple[str, int]] = []
         self.clock = 0
+        self.user = "root[root] @ h []"
         self.facts = FACTS
         self.state = SlowLogTable()
 
@@ -69,7 +70,7 @@ class Table:
         rows.append(("count", len(self.rows) if counted else 0, *[None] * 7))
         rows.append(("first", None, self.rows[0][0] if self.rows else None, *[None] * 6))
         rows += [
-            ("entry", None, "select 1", "d", f"00:00:{number}", "00:00:00", 0, 0, "root[root] @ h []")
+            ("entry", None, "select 1", "d", f"00:00:{number}", "00:00:00", 0, 0, self.user)
             for _, number in self.rows[offset:][:most]
         ]
         names = ("kind", "name", "value", "database", "seconds", "locked", "sent", "examined", "user")
@@ -201,6 +202,27 @@ def test_a_position_that_can_not_be_kept_loses_no_rows(table: Table, monkeypatch
         assert os.strerror(errno.ENOSPC) in problem.message
     assert wait_for(lambda: not table.state.busy, 30)
     assert table.read() == 1 + 1800
+
+
+def test_the_log_has_its_turn_back_when_all_is_read_that_others_counted(table: Table) -> None:
+    table.state.turn.silent()
+    table.add(*[2] * (MOST_ROWS + 1))
+    table.read(1)
+    assert not table.state.turn.is_the_log_s
+    assert table.read() == 1 + 2 * (MOST_ROWS + 1)
+    assert table.state.turn.is_the_log_s
+    assert of_d(table.feed(table.ask()), "slow") == 1, "what others counted is theirs"
+
+
+@pytest.mark.parametrize("user", ["system user[] @  []", "[SQL_SLAVE] @ []", "SQL_SLAVE[SQL_SLAVE] @  []"])
+def test_what_an_applier_did_is_no_statement_of_a_client(table: Table, user: str) -> None:
+    table.user = user
+    table.add(2)
+    assert table.read(1) == 1
+    table.read()
+    table.user = "root[root] @ h []"
+    table.add(4)
+    assert table.read() == 1 + 4
 
 
 class KilledError(Exception):

@@ -185,6 +185,34 @@ def test_where_all_statements_are_shown_no_other_is_remembered() -> None:
     assert by(list(tally.by_database(rules)), "database", "slow")["d"] == 2010
 
 
+def test_of_statements_that_are_not_shown_the_one_that_came_longest_ago_is_forgotten() -> None:
+    tally, rules = Tally("mysql"), Rules(1.0)
+
+    def came(*tables: int) -> None:
+        tally.add([Statement("d", f"select * from t{table}_", 2.0) for table in tables], rules)
+
+    came(0, *range(1, 2000))
+    # The first comes again, and one of those that are shown is among the oldest.
+    tally.shown = frozenset(key for key, found in tally._statements.items() if found.text == "select * from t1_")
+    came(0, *range(2000, 2100))
+    texts = {row[COLUMNS.index("query")] for row in tally.by_statement()}
+    assert len(texts) == 2000
+    assert {"select * from t0_", "select * from t1_", "select * from t2099_"} <= texts
+    assert not texts & {f"select * from t{table}_" for table in range(2, 102)}
+
+
+def test_a_database_that_was_dropped_and_made_anew_starts_at_zero() -> None:
+    tally = Tally("postgres")
+
+    def slow(*databases: str) -> dict[str, int]:
+        return by(list(tally.by_database(Rules(1.0, databases=frozenset(databases)))), "database", "slow")
+
+    tally.add([Statement("a", "select 1", 2.0)], Rules(1.0, databases=frozenset("a")))
+    assert slow("a") == {"": 0, "a": 1}
+    assert slow("b") == {"": 0, "b": 0}
+    assert slow("a", "b") == {"": 0, "a": 0, "b": 0}
+
+
 def test_statements_go_with_their_database() -> None:
     tally, both = Tally("postgres"), Rules(1.0, databases=frozenset({"a", "b"}))
     tally.add([Statement("a", "select 1", 2.0), Statement("b", "select 1", 2.0), Statement(None, "x", 2.0)], both)

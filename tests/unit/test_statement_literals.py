@@ -61,6 +61,8 @@ def test_what_is_cut_shows_what_is_there() -> None:
     assert without_literals("SELECT 'a', b, 'canary cut in the mid", cut=True) == "SELECT ?, b, ?"
     assert without_literals('SELECT "a", "b', cut=True) == 'SELECT "a", ?'
     assert without_literals("SELECT 'a\\', 'canary', 'b", cut=True) == "SELECT"
+    # A backslash is in no statement but in a string, so that one ended elsewhere.
+    assert without_literals("SELECT 'x' \\ canary'", cut=True) == "SELECT"
 
 
 # Each a whole part of a statement, with what misleads about where strings are.
@@ -70,7 +72,7 @@ PARTS = st.lists(
         "$\u00a0$'$\u00a0$",
         "x😀$a$ ", "é$$ ", "/* ' */", "/* /* ' */ */", "/* */", "-- '\n", "-- it's\r", "--\n", "- ", "/ ", "* ",
         "u&'a'", 'U&"\'"',
-        "$1", "$1$a$'$a$", "1e-5", "n'x'", "@-", "\u3000", "٣",
+        "$1", "\\", "$1$a$'$a$", "1e-5", "n'x'", "@-", "\u3000", "٣",
     ])
 )  # fmt: skip
 SECRETS = st.sampled_from([

@@ -368,3 +368,54 @@ def test_a_session_that_ends_while_sums_are_read_is_no_reset():
     # The sum of times starts from 0 again.
     assert statements(900_002, 2**64 - 1) == (900_052, (2**64 - 1) / 10**12 + 5)
     assert statements(900_003, 5 * second)[0] == 900_053
+
+
+def of_digests(digests: Digests, rows: list[tuple[object, ...]]) -> list[dict[str, object]]:
+    columns = ("kind", "database", "digest", "calls", "time", "longest", "since")
+    return digests.feed(Rows(columns, rows), of_mariadb()).dicts()
+
+
+@pytest.mark.parametrize("other", [40, 1_000_000])
+def test_what_another_server_has_without_a_digest_is_no_activity(other):
+    """Whether it has less than the one before, which may look like a truncation, or more."""
+    digests = Digests()
+
+    def fed(calls: int) -> tuple[object, ...]:
+        # A server that counts slow statements itself, from our threshold on.
+        found = of_digests(
+            digests,
+            [
+                ("status", None, None, calls, SLOW * 10**9, None, None),
+                ("undigested", None, "statement/com/Execute", calls, calls * 10**9, None, None),
+                ("digest", None, None, calls, calls * 10**9, None, 1.0),
+            ],
+        )
+        [statements] = [row["statements"] for row in found if row["database"] == ""]
+        [(slow, overflow)] = [(row["slow"], row["overflow"]) for row in found if row["database"] is None]
+        return statements, slow, overflow
+
+    assert fed(1_000) == (0, 0, 0)
+    assert fed(1_010) == (20, 10, 10)
+    digests.rebase()
+    for _ in range(3):
+        assert fed(other) == (20, 10, 10)
+    assert fed(other + 1) == (22, 11, 11)
+
+
+def test_what_found_no_room_is_no_statement_of_which_to_say_that_it_was_slow():
+    digests = Digests()
+
+    def slow(calls: int) -> dict[object, object]:
+        long = 2 * SLOW * 10**9
+        found = of_digests(
+            digests,
+            [
+                ("status", None, None, 0, None, None, None),
+                ("digest", "a", "x", calls, calls * long, long, 1.0),
+                ("digest", None, None, calls, calls * long, long, 1.0),
+            ],
+        )
+        return {row["database"]: row["slow"] for row in found}
+
+    slow(1)
+    assert slow(6) == {"a": 5, "": 0, None: None}

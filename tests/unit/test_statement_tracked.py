@@ -194,6 +194,38 @@ def test_a_run_that_fails_halfway_changes_nothing() -> None:
     assert server.run()[0] == ["look", "numbers", "texts"]
 
 
+class Seldom(Plain):
+    """Statements whose texts are not read each time that one is missing."""
+
+    texts_every = 300.0
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.05, 50.0), (9.0, 300.0)])
+def test_texts_that_took_long_are_left_alone_for_as_much_longer(
+    monkeypatch: pytest.MonkeyPatch, took: float, pause: float
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    server = Server(state=Seldom())
+
+    def answer(sql: str) -> Rows:
+        clock[0] += took if sql == "texts" else 0.0
+        return server.answer(sql)
+
+    def reads() -> bool:
+        server.rows.append(("shop", f"{len(server.rows)}", 1))
+        # What is new is chosen by one run, and its text read in the next.
+        return "texts" in [*server.run(answer)[0], *server.run(answer)[0]]
+
+    server.rows = [("shop", "a", 5)]
+    assert "texts" in server.run(answer)[0]
+    began = clock[0] - took
+    clock[0] = began + pause * 0.99
+    assert not reads()
+    clock[0] = began + pause * 1.01
+    assert reads()
+
+
 def test_another_server_is_asked_for_everything_anew() -> None:
     server = Server()
     server.rows = [("shop", "a", 5)]
