@@ -169,6 +169,12 @@ def test_where_more_are_in_use_than_are_remembered_the_others_are_counted_as_one
         ("committing alter table to storage engine", None, 0, "cpu"),
         ("Waiting for semi-sync ACK from replica", None, 0, "ipc"),
         ("Waiting for GTID to be committed", None, 0, "ipc"),
+        # Galera's, as MariaDB's stages are called.
+        ("wsrep: waiting to enter TOI", None, 0, "ipc"),
+        ("Waiting for certification", None, 0, "ipc"),
+        ("Waiting for flow control", None, 0, "ipc"),
+        ("Waiting for TOI DDL", None, 0, "ipc"),
+        ("Waiting to execute in isolation", None, 0, "ipc"),
         ("Waiting in MASTER_GTID_WAIT()", None, 0, "ipc"),
         ("Waiting in MASTER_GTID_WAIT() (primary waiter)", None, 0, "ipc"),
         ("Sending to client", None, 0, "client"),
