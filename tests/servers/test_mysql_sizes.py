@@ -30,7 +30,7 @@ def filled(server: DatabaseServer) -> DatabaseServer:
         server.execute(f"CREATE DATABASE IF NOT EXISTS `{name}`")
         server.execute(f"CREATE TABLE IF NOT EXISTS `{name}`.`t-é` (a int PRIMARY KEY, b longtext)")
         server.execute(f"REPLACE INTO `{name}`.`t-é` VALUES (1, REPEAT('x', 3000000))")
-    server.execute("CREATE TABLE IF NOT EXISTS plain.m (a int, KEY (a)) ENGINE = MyISAM")
+    server.execute("CREATE TABLE IF NOT EXISTS plain.m (a int PRIMARY KEY) ENGINE = MyISAM")
     server.execute("REPLACE INTO plain.m VALUES (1), (2)")
     server.execute("CREATE TABLE IF NOT EXISTS plain.p (a int) PARTITION BY HASH (a) PARTITIONS 3")
     server.execute("CREATE DATABASE IF NOT EXISTS nothing_in_it")
@@ -304,6 +304,29 @@ def test_of_files_of_one_size_always_the_same_are_told(wide: DatabaseServer) -> 
     with watching(wide) as watch:
         found = watch.run("mysql_tablespaces").by("mysql_innodb_tablespace_free_bytes", "tablespace_name")
     assert tables(found) == tables(largest)
+
+
+@pytest.mark.flavor("mysql")
+def test_for_what_is_free_nobody_is_waited_for(wide: DatabaseServer) -> None:
+    """Each table that is locked would take a second, and those that wait for it would fail all."""
+
+    def given_up() -> int:
+        sql = "SELECT SUM(SUM_ERROR_RAISED) FROM performance_schema.events_errors_summary_global_by_error "
+        return int(wide.execute(sql + "WHERE ERROR_NUMBER = 1205")[0][0])
+
+    free = "mysql_innodb_tablespace_free_bytes"
+    with watching(wide) as watch, wide.connect("wide") as session, session.cursor() as cursor:
+        told = watch.run("mysql_tablespaces").by(free, "tablespace_name")
+        first, second, *others = [name for name in told if name.startswith("wide/t")]
+        before = given_up()
+        cursor.execute(f"LOCK TABLES `{first[5:]}` WRITE, `{second[5:]}` WRITE")
+        found = watch.run("mysql_tablespaces")
+        cursor.execute("UNLOCK TABLES")
+    assert given_up() == before
+    assert set(others) < found.by(free, "tablespace_name").keys() == told.keys() - {first, second}
+    sizes = found.by("mysql_info_schema_innodb_tablespace_file_size_bytes", "tablespace_name")
+    assert sizes[first] > 0
+    assert sizes[second] > 0
 
 
 @pytest.mark.flavor("mariadb")

@@ -1,5 +1,6 @@
 """The file of every InnoDB table: how large it is, how much of the disk it takes, and how much of it is free."""
 
+from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.collectors.mysql.schema_sizes import SEES_TABLES
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import mariadb, mysql
@@ -23,6 +24,10 @@ _WITH_SYSTEM = """(
         FROM information_schema.FILES WHERE TABLESPACE_NAME = 'innodb_system' GROUP BY TABLESPACE_NAME
     ) AS tablespaces"""
 _MYSQL = _FILES.replace("{type}", "COALESCE(SPACE_TYPE, 'NONE')").replace("information_schema.{table}", _WITH_SYSTEM)
+# What is free in a file MySQL tells after whoever alters or locks its table: for each such file that would be a second.
+_FREE_TO_LOOK = """NOT EXISTS (
+                SELECT 1 FROM performance_schema.metadata_locks l
+                WHERE l.OBJECT_TYPE = 'TABLESPACE' AND l.OBJECT_NAME = files.name AND l.LOCK_TYPE <> 'SHARED')"""
 _MARIADB = _FILES.replace("{type}", "''").replace("{table}", "INNODB_SYS_TABLESPACES")
 # MariaDB opens a table for this, and names in a condition are looked at before, if the condition is left where it is:
 # with a limit the query is not merged into the one around it. A partition's file is no table of this list.
@@ -37,6 +42,15 @@ _FREE = f"""
                           ORDER BY FILE_SIZE DESC, NAME LIMIT {_ROOMY}) AS largest)) > 0
     LIMIT {_ROOMY}"""
 
+
+def _with_free(condition: str) -> str:
+    return f"""SELECT files.*, f.DATA_FREE AS free
+            FROM ({_MYSQL}) AS files
+            LEFT JOIN information_schema.FILES f
+                ON f.TABLESPACE_NAME = files.name AND files.place <= {_ROOMY} AND {condition}
+            ORDER BY files.place"""
+
+
 tablespaces = Collector(
     name="mysql_tablespaces",
     about="The largest tablespaces: the size of the file, what it takes on disk, and what is free in it.",
@@ -47,13 +61,8 @@ tablespaces = Collector(
     share=0.1,
     when=mysql(8) | mariadb(10, 6),
     queries=(
-        Query(
-            mysql(8),
-            f"""SELECT files.*, f.DATA_FREE AS free
-            FROM ({_MYSQL}) AS files
-            LEFT JOIN information_schema.FILES f ON f.TABLESPACE_NAME = files.name AND files.place <= {_ROOMY}
-            ORDER BY files.place""",
-        ),
+        Query(mysql(8) & READABLE, _with_free(_FREE_TO_LOOK)),
+        Query(mysql(8), _with_free("TRUE")),
         Query(
             mariadb(10, 6) & SEES_TABLES,
             f"""SELECT files.*, f.free FROM ({_MARIADB}) AS files LEFT JOIN ({_FREE}) AS f ON f.name = files.name
@@ -106,5 +115,5 @@ tablespaces = Collector(
             },
         ),
     ),
-    grants=("PROCESS", "REFERENCES"),
+    grants=("PROCESS", "REFERENCES", "SELECT ON performance_schema.*"),
 )
