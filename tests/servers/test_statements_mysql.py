@@ -335,6 +335,34 @@ def test_a_server_that_records_no_statements_says_so_and_counts_none(digesting: 
 
 
 @pytest.mark.flavor("mysql")
+def test_our_own_statements_are_no_slow_ones(server: DatabaseServer):
+    with watching(server, thresholds={"slow_statements": {"warning": 0.3}}) as watch, watching(server) as other:
+
+        def shown() -> float:
+            return watch.look("mysql_statement_histogram")(SLOW, database="", source="histogram")
+
+        assert shown() == 0
+        for session in (watch.session, other.session):
+            session.run("SELECT SLEEP(0.5)", Deadline.after(5))
+        assert shown() == 0
+        server.execute("SELECT SLEEP(0.5)")
+        watch.session.run("SELECT SLEEP(0.5)", Deadline.after(5))
+        assert shown() == 1
+        # An administrator may have left us out.
+        actors = "performance_schema.setup_actors"
+        server.execute(f"INSERT INTO {actors} VALUES ('%', 'exporter', '%', 'NO', 'NO')")
+        try:
+            watch.renew()
+            watch.learn()
+            assert shown() == 1
+            watch.session.run("SELECT SLEEP(0.5)", Deadline.after(5))
+            server.execute("SELECT SLEEP(0.5)")
+            assert shown() == 2
+        finally:
+            server.execute(f"DELETE FROM {actors} WHERE USER = 'exporter'")
+
+
+@pytest.mark.flavor("mysql")
 def test_slow_statements_around_a_truncation_of_the_histogram_count_once(server: DatabaseServer):
     def nap(times: int) -> int:
         """Sleep, all of it in one bucket; how many slow statements the server has then."""
@@ -422,11 +450,13 @@ def test_mariadb_estimates_slow_statements_until_its_own_threshold_allows_to_cou
     with watching(server) as watch:
         assert sources(watch) == [("mysql_statements", "statements")]
         server.execute("SELECT SLEEP(1.2)", SCHEMA)
+        watch.session.run("SELECT SLEEP(1.2)", Deadline.after(5))
         for _ in range(20):
             server.execute("SELECT SLEEP(0)", SCHEMA)
         for _ in range(2):
             found = watch.look("mysql_statements")
             assert found(SLOW, database=SCHEMA, source="statements") == 1
+            assert found(SLOW, database="information_schema", source="statements") == 0
             assert found(THRESHOLD, source="statements") == 1
         server.execute("SET GLOBAL long_query_time = 0.5")
         try:

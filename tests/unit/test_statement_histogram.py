@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from exporter.config.model import ServerConfig
 from exporter.declare import Context, Rows
+from exporter.engines.mysql.lasted import LASTED
 from exporter.facts import Facts, Identity, Role
 from exporter.subjects.statements.histogram import Buckets, MySQLHistogram
+from exporter.subjects.statements.ours import Ours
 
 # As MySQL has them: the first bucket ends at 10 µs, fifty make a factor of ten, the last has no end.
 BOUNDS = [round(10**7 * 10 ** (step / 50)) for step in range(449)] + [2**64 - 1]
@@ -283,3 +285,27 @@ def test_a_table_without_a_row_tells_nothing_and_is_no_baseline():
     assert histogram.feed(empty, CONTEXT).rows == []
     table.statements += [1]
     assert fed(histogram, table)["durations"][2] == 1
+
+
+def test_of_our_own_statements_each_is_taken_off_once_and_nobody_else_s() -> None:
+    ours = Ours()
+
+    def left(**new: int) -> dict[str, int]:
+        """Buckets by the tenths of a second that they end at."""
+        buckets = {tenths * 10**11: new.get(f"_{tenths}", 0) for tenths in (5, 8, 10, 12, 50, 60)}
+        ours.take_off(buckets, "one")
+        return {name: buckets[int(name[1:]) * 10**11] for name in new}
+
+    LASTED.note("one", 5.0)
+    assert left(_10=1, _60=1) == {"_10": 1, "_60": 1}, "the first reading is a baseline"
+    LASTED.note("one", 0.95)
+    LASTED.note("another", 5.5)
+    assert left(_10=1, _60=1) == {"_10": 0, "_60": 1}
+    # The client has waited longer than the server worked, but not for so long.
+    LASTED.note("one", 1.15)
+    assert left(_5=1, _10=2, _60=1) == {"_5": 1, "_10": 1, "_60": 1}
+    LASTED.note("one", 5.5)
+    assert left(_10=1, _60=0) == {"_10": 1, "_60": 0}
+    assert left(_10=1, _60=2) == {"_10": 1, "_60": 1}, "its bucket was read before it was in it"
+    LASTED.note("one", 0.001)
+    assert left(_10=1, _60=1) == {"_10": 1, "_60": 1}

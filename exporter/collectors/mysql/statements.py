@@ -108,6 +108,9 @@ durations = Collector(
                 FROM performance_schema.events_statements_summary_global_by_event_name
             ) AS events
             GROUP BY whose
+            UNION ALL
+            SELECT 'ours', NULL, NULL, NULL FROM performance_schema.threads
+            WHERE PROCESSLIST_ID = CONNECTION_ID() AND INSTRUMENTED = 'YES'
 {switched_off(4, digests=False)}""",
         ),
     ),

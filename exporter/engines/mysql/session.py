@@ -12,6 +12,7 @@ from exporter.accounts import OUR_USER, OWN_SCHEMA
 from exporter.declare import Rows
 from exporter.engines.deadline import WATCHDOG, Deadline
 from exporter.engines.mysql.errors import Asker, failure
+from exporter.engines.mysql.lasted import LASTED
 from exporter.failure import Failure, Reason
 
 if TYPE_CHECKING:
@@ -237,6 +238,9 @@ class MySQLSession:
             else:
                 self._quickest = min(self._quickest, time.monotonic() - started)
                 return found
+            finally:
+                if self.identity is not None:
+                    LASTED.note(self.identity.system, time.monotonic() - started)
         if guard.fired:
             self.close()
             raise Failure(Reason.TIMEOUT, "the server did not answer in time", broken=True)

@@ -9,6 +9,7 @@ from itertools import accumulate
 from exporter.declare import Context, Rows
 from exporter.subjects.statements.blind import blindness
 from exporter.subjects.statements.measures import COLUMNS, slow_threshold
+from exporter.subjects.statements.ours import Ours
 from exporter.subjects.statements.senders import ENDLESS, Senders
 from exporter.subjects.statements.totals import Reading, Totals, Unsteady
 
@@ -27,7 +28,8 @@ class MySQLHistogram:
     `bucket` for BUCKET_TIMER_HIGH and COUNT_BUCKET, without a time;
     `client` for the count and time of all statements of clients, since the histogram has no sum;
     `sender` for those of connections that send the binary log, which the histogram holds too once they end. Both come
-    from events_statements_summary_global_by_event_name.
+    from events_statements_summary_global_by_event_name;
+    `ours` if our own statements are in the histogram, too, unless an administrator has left them out; no figures.
     Gives one row of measures.COLUMNS, none without buckets.
     """
 
@@ -35,6 +37,7 @@ class MySQLHistogram:
         self._events = Unsteady()
         self._sum = Totals(time_wraps=True)
         self._senders = Senders()
+        self._ours = Ours()
         self._buckets = Buckets()
         self._counts: dict[int, int] = {}
 
@@ -53,11 +56,13 @@ class MySQLHistogram:
         sums = {
             kind: self._events.steady(kind, int(count), int(time))
             for kind, _, count, time in rows.rows
-            if kind != "bucket"
+            if kind in {"client", "sender"}
         }
         time = self._sum.take([Reading("", "", *sums.get("client", (0, 0)))])[""].time / PICOSECONDS
         new = self._buckets.take(now)
         self._senders.take_off(new, *sums.get("sender", (0, 0)))
+        if any(kind == "ours" for kind, *_ in rows.rows):
+            self._ours.take_off(new, context.facts.identity.system)
         for bound, count in new.items():
             self._counts[bound] = self._counts.get(bound, 0) + count
         bounds = sorted(self._counts)
@@ -76,6 +81,7 @@ class MySQLHistogram:
         self._events.rebase()
         self._sum.rebase()
         self._senders.rebase()
+        self._ours.rebase()
         self._buckets.rebase()
 
 

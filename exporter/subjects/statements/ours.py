@@ -1,0 +1,45 @@
+"""Which of the statements in MySQL's histogram are the exporter's own."""
+
+from __future__ import annotations
+
+from exporter.engines.mysql.lasted import LASTED
+from exporter.subjects.statements.senders import Ended
+
+_PICOSECONDS = 10**12
+# The client has waited as long as the server worked, or longer: for the way, and for a processor to read the rows.
+_LEAST_SHARE = 0.5
+
+
+class Ours:
+    """Takes our own statements, but the quick ones, off what is new in the buckets.
+
+    Of those in question it is the one that comes nearest to what the client has waited. What is not found waits for the
+    next reading: the bucket may have been read before. Only what is new is taken off, so that no count falls.
+    """
+
+    def __init__(self) -> None:
+        self._seen: int | None = None
+        self._waiting: list[Ended] = []
+
+    def take_off(self, new: dict[int, int], system: str) -> None:
+        """Take those that ended since the last reading off `new`, counts by upper bound in picoseconds.
+
+        Args:
+            new: What came into each bucket since the last reading.
+            system: The server's identifier.
+        """
+        last = self._seen
+        self._seen, lasted = LASTED.since(system, last or 0)
+        if last is None:
+            return
+        for ended in self._waiting:
+            # What is not found now either the server does not have.
+            ended.take_off(new)
+        found = [Ended(1, int(time * _LEAST_SHARE * _PICOSECONDS), int(time * _PICOSECONDS)) for time in lasted]
+        for ended in found:
+            ended.take_off(new)
+        self._waiting = [ended for ended in found if ended.count]
+
+    def rebase(self) -> None:
+        """Another server answers."""
+        self._seen, self._waiting = None, []
