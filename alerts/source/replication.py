@@ -1,4 +1,4 @@
-"""Replicas that are behind or stopped, or do not get into their group."""
+"""Replicas that are behind or stopped, or lose their group or do not get into it."""
 
 from alerts.source.model import SERVER, Alert, Recording, above, ask, threshold
 from alerts.source.settings import Settings, Severity
@@ -30,7 +30,7 @@ def recordings(_settings: Settings) -> list[Recording]:
 
 
 def alerts(_settings: Settings) -> list[Alert]:
-    """Lag at two thresholds, replication that does not run, and a member that joins its group for too long."""
+    """Lag at two thresholds, replication that does not run, and groups that lose members or do not get them."""
     severities: tuple[Severity, ...] = ("warning", "critical")
     return [
         *(_lag(severity) for severity in severities),
@@ -43,6 +43,17 @@ def alerts(_settings: Settings) -> list[Alert]:
                 "Replication on {{ $labels.server }} ({{ $labels.engine }})"
                 "{{ with $labels.channel }}, channel {{ . }},{{ end }} is not running: it does not receive, or does "
                 "not apply. Its data gets older and it cannot take over."
+            ),
+        ),
+        Alert(
+            name="DatabaseReplicationMembersUnreachable",
+            severity="critical",
+            expr="db_replication_unreachable_members > 0",
+            summary="A member of a replication group does not reach others.",
+            description=(
+                "{{ $labels.server }} ({{ $labels.engine }}) gets no answer from {{ $value }} of the members of its "
+                "replication group, and they were not put out of it. If they are half of it or more, no member that is "
+                "left can write: commits hang."
             ),
         ),
         Alert(

@@ -65,6 +65,8 @@ HELP = {
     "absent. Of a member of a replication group 1 while it is ONLINE, 0 in state ERROR, else absent.",
     "db_replication_joining": "1 while a member of a replication group gets what it lacks from the others, in state "
     "RECOVERING, and 0 once it is ONLINE; else absent.",
+    "db_replication_unreachable_members": "Members of the replication group that this one gets no answer from and that "
+    "were not put out of it; where they are half of the group, nobody can write. Absent while this one is no member.",
     "db_replication_delay_seconds": "Delay that the replica is told to keep.",
     "db_standby_lag_seconds": "Seconds until recent WAL was known to be written, flushed or replayed on the standby.",
     "db_standby_lag_bytes": "Bytes of WAL not yet sent to the standby, or not yet written, flushed or replayed there.",

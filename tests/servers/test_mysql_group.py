@@ -101,7 +101,7 @@ def test_a_group_and_its_member(mysql: DatabaseServer, fresh_server: Callable[..
         server.execute("STOP GROUP_REPLICATION")
         found = watch.run("mysql_replication_group_members")
         assert found.values(member) == [0]
-        assert found.values("db_replication_joining") == []
+        assert found.values("db_replication_joining") == found.values("db_replication_unreachable_members") == []
         # It left: nobody knows how far the others are, and nothing was to run.
         assert watch.run("mysql_replica_lag").names() == set()
 
@@ -168,6 +168,7 @@ def _of_two(first: DatabaseServer, watch: Watch, second: DatabaseServer, ports: 
             cursor.execute("UNLOCK TABLES")
         assert wait_for(lambda: other.run("mysql_replica_lag").one(behind, channel=APPLIER) == 0, 20)
 
+        _one_is_silent(second, watch)
         _errant_by_the_primary(first, second, other)
 
         # What the second one has beside the group stops its applier.
@@ -191,6 +192,20 @@ def _of_two(first: DatabaseServer, watch: Watch, second: DatabaseServer, ports: 
         assert lag.names() == {"db_replication_running"}
         assert lag.by("db_replication_running", "channel") == {APPLIER: 0}
         _joins_again(second, other)
+
+
+def _one_is_silent(server: DatabaseServer, seen: Watch) -> None:
+    """Of two one is no majority that could put the other one out."""
+    members, unreachable = "mysql_replication_group_members", "db_replication_unreachable_members"
+    assert seen.run(members).one(unreachable) == 0
+    server.pause()
+    try:
+        assert wait_for(lambda: seen.run(members).one(unreachable) == 1, 30)
+        assert seen.run(members).one(members, state="unreachable") == 1
+    finally:
+        server.resume()
+    assert wait_for(lambda: seen.run(members).by(members, "state")["online"] == 2, 60)
+    assert seen.run(members).one(unreachable) == 0
 
 
 def _joins_again(server: DatabaseServer, seen: Watch) -> None:

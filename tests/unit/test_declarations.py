@@ -62,6 +62,7 @@ VOCABULARY: dict[str, set[str]] = {
     "db_replication_lag_bytes": {"channel"},
     "db_replication_running": {"channel"},
     "db_replication_joining": set(),
+    "db_replication_unreachable_members": set(),
     "db_replication_delay_seconds": {"channel"},
     "db_standby_lag_seconds": {"standby", "stage"},
     "db_standby_lag_bytes": {"standby", "stage"},

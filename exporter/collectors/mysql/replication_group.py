@@ -29,8 +29,10 @@ def counted(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
             primary = online and mine["member_role"] == "PRIMARY"
             # Who stopped it knows that it is OFFLINE, and one in ERROR has stopped replicating.
             joining = int(state == "RECOVERING") if online or state == "RECOVERING" else None
-            out.append({"primary": int(primary), "online": int(online), "joining": joining})
-    return Rows.of((*rows.columns, "known", "state", "members", "primary", "online", "joining"), out)
+            unreachable = None if joining is None else states.count("UNREACHABLE")
+            out.append({"primary": int(primary), "online": int(online), "joining": joining, "unreachable": unreachable})
+    more = ("known", "state", "members", "primary", "online", "joining", "unreachable")
+    return Rows.of((*rows.columns, *more), out)
 
 
 _INFO = gauge(
@@ -61,6 +63,7 @@ group_members = Collector(
             gauge("mysql_replication_group_primary", "primary", help="1 if this member takes writes."),
             gauge("mysql_replication_group_online", "online", help="1 if this member serves as a part of the group."),
             shared("db_replication_joining", "joining"),
+            shared("db_replication_unreachable_members", "unreachable"),
             merge="max",
         ),
     ),
