@@ -88,6 +88,7 @@ class Place:
         """What outlives the exporter: the place before the entry that is being read."""
         counted = self.counted
         if counted == self.offset:
+            # The other one has counted that entry.
             self.copied = None
         return Kept(*identity, counted, self.head, self.head_bytes, self.remembered)
 
@@ -172,7 +173,9 @@ class Places:
             What was the last entry, if the file is not what it was.
         """
         place = self.known[file.identity]
-        place.offset, place.copied = min(place.offset, place.copied.counted if place.copied else place.offset), None
+        if place.copied is not None:
+            # It has not been read itself, and of what it is a copy may not go on any more.
+            place.offset, place.copied = place.counted, None
         best = self.furthest(file, place)
         if best is place and place.offset <= file.size:
             return []
