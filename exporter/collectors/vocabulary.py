@@ -15,7 +15,7 @@ HELP = {
     "db_connections_max": "Connections that the server takes.",
     "db_connections_reserved": "Connections among them that ordinary users cannot take: on PostgreSQL those kept for "
     "administrators, on MySQL and MariaDB those that replicas have taken, and everywhere the exporter's own.",
-    "db_role_connections": "Client connections of a role or user that has a limit.",
+    "db_role_connections": "Connections of a role or user that has a limit.",
     "db_role_connections_max": "Connections that the role or user may have.",
     "db_database_connections": "Client connections to a database that has a limit.",
     "db_database_connections_max": "Connections that the database takes.",

@@ -539,6 +539,24 @@ def test_a_full_server_is_full(server: DatabaseServer, replica: DatabaseServer, 
     assert sum(found.by("db_connections", "state").values()) == limit - found.one("db_connections_reserved")
 
 
+def test_connections_of_a_replica_count_against_its_accounts_limit(
+    server: DatabaseServer, replica: DatabaseServer, watch: Watch
+) -> None:
+    replica.wait_until_caught_up()
+    senders = "SELECT USER, COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%' GROUP BY 1"
+    [(user, _)] = server.execute(senders)
+    [(host,)] = server.execute(f"SELECT Host FROM mysql.user WHERE User = '{user}' LIMIT 1")
+    server.execute(f"ALTER USER '{user}'@'{host}' WITH MAX_USER_CONNECTIONS 90")
+    try:
+        [(own, seen)] = server.execute(
+            f"SELECT SUM(ID = CONNECTION_ID()), COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = '{user}'"
+        )
+        found = watch.run("mysql_accounts")
+        assert found.one("db_role_connections", role=user) == seen - own
+    finally:
+        server.execute(f"ALTER USER '{user}'@'{host}' WITH MAX_USER_CONNECTIONS 0")
+
+
 def _raised(server: DatabaseServer, most: int) -> bool:
     try:
         server.execute(f"SET GLOBAL max_connections = {most}")

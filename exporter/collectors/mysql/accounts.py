@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporter.accounts import OUR_USER
 from exporter.collectors.mysql.account_limits import ACCOUNTS
-from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS, SEES_SESSIONS
+from exporter.collectors.mysql.clients import CONNECTED_PROCESSES, CONNECTED_THREADS, SEES_SESSIONS
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block
@@ -12,7 +12,7 @@ from exporter.gates import mariadb, mysql
 
 # A limit is one account's, and sessions tell their user, so the limits of a user with several accounts are added up;
 # an account without one has that of max_user_connections, and if it has none either, its user has none. Names differ
-# by case and accents, which lists of sessions take for the same.
+# by case and accents, which lists of sessions take for the same. Connections of replicas take up the limit, too.
 _SQL = """
     SELECT u.name AS role, u.most AS most, COALESCE(s.taken, 0) AS taken
     FROM (
@@ -23,13 +23,13 @@ _SQL = """
         HAVING MIN(IF(max_user_connections > 0, max_user_connections, @@GLOBAL.max_user_connections)) > 0
     ) u
     LEFT JOIN (
-        SELECT CAST(t.{user} AS BINARY) AS name, COUNT(*) AS taken FROM {sessions} t WHERE {clients} GROUP BY 1
+        SELECT CAST(t.{user} AS BINARY) AS name, COUNT(*) AS taken FROM {sessions} t WHERE {connected} GROUP BY 1
     ) s ON s.name = CAST(u.name AS BINARY)
     WHERE u.name <> {us}"""
 
 
-def _filled(user: str, sessions: str, clients: str) -> str:
-    return _SQL.format(user=user, sessions=sessions, clients=clients, us=OUR_USER)
+def _filled(user: str, sessions: str, connected: str) -> str:
+    return _SQL.format(user=user, sessions=sessions, connected=connected, us=OUR_USER)
 
 
 accounts = Collector(
@@ -39,10 +39,10 @@ accounts = Collector(
     # Without the others' limits there would be no row, as where nobody has one.
     when=ACCOUNTS,
     queries=(
-        Query(mysql(8) & READABLE, _filled("PROCESSLIST_USER", "performance_schema.threads", CLIENT_THREADS)),
+        Query(mysql(8) & READABLE, _filled("PROCESSLIST_USER", "performance_schema.threads", CONNECTED_THREADS)),
         Query(
             (mysql(8) | mariadb(10, 6)) & SEES_SESSIONS,
-            _filled("USER", "information_schema.PROCESSLIST", CLIENT_PROCESSES),
+            _filled("USER", "information_schema.PROCESSLIST", CONNECTED_PROCESSES),
         ),
     ),
     blocks=(
