@@ -393,6 +393,22 @@ def _for_mariadb(collector: str) -> str:
     return collectors_by_name()[collector].queries[-1].sql
 
 
+def test_who_waits_in_get_lock_waits_for_a_lock(
+    watch: Watch, client: Callable[[], Any], server: DatabaseServer
+) -> None:
+    client().execute("SELECT GET_LOCK('turn', 0)")
+    waiting = client()
+    number = waiting.connection.thread_id()
+    thread = in_background(waiting, "SELECT GET_LOCK('turn', 60)")
+    blocked = f"SELECT STATE FROM information_schema.PROCESSLIST WHERE ID = {number} AND STATE = 'User lock'"
+    assert wait_for(lambda: bool(server.execute(blocked)), 10)
+    found = watch.run("mysql_activity")
+    server.execute(f"KILL {number}")
+    thread.join(10)
+    assert found.one("db_lock_waiting_sessions") == 1
+    assert found.one("db_lock_wait_longest_seconds") > 0
+
+
 def test_deadlocks_are_counted(watch: Watch, table: str, client: Callable[[], Any], server: DatabaseServer) -> None:
     name = "mysql_deadlocks" if server.flavor == "mysql" else "mysql_status"
     before = watch.run(name).one("db_deadlocks_total")

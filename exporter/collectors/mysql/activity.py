@@ -41,7 +41,8 @@ _AGES = {"transaction_age": age("x.trx_started"), "wait_age": age("x.trx_wait_st
 
 
 def _waits(state: str) -> str:
-    return f"t.{state} LIKE 'Waiting for %lock' OR t.{state} = 'Waiting for table flush'"
+    # The last is GET_LOCK.
+    return f"t.{state} LIKE 'Waiting for %lock' OR t.{state} IN ('Waiting for table flush', 'User lock')"
 
 
 # A session of the X protocol has a thread's number from its first statement on, and a place of max_connections before.
