@@ -17,6 +17,7 @@ from exporter.polling.snapshot import State
 from exporter.registry import collectors_by_name
 from tests.exporters import Exporter, server_entry
 from tests.providers.base import DatabaseServer, wait_for
+from tests.providers.fleet import Fleet
 from tests.servers.collecting import watching
 
 pytestmark = pytest.mark.engine("mysql")
@@ -466,3 +467,23 @@ def test_the_system_tablespace_is_as_large_as_its_file(filled: DatabaseServer) -
             "mysql_info_schema_innodb_tablespace_file_size_bytes", tablespace_name="innodb_system"
         )
     assert size == sum(path.stat().st_size for path in filled.data.glob("ibdata*"))
+
+
+@pytest.mark.flavor("mysql")
+def test_a_tablespace_of_several_files_is_as_large_as_all_of_them(server: DatabaseServer, fleet: Fleet) -> None:
+    files = {"innodb_data_file_path": "ibdata", "innodb_temp_data_file_path": "ibtmp"}
+    made = fleet.provider.create(
+        server.name, {setting: f"{name}1:12M;{name}2:20M:autoextend" for setting, name in files.items()}
+    )
+    try:
+        with watching(made) as watch:
+            found = watch.run("mysql_tablespaces")
+            stored = watch.run("mysql_schema_sizes").one("db_storage_bytes", kind="temp")
+        told = found.by("mysql_info_schema_innodb_tablespace_file_size_bytes", "tablespace_name")
+        assert told["innodb_system"] == told["innodb_temporary"] == 32 * 2**20
+        # Those of sessions besides.
+        assert stored >= told["innodb_temporary"]
+        for name in ("innodb_system", "innodb_temporary"):
+            assert len(found.values("mysql_innodb_tablespace_free_bytes", tablespace_name=name)) == 1
+    finally:
+        made.remove()

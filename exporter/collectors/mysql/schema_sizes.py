@@ -30,6 +30,10 @@ _REST = """
 _OTHERS = """TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema')
     AND ENGINE NOT IN ('InnoDB', 'MEMORY', 'PERFORMANCE_SCHEMA', 'MRG_MYISAM', 'BLACKHOLE', 'FEDERATED', 'CONNECT',
                        'SPIDER', 'SEQUENCE')"""
+# What the list says of a tablespace of several files is its first; FILES has the whole of it, once for each file.
+FILE_SIZE = """IF(NAME = 'innodb_temporary', GREATEST(FILE_SIZE, COALESCE((
+                   SELECT MAX(TOTAL_EXTENTS * EXTENT_SIZE)
+                   FROM information_schema.FILES WHERE TABLESPACE_NAME = 'innodb_temporary'), 0)), FILE_SIZE)"""
 _MYSQL = f"""
     SELECT part, owner AS name, SUM(size) AS bytes, NULL AS `table`, NULL AS piece, NULL AS row_format
     FROM (
@@ -38,7 +42,7 @@ _MYSQL = f"""
                     ELSE 'shared' END AS part,
                CASE WHEN SPACE_TYPE = 'Single' AND NAME NOT LIKE '%/%/%' THEN SUBSTRING_INDEX(NAME, '/', 1)
                     ELSE NAME END AS owner,
-               FILE_SIZE AS size
+               {FILE_SIZE} AS size
         FROM information_schema.INNODB_TABLESPACES
     ) AS files
     GROUP BY part, CAST(owner AS BINARY)

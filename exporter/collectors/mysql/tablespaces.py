@@ -1,7 +1,7 @@
 """The file of every InnoDB table: how large it is, how much of the disk it takes, and how much of it is free."""
 
 from exporter.collectors.mysql.performance_schema import READABLE
-from exporter.collectors.mysql.schema_sizes import SEES_TABLES
+from exporter.collectors.mysql.schema_sizes import FILE_SIZE, SEES_TABLES
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import mariadb, mysql
 
@@ -16,11 +16,12 @@ _FILES = """
     FROM information_schema.{table}
     ORDER BY FILE_SIZE DESC, NAME LIMIT {limit}"""
 # Of the system tablespace, ibdata1 as a rule, the list of tablespaces has nothing on MySQL.
-_WITH_SYSTEM = """(
-        SELECT NAME, ROW_FORMAT, SPACE_TYPE, SPACE, FILE_SIZE, ALLOCATED_SIZE
+_WITH_SYSTEM = f"""(
+        SELECT NAME, ROW_FORMAT, SPACE_TYPE, SPACE, {FILE_SIZE} AS FILE_SIZE,
+               IF(NAME = 'innodb_temporary', {FILE_SIZE}, ALLOCATED_SIZE) AS ALLOCATED_SIZE
         FROM information_schema.INNODB_TABLESPACES
         UNION ALL
-        SELECT TABLESPACE_NAME, NULL, 'System', 0, SUM(TOTAL_EXTENTS * EXTENT_SIZE), SUM(TOTAL_EXTENTS * EXTENT_SIZE)
+        SELECT TABLESPACE_NAME, NULL, 'System', 0, MAX(TOTAL_EXTENTS * EXTENT_SIZE), MAX(TOTAL_EXTENTS * EXTENT_SIZE)
         FROM information_schema.FILES WHERE TABLESPACE_NAME = 'innodb_system' GROUP BY TABLESPACE_NAME
     ) AS tablespaces"""
 _MYSQL = _FILES.replace("{type}", "COALESCE(SPACE_TYPE, 'NONE')").replace("information_schema.{table}", _WITH_SYSTEM)
@@ -44,7 +45,8 @@ _FREE = f"""
 
 
 def _with_free(condition: str) -> str:
-    return f"""SELECT files.*, f.DATA_FREE AS free
+    # A tablespace of several files has a row for each, and all say the same of the whole.
+    return f"""SELECT DISTINCT files.*, f.DATA_FREE AS free
             FROM ({_MYSQL}) AS files
             LEFT JOIN information_schema.FILES f
                 ON f.TABLESPACE_NAME = files.name AND files.place <= {_ROOMY} AND {condition}
