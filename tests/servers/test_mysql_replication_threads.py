@@ -427,6 +427,30 @@ def test_who_waits_for_a_row_and_who_sleeps_on_it(server: DatabaseServer) -> Non
             waiter.join(10)
 
 
+def test_who_holds_a_row_that_was_inserted(server: DatabaseServer) -> None:
+    server.execute("CREATE DATABASE IF NOT EXISTS held")
+    server.execute("CREATE TABLE IF NOT EXISTS held.inserted (a int PRIMARY KEY)")
+    with server.connect() as holder, watching(server) as watch:
+        holder.begin()
+        holder.cursor().execute("INSERT INTO held.inserted VALUES (1)")
+        waiter = threading.Thread(target=server.execute, args=("INSERT INTO held.inserted VALUES (1)",))
+        waiter.start()
+        try:
+            waiting = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'"
+            assert wait_for(lambda: server.execute(waiting) == [(1,)], 10)
+            found = watch.run("mysql_lock_waits")
+        finally:
+            holder.rollback()
+            waiter.join(10)
+    assert found.one("mysql_lock_blocking_sessions", kind="row", state="idle") == 1
+    assert found.one("mysql_lock_blocking_sessions", kind="row", state="active") == 0
+    if server.flavor == "mysql":
+        [(digest,)] = server.execute("SELECT STATEMENT_DIGEST('INSERT INTO held.inserted VALUES (1)')")
+        told = found.by("mysql_lock_blocking_statement_sessions", "kind", "digest")
+        assert told == {("row", digest): 1}
+    server.execute("DROP TABLE held.inserted")
+
+
 def test_what_is_prepared_and_left_behind_is_told(server: DatabaseServer) -> None:
     """A transaction that an application server prepared before it died: no session shows what holds its rows."""
     server.execute("CREATE DATABASE IF NOT EXISTS held")
@@ -447,10 +471,22 @@ def test_what_is_prepared_and_left_behind_is_told(server: DatabaseServer) -> Non
             assert wait_for(lambda: told("s") == 1, 10)
             assert told("s_modified_rows") == 3
             assert wait_for(lambda: told("_longest_seconds") >= 2, 10)
+            waiter = threading.Thread(target=server.execute, args=("INSERT INTO held.x VALUES (2)",))
+            waiter.start()
+            waiting = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'"
+            assert wait_for(lambda: server.execute(waiting) == [(1,)], 10)
+            found = watch.run("mysql_lock_waits")
         finally:
             server.execute("XA ROLLBACK 'left behind'")
+        waiter.join(10)
+        blocking = found.by("mysql_lock_blocking_sessions", "kind", "state")
+        assert {state: blocking["row", state] for state in ("idle", "active", "prepared")} == {
+            "idle": 0, "active": 0, "prepared": 1,
+        }  # fmt: skip
+        assert found.values("mysql_lock_blocking_statement_sessions") == []
         assert wait_for(lambda: told("s") == 0, 10)
         assert told("_longest_seconds") == 0
+        server.execute("DROP TABLE held.x")
 
 
 def test_who_waits_for_the_definition_of_a_table(server: DatabaseServer) -> None:

@@ -18,6 +18,8 @@ from exporter.gates import mariadb, mysql
 # MySQL makes the list of 256 transactions at once, under the latch that every lock needs: with 1,500 waiters for a row
 # it took 330 ms to give a single wait, and others' locks took up to 60 ms. Whom one waiter waits for it finds by index,
 # in 0.3 ms. So a part of the waiters is asked about: the first of each queue, then the second of each, and so on.
+# Of a row that was inserted the waiter itself makes the lock that it waits for, in the holder's name and with its own
+# thread: so it is the transaction that tells who holds it.
 # Who waits for a definition a session's state tells; who holds it only metadata_locks, which is empty where its
 # instrument is off, as some switch it off for its cost.
 # Names of tables that differ by case or accents the view takes for the same, but only those of routines and events are.
@@ -34,6 +36,8 @@ _LAST = """(
         SELECT s.{column} FROM performance_schema.events_statements_current s
         WHERE s.THREAD_ID = w.holder AND s.NESTING_EVENT_LEVEL = 0 LIMIT 1
     )"""
+# NULL where no thread has the transaction: somebody prepared it (XA) and has gone.
+_SLEEPS = "IF(h.THREAD_ID IS NULL, NULL, COALESCE(h.PROCESSLIST_COMMAND, '') = 'Sleep')"
 _STATEMENT = f"{_LAST.format(column='CURRENT_SCHEMA')}, {_LAST.format(column='DIGEST')}"
 _TABLE = "('Waiting for table level lock', 'Waiting for table flush')"
 _THREADS = f"""
@@ -43,11 +47,11 @@ _THREADS = f"""
     STRAIGHT_JOIN performance_schema.threads t ON t.PROCESSLIST_ID = x.trx_mysql_thread_id
     WHERE x.trx_state = 'LOCK WAIT'
     UNION ALL
-    SELECT 'row', NULL, w.holder, h.PROCESSLIST_COMMAND = 'Sleep', NULL, {_STATEMENT}
+    SELECT 'row', NULL, w.holder, {_SLEEPS}, NULL, {_STATEMENT}
     FROM (
-        SELECT DISTINCT holder
+        SELECT COALESCE(o.THREAD_ID, -CAST(b.trx_id AS SIGNED)) AS holder
         FROM (
-            SELECT d.BLOCKING_THREAD_ID AS holder
+            SELECT DISTINCT d.BLOCKING_ENGINE_TRANSACTION_ID AS id
             FROM (
                 SELECT id
                 FROM (
@@ -62,6 +66,8 @@ _THREADS = f"""
                 ON d.REQUESTING_THREAD_ID = t.THREAD_ID
             LIMIT {{limit}}
         ) waits
+        JOIN information_schema.INNODB_TRX b ON b.trx_id = waits.id
+        LEFT JOIN performance_schema.threads o ON o.PROCESSLIST_ID = b.trx_mysql_thread_id
     ) w
     LEFT JOIN performance_schema.threads h ON h.THREAD_ID = w.holder
     UNION ALL
@@ -72,7 +78,7 @@ _THREADS = f"""
     WHERE t.PROCESSLIST_ID IS NOT NULL AND t.PROCESSLIST_STATE LIKE 'Waiting for %lock'
       AND t.PROCESSLIST_STATE NOT IN ('Waiting for table level lock', 'Waiting for locking service lock')
     UNION ALL
-    SELECT 'metadata', NULL, w.holder, h.PROCESSLIST_COMMAND = 'Sleep', NULL, {_STATEMENT}
+    SELECT 'metadata', NULL, w.holder, {_SLEEPS}, NULL, {_STATEMENT}
     FROM (
         SELECT DISTINCT holder
         FROM (
@@ -131,7 +137,7 @@ _MOST_STATEMENTS = 10
 
 def counted(rows: Rows, context: Context) -> Rows:
     """For each kind of lock: waiters, the longest wait, and holders that wait for nobody themselves, by whether they
-    sleep and by statement.
+    sleep or have gone, and by statement.
     """
     edges = rows.dicts()
     many_rows = next((edge["waiter"] for edge in edges if edge["kind"] == "many rows"), None)
@@ -145,7 +151,8 @@ def counted(rows: Rows, context: Context) -> Rows:
         ages = {edge["waiter"]: edge["age"] for edge in mine if edge["waiter"] is not None}
         roots = {edge["holder"]: edge for edge in mine if edge["holder"] not in waiters}
         roots.pop(None, None)
-        asleep = sum(1 for root in roots.values() if root["holder_sleeps"])
+        present = [root for root in roots.values() if root["holder_sleeps"] is not None]
+        asleep = sum(1 for root in present if root["holder_sleeps"])
         told = kind == "row" or (kind == "metadata" and names_metadata_holders)
         if kind == "row" and many_rows is not None:
             # Of waiters and holders either may not have been listed, or neither.
@@ -154,9 +161,10 @@ def counted(rows: Rows, context: Context) -> Rows:
         else:
             out.append({"kind": kind, "waiting": len(ages), "longest": _longest(ages)})
         out.append({"kind": kind, "state": "idle", "blocking": asleep if told else None})
-        out.append({"kind": kind, "state": "active", "blocking": len(roots) - asleep if told else None})
+        out.append({"kind": kind, "state": "active", "blocking": len(present) - asleep if told else None})
+        out.append({"kind": kind, "state": "prepared", "blocking": len(roots) - len(present) if told else None})
         if names_holders:
-            out += ({"kind": kind} | statement for statement in _by_statement(roots.values()))
+            out += ({"kind": kind} | statement for statement in _by_statement(present))
     return Rows.of(("kind", "waiting", "longest", "state", "blocking", "schema", "digest", "sessions"), out)
 
 
@@ -202,9 +210,9 @@ lock_waits = Collector(
                 "mysql_lock_blocking_sessions",
                 "blocking",
                 help="Sessions that hold what others wait for and wait for nobody: idle ones have left a transaction "
-                f"open. On MySQL, where more than {MOST_ASKED} sessions wait for rows, those who hold up the first of "
-                "each queue; of metadata absent where the server does not tell who (the instrument "
-                "wait/lock/metadata/sql/mdl is off).",
+                "open; prepared are XA transactions that no session has any more. On MySQL, where more than "
+                f"{MOST_ASKED} sessions wait for rows, those who hold up the first of each queue; of metadata absent "
+                "where the server does not tell who (the instrument wait/lock/metadata/sql/mdl is off).",
             ),
             labels=("kind", "state"),
             merge="max",
