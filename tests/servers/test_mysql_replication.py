@@ -194,6 +194,17 @@ def test_a_delayed_replica(standby: DatabaseServer, watch: Watch) -> None:
     assert wait_for(lambda: level(watch), 30)
 
 
+def test_no_lag_without_the_delay_in_it(standby: DatabaseServer, watch: Watch) -> None:
+    """Alerts subtract it, also where one of the two collectors is denied or fails."""
+    standby.execute(say(standby, "STOP REPLICA"))
+    delay(standby, 10)
+    standby.execute(say(standby, "START REPLICA"))
+    known = "mysql_replica_lag" if standby.flavor == "mysql" else "mysql_replica_status"
+    assert wait_for(lambda: watch.run(known).values(LAG, channel="") != [], 10)
+    assert watch.run(known).values(DELAY, channel="") == [10]
+    assert len(replication(watch).values(DELAY, channel="")) == 1
+
+
 def test_a_source_that_is_gone(standby: DatabaseServer, watch: Watch) -> None:
     assert standby.primary is not None
     standby.primary.stop()

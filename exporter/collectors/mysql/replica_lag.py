@@ -25,9 +25,10 @@ _SQL = """
            CASE WHEN channel NOT LIKE 'group\\_replication\\_%' THEN applier = 'ON' AND receives ELSE (
                SELECT CASE MEMBER_STATE WHEN 'ONLINE' THEN 1 WHEN 'ERROR' THEN 0 END
                FROM performance_schema.replication_group_members WHERE MEMBER_ID = @@server_uuid
-           ) END AS running
+           ) END AS running,
+           CASE WHEN channel NOT LIKE 'group\\_replication\\_%' THEN delay END AS delay
     FROM (
-        SELECT c.CHANNEL_NAME AS channel, a.SERVICE_STATE AS applier,
+        SELECT c.CHANNEL_NAME AS channel, a.SERVICE_STATE AS applier, g.DESIRED_DELAY AS delay,
                CASE WHEN c.SERVICE_STATE <> 'ON' THEN 0
                     WHEN c.CHANNEL_NAME LIKE 'group\\_replication\\_%' THEN 1
                     WHEN c.QUEUEING_TRANSACTION <> '' THEN 1
@@ -81,6 +82,8 @@ replica_lag = Collector(
         block(
             shared("db_replication_lag_seconds", "behind"),
             shared("db_replication_running", "running"),
+            # From here, since alerts take it off the lag: neither is without the other.
+            shared("db_replication_delay_seconds", "delay"),
             labels=("channel",),
         ),
     ),

@@ -297,7 +297,7 @@ replica_status = Collector(
         block(
             gauge("mysql_replica_pending_transactions", "pending", help=PENDING, when=mariadb(10, 6)),
             shared("db_replication_lag_bytes", "unapplied"),
-            shared("db_replication_delay_seconds", "delay"),
+            shared("db_replication_delay_seconds", "delay", when=_KNOWN_HERE),
             shared("db_replication_running", "running", when=_KNOWN_HERE),
             shared("db_replication_lag_seconds", "behind", when=_KNOWN_HERE),
             labels=("channel",),
