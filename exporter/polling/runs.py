@@ -273,8 +273,7 @@ def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: De
         Failure: It did not work; with `broken` the session is of no more use.
     """
     sql = statement(task.collector, query, facts, task.settings.limit)
-    started, before = time.monotonic(), session.statements
-    with task.cost.of(session):
+    with task.cost.of(session), _paced(task, session):
         try:
             if query.user_defined:
                 rows = session.run_user_defined(sql, deadline, task.collector.label_columns)
@@ -291,11 +290,26 @@ def fetch(task: Task, query: Query, session: Session, facts: Facts, deadline: De
             # One value that the driver can't read must not take the rest of the scrape along.
             log.exception("reading what %s asked for", task.name)
             raise Failure(Reason.ERROR, f"{type(error).__name__} while reading; see the log", broken=True) from None
-    if task.pace is not None:
-        # The way to the server and back costs it nothing.
-        on_the_way = (session.statements - before) * session.round_trip
-        task.pace.account_for(time.monotonic() - started - on_the_way)
     return arranged(query, rows)
+
+
+@contextmanager
+def _paced(task: Task, session: Session) -> Iterator[None]:
+    """Account for what a run takes the server, where that rules how often it comes."""
+    if task.pace is None:
+        yield
+        return
+    started, before = time.monotonic(), session.statements
+    try:
+        yield
+    except Failure as failure:
+        # What ran out of time has cost at least that, and would each time.
+        if failure.reason is Reason.TIMEOUT:
+            task.pace.account_for(time.monotonic() - started)
+        raise
+    # The way to the server and back costs it nothing.
+    on_the_way = (session.statements - before) * session.round_trip
+    task.pace.account_for(time.monotonic() - started - on_the_way)
 
 
 def asked(state: Asking, sql: str, session: Session, context: Context, deadline: Deadline) -> Rows:

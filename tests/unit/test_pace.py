@@ -19,7 +19,14 @@ from exporter.polling.pace import Pace
 from exporter.polling.server import Watched
 from exporter.registry import collectors_by_name
 from tests.unit.test_slow_tier import Clock, Driven, Noted, collector
-from tests.unit.test_watched import TAKES_TEN_SECONDS, FakeEngine, declared, scrape, watched
+from tests.unit.test_watched import (
+    ENDED_AFTER_TEN,
+    TAKES_TEN_SECONDS,
+    FakeEngine,
+    declared,
+    scrape,
+    watched,
+)
 
 INTERVAL = "database_exporter_collector_interval_seconds"
 
@@ -56,6 +63,12 @@ def test_what_takes_long_comes_so_seldom_that_its_part_is_bounded(engine: FakeEn
     # One run that took long says little.
     assert [found["dear"] for found in seen] == [30, 60, 100, 100, 100]
     assert [server.tasks[name].interval for name in ("quick", "dear", "unbounded")] == [15, 100, 15]
+
+
+def test_a_run_that_ran_out_of_time_has_cost_it(engine: FakeEngine) -> None:
+    server = watched(engine, declared("ended", ENDED_AFTER_TEN, every=15, core_share=0.1))
+    server.background(server.slow_tasks())
+    assert intervals(server) == {"ended": 30}
 
 
 def test_the_way_to_the_server_is_no_work_of_it(engine: FakeEngine) -> None:

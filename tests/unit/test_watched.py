@@ -24,7 +24,7 @@ from exporter.polling.server import Watched
 from exporter.polling.snapshot import Snapshot, State
 from tests.providers.base import wait_for
 
-HANGS, LOCKED, TAKES_TEN_SECONDS = "HANGS", "LOCKED", "TAKES TEN SECONDS"
+HANGS, LOCKED, TAKES_TEN_SECONDS, ENDED_AFTER_TEN = "HANGS", "LOCKED", "TAKES TEN SECONDS", "ENDED AFTER TEN SECONDS"
 
 
 class FakeSession:
@@ -46,8 +46,10 @@ class FakeSession:
             raise Failure(Reason.TIMEOUT, "silent", broken=True)
         if sql == LOCKED:
             raise Failure(Reason.LOCK, "locked")
-        if sql == TAKES_TEN_SECONDS:
+        if sql in (TAKES_TEN_SECONDS, ENDED_AFTER_TEN):
             self.engine.seconds += 10
+        if sql == ENDED_AFTER_TEN:
+            raise Failure(Reason.TIMEOUT, "ended by the server")
         return Rows(("value",), [(self.value,)])
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ blindness = Collector(
     engine="mysql",
     every=60,
     core_share=0.001,
+    timeout=30,
     when=(mysql(8) | mariadb(10, 6)) & READABLE,
     queries=(Query(mysql(8) | mariadb(10, 6), _SQL),),
     blocks=(

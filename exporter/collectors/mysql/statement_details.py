@@ -14,6 +14,7 @@ statement_details = Collector(
     engine="mysql",
     every=60,
     core_share=0.002,
+    timeout=30,
     # Up to 11 series for each statement, more than half as many again as it has without them.
     default=False,
     when=(mysql(8) | mariadb(10, 6)) & READABLE,

@@ -14,6 +14,7 @@ statement_digests = Collector(
     engine="mysql",
     every=15,
     core_share=0.003,
+    timeout=30,
     when=(mysql(8) | mariadb(10, 6)) & READABLE,
     queries=(Query(mysql(8) | mariadb(10, 6), LOOK),),
     blocks=(

@@ -35,6 +35,7 @@ statement_sums = Collector(
     engine="mysql",
     every=60,
     core_share=0.002,
+    timeout=30,
     default=False,
     when=(mysql(8) | mariadb(10, 6)) & READABLE,
     queries=(

@@ -46,6 +46,7 @@ digests = Collector(
     # 26). Read more seldom, rate() over a minute would have one reading now and two then.
     every=15,
     core_share=0.004,
+    timeout=30,
     queries=(
         Query(mysql(9), _MYSQL),
         Query(mysql(8, below=(9,)), _MYSQL + _UNDIGESTED),
