@@ -21,6 +21,7 @@ from exporter.polling.sampler import Sampler
 from exporter.polling.sessions import Sessions
 from exporter.polling.snapshot import Snapshot, State
 from exporter.subjects.logs.choice import counting_slow
+from exporter.subjects.statements.following import following
 from exporter.tailor import without
 
 # To connect anew in less would fail for our own haste.
@@ -30,7 +31,8 @@ _RECONNECT_SECONDS = 0.5
 def _all(collectors: Iterable[Collector], config: ServerConfig) -> list[Collector]:
     """Those of its engine and those of its own queries, before which a metric of the same name steps aside."""
     replaced = frozenset(measure.name for own in config.own for measure in own.measures())
-    declared = without((item for item in counting_slow(collectors, config) if item.engine == config.engine), replaced)
+    linked = counting_slow(following(collectors), config)
+    declared = without((item for item in linked if item.engine == config.engine), replaced)
     return [*declared, *config.own]
 
 

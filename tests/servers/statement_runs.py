@@ -18,6 +18,7 @@ from exporter.polling.runs import Reading, Task, finish, read
 from exporter.polling.snapshot import Snapshot, State
 from exporter.registry import collectors_by_name
 from exporter.subjects.logs.choice import counting_slow
+from exporter.subjects.statements.following import following
 from tests.providers.base import Account, DatabaseServer
 
 ENGINES = {"postgres": POSTGRES, "mysql": MYSQL}
@@ -32,7 +33,7 @@ class Watch:
     def __init__(self, session: Session, config: ServerConfig) -> None:
         self.session = session
         self.config = config
-        self._collectors = {item.name: item for item in counting_slow(collectors_by_name().values(), config)}
+        self._collectors = {item.name: item for item in counting_slow(following(collectors_by_name().values()), config)}
         self._tasks: dict[str, Task] = {}
 
     def learn(self) -> None:
@@ -46,7 +47,9 @@ class Watch:
         self.session = ENGINES[self.config.engine].connect(self.config, Deadline.after(SECONDS))
 
     def task(self, name: str) -> Task:
-        return self._tasks.setdefault(name, Task.of(self._collectors[name], self.config))
+        if name not in self._tasks:
+            self._tasks[name] = Task.of(self._collectors[name], self.config)
+        return self._tasks[name]
 
     def snapshot(self, name: str) -> Snapshot:
         task = self.task(name)

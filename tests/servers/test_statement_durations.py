@@ -157,6 +157,31 @@ def test_of_thousands_of_statements_few_are_looked_up(digesting: DatabaseServer)
 
 
 @pytest.mark.flavor("mysql")
+def test_they_are_of_statements_that_have_series(digesting: DatabaseServer) -> None:
+    """Also where others are foremost when it runs: it runs more seldom, and at other moments."""
+    run(digesting, "CREATE TABLE t (id INT PRIMARY KEY)")
+    first = [f"SELECT 1 AS a{number}" for number in range(8)]
+    later = [f"SELECT id AS b{number} FROM t" for number in range(8)]
+    with watching(digesting, statements={"limit": 8}) as watch:
+
+        def digests(collector: str) -> set[str]:
+            labels = [dict(key[1]) for key in watch.look(collector).values]
+            return {own["digest"] for own in labels if "digest" in own}
+
+        for _ in range(3):
+            run(digesting, *first * 5)
+            digests("mysql_statement_digests")
+        run(digesting, *later * 100)
+        shown = {name: digests(name) for name in (NAME, "mysql_statement_details") for _ in range(2)}
+        # Chosen when it ran last, before them.
+        chosen = digests("mysql_statement_digests")
+        assert chosen != digests("mysql_statement_digests")
+        for name, found in shown.items():
+            assert len(found) > 4, name
+            assert found <= chosen, name
+
+
+@pytest.mark.flavor("mysql")
 def test_after_a_truncate_they_are_the_server_s_again(digesting: DatabaseServer) -> None:
     run(digesting, *["SELECT 'a' AS truncated"] * 20)
     labels = {"schema": SCHEMA, "digest": digest_of(digesting, "SELECT ? AS `truncated`%")}

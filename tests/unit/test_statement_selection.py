@@ -125,3 +125,13 @@ def test_after_all_was_forgotten_those_that_come_anew_are_chosen() -> None:
     assert chosen.after({}) == set()
     assert chosen.after(of(c=(5, 5, 5))) == {"c"}
     assert chosen.after(of(c=(6, 6, 6), d=(50, 50, 50), e=(40, 40, 40))) >= {"d"}
+
+
+@given(READINGS, st.integers(1, 13), st.frozensets(NAMES))
+def test_of_some_alone_as_many_as_there_is_room_for(readings: list[Totals], room: int, among: frozenset[Key]) -> None:
+    selection = Selection()
+    for now, totals in enumerate(readings):
+        selection.take(totals, room, now * 60.0, among)
+        these = {key for key in totals if key in among or key[-1] is None}
+        assert set(selection.chosen) <= these
+        assert len(selection.chosen) == len(set(selection.chosen)) == min(room, len(these))

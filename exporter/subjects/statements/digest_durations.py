@@ -19,7 +19,7 @@ _BELOW = ", ".join(f"SUM(IF(BUCKET_TIMER_HIGH <= {bound}, COUNT_BUCKET, 0)) AS b
 
 
 class DigestDurations(TrackedDigests):
-    """Accumulates the foremost digests, with `durations`, for a histogram; chosen as those of TrackedDigests are."""
+    """Accumulates the foremost digests, with `durations`, for a histogram; chosen among those of TrackedDigests."""
 
     name = "mysql_statement_durations"
     texts_in = frozenset()

@@ -140,7 +140,7 @@ class TrackedDigests(Tracked):
 
 
 class DetailedDigests(TrackedDigests):
-    """Accumulates digests chosen in the same way, with the columns of DETAILS and MAXIMA."""
+    """Accumulates digests chosen among those of TrackedDigests, with the columns of DETAILS and MAXIMA."""
 
     name = "mysql_statement_details"
     # It runs seldom, and what is new should not have to wait for minutes.

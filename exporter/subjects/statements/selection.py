@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from heapq import nlargest
 
 from exporter.collectors.busiest import STICKY
@@ -45,20 +45,24 @@ class Selection:
         self._quarters: tuple[frozenset[Key], ...] = (frozenset(),) * len(_CRITERIA)
         self._rest: frozenset[Key] = frozenset()
 
-    def take(self, totals: Mapping[Key, Numbers], room: int, now: float) -> None:
+    def take(self, totals: Mapping[Key, Numbers], room: int, now: float, among: Container[Key] | None = None) -> None:
         """Choose anew.
 
         Args:
             totals: Calls, time and I/O of all statements so far.
             room: For how many statements.
             now: Monotonic seconds at which these were read.
+            among: Of these alone; None: of all.
         """
         self._recent.take(totals, now)
         fixed = [key for key in totals if key[-1] is None][:room]
         room -= len(fixed)
-        others = [key for key in totals if key[-1] is not None]
+        others = [key for key in totals if key[-1] is not None and (among is None or key in among)]
         # As a rule few have moved lately, of very many.
-        moved = others if self.fresh else [key for key in self._recent.scores if key[-1] is not None]
+        moved = others
+        if not self.fresh:
+            scores = self._recent.scores
+            moved = [key for key in scores if key[-1] is not None and (among is None or key in among)]
         self._quarters = tuple(
             frozenset(self._foremost(moved, criterion, shown, room // len(_CRITERIA)))
             for criterion, shown in zip(_CRITERIA, self._quarters, strict=True)

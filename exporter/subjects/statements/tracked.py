@@ -46,6 +46,7 @@ class Tracked(ABC):
 
     Attributes:
         left_out: How many statements were not chosen.
+        leader: Who, if anybody, has chosen those among which this one chooses, as soon as that is known.
     """
 
     name: ClassVar[str]
@@ -67,6 +68,7 @@ class Tracked(ABC):
     """Statements at most, unless the config has a limit for this collector."""
 
     def __init__(self) -> None:
+        self.leader: Sequence[Tracked] = ()
         self._selection = Selection()
         self._texts = Texts()
         self._runs_left = 0
@@ -141,7 +143,7 @@ class Tracked(ABC):
         if self._looks():
             looked = answers.pop(0)
             totals = self.totals(looked, context)
-            self._selection.take(totals, self._room(context), context.now)
+            self._selection.take(totals, self._room(context), context.now, self._among())
             self.left_out = len(totals) - len(self._selection.chosen)
             chosen = chosen or self._selection.chosen
             few = len(totals) <= QUICK_STATEMENTS or self._selection.fresh
@@ -182,8 +184,12 @@ class Tracked(ABC):
     def _first(self, looked: Rows, context: Context) -> tuple[Key, ...]:
         """Those that `feed` will choose if this is the first look."""
         selection = Selection()
-        selection.take(self.totals(looked, context), self._room(context), context.now)
+        selection.take(self.totals(looked, context), self._room(context), context.now, self._among())
         return selection.chosen
+
+    def _among(self) -> frozenset[Key] | None:
+        chosen = [key for leader in self.leader for key in leader._selection.chosen]
+        return frozenset(chosen) if chosen else None
 
     def _of(self, chosen: Sequence[Key], numbers: Rows) -> dict[Key, tuple[Any, ...]]:
         """One row for each statement that was asked for and is there."""
