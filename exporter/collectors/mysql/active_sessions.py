@@ -16,7 +16,7 @@ from exporter.subjects.sessions.totals import blocks
 # SYSDATE() is read when the rest is done and NOW() was when it began, so that the last part tells what the query took
 # the server, without the way to us. Names of schemas may differ by case alone.
 _SQL = """
-    SELECT {hint} `database`, active, IF(active, state, NULL) AS state, IF(active, event, NULL) AS event,
+    SELECT `database`, active, IF(active, state, NULL) AS state, IF(active, event, NULL) AS event,
            active AND row_lock AS row_lock, IF(active, statement, NULL) AS statement, COUNT(*) AS sessions, NULL AS took
     FROM (
         SELECT `database`, active, state, event, statement,
@@ -55,9 +55,8 @@ _SQL = """
     SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULLIF(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6)), 0) / 1e6"""
 # What a list of this length takes is within what a sample may take.
 MOST_LISTED = 100
-# MySQL's group_concat_max_len may be too short for it.
-_MYSQL = {"enabled": "STATUS = 'enabled'", "hint": "/*+ SET_VAR(group_concat_max_len = 65536) */"}
-_MARIADB = {"enabled": "ENABLED", "hint": "", "seconds": "t.TIME_MS / 1000"}
+_MYSQL = {"enabled": "STATUS = 'enabled'"}
+_MARIADB = {"enabled": "ENABLED", "seconds": "t.TIME_MS / 1000"}
 
 # What is in progress within reading a table says more than that a table is being read. The table of waits is empty
 # unless somebody has switched it on.
