@@ -17,22 +17,13 @@ if TYPE_CHECKING:
 SETTINGS = (
     "performance_schema",
     "log_queries_not_using_indexes",
-    "long_query_time",
-    "slow_query_log",
-    "log_output",
     "log_bin",
     "gtid_mode",
-    "server_id",
-    "read_only",
     "relay_log_purge",
     "userstat",
     "wsrep_provider",
     "query_response_time_stats",
-    "max_connections",
-    "max_user_connections",
-    "innodb_buffer_pool_size",
     "innodb_page_size",
-    "lower_case_table_names",
 )
 
 # Not a setting, but asked for like one: whether performance_schema counts transactions.
