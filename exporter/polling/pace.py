@@ -40,13 +40,7 @@ class Pace:
         wanted = max(self._every, cost / self._core_share)
         before, self.interval = self.interval, min(wanted, self.interval * _STEP)
         if before == self._every < self.interval:
-            log.info(
-                "%s comes more seldom than every %g s, since it takes the server %.0f ms: every %.0f s in the end",
-                self._name,
-                self._every,
-                cost * 1000,
-                wanted,
-            )
+            log.info("%s comes more seldom than every %g s: it took %.0f ms", self._name, self._every, cost * 1000)
 
     def rebase(self) -> None:
         """Another server answers, to which it is nothing perhaps."""
