@@ -39,7 +39,7 @@ def main() -> int:
     names = os.environ[VARIABLE].split(",")
     declared = registry.collectors_by_name()
     moved = {
-        name: replace(item, every=None, each_database=False) if name in names else item
+        name: replace(item, every=None, core_share=None, each_database=False) if name in names else item
         for name, item in declared.items()
     }
     registry.collectors_by_name = lambda: MappingProxyType(moved)  # type: ignore[assignment]

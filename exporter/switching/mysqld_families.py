@@ -35,7 +35,7 @@ COLLECTORS: Mapping[str, str] = {
     # By name, since there are more of ours by that prefix, from a collector that is off unless it is asked for.
     "perf_schema.eventsstatements": "mysql_perf_schema_events_statements_(total|(seconds|errors|warnings|rows_affected"
     "|rows_sent|rows_examined|lock_time_seconds|cpu_time_seconds|tmp_tables|tmp_disk_tables|sort_merge_passes"
-    "|sort_rows|no_index_used)_total|latency)",
+    "|sort_rows|no_index_used)_total|latency(_sum|_count)?)",
     "perf_schema.eventsstatementssum": "mysql_perf_schema_events_statements_sum_.*",
     "perf_schema.eventswaits": "mysql_perf_schema_events_waits_.*",
     "perf_schema.file_events": "mysql_perf_schema_file_events_.*",

@@ -10,6 +10,8 @@ from exporter.collectors.mysql import needless_indexes
 from tests.providers.base import DatabaseServer
 from tests.servers.collecting import watching
 
+pytestmark = pytest.mark.engine("mysql")
+
 _COLUMNS = "id int PRIMARY KEY, a int, b int, s varchar(200)"
 # By table: its indexes, those that ours finds to be the same as others or a part of them, and those that `sys` does.
 NEEDLESS: dict[str, tuple[str, set[str], set[str]]] = {
