@@ -9,6 +9,8 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -514,6 +516,33 @@ def test_a_file_whose_reading_fails_keeps_no_other_from_being_read(
     assert found == wanted
     monkeypatch.undo()
     assert two.read() == [number - 1 for number in wanted]
+
+
+@pytest.mark.parametrize("failing", range(8))
+def test_whichever_read_of_a_file_fails_nothing_of_it_is_lost(
+    log: Log, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """A young file is read twice: what was added, and what it begins with."""
+    assert log.read() == []
+    read, reads = OpenFile.read, count()
+
+    def fail(self: OpenFile, offset: int, most: int) -> bytes:
+        if next(reads) == failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(self, offset, most)
+
+    monkeypatch.setattr(OpenFile, "read", fail)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    log.write(2)
+    found: list[int] = []
+    for _ in range(4):
+        with suppress(OSError):
+            for events in log.follower.turn(MOST, 10.0):
+                found += [round(event.seconds * 1000) for event in events if isinstance(event, Statement)]
+    assert next(reads) > failing
+    assert sorted(found) == [1, 2]
+    log.follower.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_the_last_entry_of_a_file_that_is_removed_outlives_a_restart(two: Log) -> None:

@@ -150,9 +150,10 @@ class Follower:
         place = self._place(self._file)
         written = self._file.written
         piece = self._file.read(place.offset, most)
+        # Before it counts as read: what can't be read now is read again.
+        place.see_head(self._file, place.offset + len(piece))
         place.offset += len(piece)
         place.at_end = not piece
-        place.see_head(self._file)
         return place, piece, written
 
     def last(self) -> list[Event]:
@@ -227,7 +228,7 @@ class Follower:
                     self._places.settle(opened, self._end)
                 if history and not place.offset:
                     place.offset = opened.last_line_begins()
-                    place.see_head(opened)
+                    place.see_head(opened, place.offset)
         except OSError:
             # It was renamed meanwhile, or nobody may read it: of no interest while nothing is added to it.
             place.offset = file.size if history else 0
@@ -269,7 +270,11 @@ class Follower:
         self._over.add(following.identity)
         try:
             file = OpenFile(following.path)
-            return self._enter(file, following)
+            try:
+                return self._enter(file, following)
+            finally:
+                if file is not self._file:
+                    file.close()
         except OSError as error:
             if following.moved:
                 self._drop(following.identity)
@@ -278,10 +283,10 @@ class Follower:
             return []
 
     def _enter(self, file: OpenFile, following: Found) -> list[Event]:
+        # It becomes the one that is being read, if there is something to read.
         known = self._places.known
         if file.identity != following.identity or (following.moved and not known[following.identity].is_of(file)):
             # It was renamed meanwhile; or it is gone, and another one has got its number.
-            file.close()
             if following.moved:
                 self._drop(following.identity)
             return []
@@ -293,8 +298,6 @@ class Follower:
         if place.offset < size:
             self.close()
             self._file = file
-        else:
-            file.close()
         return events
 
     def _next(self) -> Found | None:

@@ -69,9 +69,9 @@ class Place:
         """Whether a file begins as this one did, and has all that was read."""
         return file.size >= self.offset and _hash(file.read(0, self.head_bytes)) == self.head
 
-    def see_head(self, file: OpenFile) -> None:
-        """Remember more of the file's beginning, if more of it was read by now."""
-        length = min(HEAD_BYTES, self.offset)
+    def see_head(self, file: OpenFile, offset: int) -> None:
+        """Remember more of the file's beginning, if more of it was read by now: all before `offset`."""
+        length = min(HEAD_BYTES, offset)
         if length > self.head_bytes:
             self.head, self.head_bytes = _hash(file.read(0, length)), length
 
@@ -188,7 +188,7 @@ class Places:
             place = self.known[file.identity] = Place(parser=self._parser(remembered))
         if best is not None:
             self._follow(file, place, best)
-        place.see_head(file)
+        place.see_head(file, place.offset)
         return events
 
     def _follow(self, file: OpenFile, place: Place, best: Place) -> None:

@@ -75,9 +75,11 @@ class LogOverSQL(Counting, Asking):
         """
         if answers:
             return None
+        if self.busy:
+            return filled(sql, {"file": "", "offset": self._offset, "heads": ""})
         unknown = [name for name in self._done if name not in self._heads and _plain(name)][:_HEADS_AT_ONCE]
-        heads = [] if self.busy else [name for name in (self._file, *unknown, *self._candidates) if name]
-        return filled(sql, {"file": "" if self.busy else self._file, "offset": self._offset, "heads": "/".join(heads)})
+        heads = [name for name in (self._file, *unknown, *self._candidates) if name]
+        return filled(sql, {"file": self._file, "offset": self._offset, "heads": "/".join(heads)})
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Count what was read.
