@@ -32,8 +32,10 @@ _NAMES = """
     resource_group_supported slave_heartbeat_period slave_open_temp_tables slave_running slaves_connected slaves_running
     ssl_ctx_verify_depth ssl_ctx_verify_mode ssl_default_timeout ssl_server_not_after ssl_server_not_before
     ssl_session_cache_size ssl_session_cache_timeout ssl_used_session_cache_entries ssl_verify_depth ssl_verify_mode
-    stack_usage table_open_cache_active_instances tc_log_max_pages_used tc_log_page_size telemetry_logs_supported
-    telemetry_metrics_supported telemetry_traces_supported threadpool_idle_threads threadpool_threads tmp_space_used
+    rewriter_number_loaded_rules rewriter_reload_error server_audit_active
+    stack_usage table_open_cache_active_instances tc_log_max_pages_used tc_log_page_size telemetry_live_sessions
+    telemetry_logs_supported telemetry_metrics_supported telemetry_traces_supported
+    threadpool_idle_threads threadpool_threads tmp_space_used
     wsrep wsrep_applier_thread_count wsrep_cluster_conf_id wsrep_cluster_size wsrep_cluster_status
     wsrep_cert_deps_distance wsrep_cert_index_size wsrep_cert_interval wsrep_connected wsrep_apply_oooe wsrep_apply_oool
     wsrep_apply_window wsrep_commit_oooe wsrep_commit_oool wsrep_commit_window wsrep_desync_count wsrep_evs_delayed
@@ -55,7 +57,7 @@ _GAUGE = re.compile(
 )
 _COUNTER = re.compile(
     r"""(aborted_|access_denied_errors|aria_|binlog_|busy_time|bytes_|column_(de)?compressions|connections|count_hit_
-        |cpu_time|created_tmp_|delayed_|delete_scan|deprecated_use_\w+_count\Z|empty_queries|error_log_expired_events
+        |(component_)?connection_control_|cpu_time|created_tmp_|delayed_|delete_scan|deprecated_use_\w+_count\Z|empty_queries|error_log_expired_events
         |executed_|feature_|flush_commands|gr_\w+_(count|sum)\Z
         |innodb_(adaptive_hash_|async_|background_log_sync|bp_|buffer_pool_|bulk_|data_|dblwr_|deadlocks|defragment_
         |encryption_|ibuf_|instant_alter|log_|lsn_|master_thread_|max_trx_id|num_|os_log_
@@ -65,7 +67,7 @@ _COUNTER = re.compile(
         |notice|notified_by_|rows|sessions|stmt|crud|cursor|expect|init_error|prep|socket|ssl_accept|ssl_finished
         |aborted)|opened_|optimizer_join_prefixes|qcache_|queries|query_time|questions|resultset_metadata_skipped|rows_
         |rpl_semi_sync_
-        |rpl_transactions_|secondary_engine_|select_|slave_|slow_|sort_|ssl_(accept|callback|client|connect|finished
+        |rewriter_number_re(loads|written_queries)\Z|rpl_transactions_|secondary_engine_|select_|server_audit_writes_failed|slave_|slow_|sort_|ssl_(accept|callback|client|connect|finished
         |session)|subquery_cache_|syncs\Z|table_(locks|open_cache)_|tc_log_page_waits|temptable_|transactions_
         |threads_created|update_scan|uptime|wsrep_(local_(commits|cert_failures|replays|bf_aborts)|received|replicated
         |repl_|flow_control_(recv|sent|paused_ns)|cert_bucket_count|causal_reads|stmt))""",
