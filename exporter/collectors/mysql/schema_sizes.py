@@ -156,6 +156,8 @@ schema_sizes = Collector(
     about="The size of every schema, of undo logs and of temporary tables, from the sizes of files.",
     engine="mysql",
     every=300,
+    # Tables of other engines than InnoDB are opened one by one.
+    core_share=0.005,
     timeout=60,
     when=(mysql(8) | mariadb(10, 6)) & SEES_TABLES,
     queries=(
