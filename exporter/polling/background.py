@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 from exporter.config.model import ServerConfig
 from exporter.engines.base import Engine, Session
@@ -17,6 +18,7 @@ from exporter.polling.rounds import read_each_database
 from exporter.polling.runs import Task, read
 from exporter.polling.sessions import Sessions, Side
 from exporter.polling.snapshot import Snapshot, State
+from exporter.subjects.logs.choice import StandIn
 
 # Background work is not under a scrape's deadline; its own keeps a dead path from holding a thread.
 BACKGROUND_SECONDS = 60.0
@@ -57,6 +59,7 @@ class Background:
         self._main_lock = main_lock
         self._unread: dict[_Kind, frozenset[str]] = {}
         running = [task for task in tasks if task.enabled]
+        self._standing_in = [task for task in running if isinstance(task.state, StandIn)]
         # Where samples have a session all the time, a third one all the time would leave none of the account's for
         # `check` beside us.
         self._soon_again = (
@@ -85,6 +88,22 @@ class Background:
                 waiting.append(task)
         for kind in sorted(rounds):
             self._round(kind, rounds[kind])
+        if waiting:
+            self._one_by_one(waiting)
+            self._one_by_one(self._overtaken({task.name for task in tasks}))
+
+    def _overtaken(self, done: AbstractSet[str]) -> list[Task]:
+        """Tasks whose turn it is now, or is no more: shown as of their last run, there would be two sources or none."""
+        return [
+            task
+            for task in self._standing_in
+            if task.name not in done
+            and isinstance(task.state, StandIn)
+            and task.state.overtaken
+            and self._outcomes.suspended(task) is None
+        ]
+
+    def _one_by_one(self, waiting: list[Task]) -> None:
         while waiting:
             started = time.monotonic()
             try:

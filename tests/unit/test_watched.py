@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from exporter.config.model import ServerConfig
-from exporter.declare import Collector, Query, Rows, block, gauge
+from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.engines.deadline import Deadline
 from exporter.facts import Facts, Identity, Role
 from exporter.failure import Failure, Reason
@@ -22,6 +22,8 @@ from exporter.polling.runs import Cost
 from exporter.polling.scrape import Scrapes
 from exporter.polling.server import Watched
 from exporter.polling.snapshot import Snapshot, State
+from exporter.subjects.logs.choice import StandIn
+from exporter.subjects.logs.turn import Turn
 from tests.providers.base import wait_for
 
 HANGS, LOCKED, TAKES_TEN_SECONDS, ENDED_AFTER_TEN = "HANGS", "LOCKED", "TAKES TEN SECONDS", "ENDED AFTER TEN SECONDS"
@@ -453,6 +455,44 @@ def test_background_work_with_another_server_id_waits_until_a_scrape_has_told_wh
     assert (server.sessions.identity_changes, server.sessions.generation, engine.learnt) == (moved, moved, 1 + moved)
     server.background(server.slow_tasks())
     assert server.latest["seldom"].state is State.OK
+
+
+class Counts:
+    """Gives nothing, and remembers how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def feed(self, rows: Rows, context: Context) -> Rows:
+        self.asked += 1
+        return Rows(("value", "database", "slow", "source", "threshold"), [])
+
+    def rebase(self) -> None:
+        """Keep everything."""
+
+
+def test_who_counts_slow_statements_changes_at_once_whatever_the_intervals() -> None:
+    turn, counts, words = Turn(), Counts(), iter([True, False, False, False, True, True])
+
+    class Log(Counts):
+        def feed(self, rows: Rows, context: Context) -> Rows:
+            if next(words):
+                turn.heard(context.now, at_end=True)
+            else:
+                turn.silent()
+            return super().feed(rows, context)
+
+    engine = FakeEngine()
+    log = declared("log", every=2, state=Log)
+    server = watched(engine, log, declared("other", every=300, state=lambda: StandIn(counts, turn)))
+    scrape(server)
+    server.background([server.tasks["log"], server.tasks["other"]])
+    asked = [counts.asked]
+    for _ in range(5):
+        server.background([server.tasks["log"]])
+        asked.append(counts.asked)
+    # When the log falls silent, and when it counts again.
+    assert asked == [1, 2, 2, 2, 3, 3]
 
 
 def test_at_the_end_nothing_is_kept() -> None:

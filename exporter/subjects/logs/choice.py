@@ -79,6 +79,11 @@ class StandIn:
         self._ours = False
         self._at: float | None = None
 
+    @property
+    def overtaken(self) -> bool:
+        """Whether the turn has changed since the last reading, which is what is shown until the next."""
+        return self._at is not None and self._ours == self._turn.is_the_log_s
+
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Take a reading in."""
         rows = self._counts.feed(rows, context)
