@@ -240,7 +240,8 @@ class Statements(Model):
     """Single statements that have series of their own: the foremost by time, calls, I/O and mean time of late."""
 
     text: TextsAre = "info"
-    """Where their texts are: in an _info series each, in a label of all their series, or nowhere (none or off)."""
+    """Where their texts are: in an _info series each, in a label of all their series, or nowhere (none or off);
+    those of the slow log are nowhere then, too."""
     text_bytes: Annotated[int, Field(gt=0, le=65_536)] = 200
     """Longer texts are cut to that many bytes."""
     limit: Annotated[int, Field(gt=0)] = 100

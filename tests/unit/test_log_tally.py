@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from exporter.config import load_text
-from exporter.config.model import ServerConfig, SlowLogSettings
+from exporter.config.model import ServerConfig, SlowLogSettings, Statements
 from exporter.declare import Context, Rows
 from exporter.facts import Facts, Identity, Role
 from exporter.failure import Failure, Reason
@@ -319,6 +319,36 @@ def test_a_burst_is_shown_piece_by_piece_and_nobody_waits_for_it(
     assert len({count for count, _ in seen}) > 3, "it is shown as it is read"
     assert max(took for _, took in seen) < whole / 2
     assert len(by(list(state.feed(MYSQL, run).rows), "fingerprint", "executions")) == reader.SHOWN
+
+
+@pytest.mark.parametrize(
+    ("config", "shown"),
+    [
+        ({}, "select a from länder"),
+        ({"text": "label"}, "select a from länder"),
+        ({"text_bytes": 15}, "select a from l"),
+        # In the middle of the letter.
+        ({"text_bytes": 16}, "select a from l"),
+        ({"text": "none"}, ""),
+    ],
+)
+def test_texts_are_as_long_as_those_of_single_statements_and_where_these_are(
+    tmp_path: Path, config: dict[str, Any], shown: str
+) -> None:
+    file = tmp_path / "slow.log"
+    file.touch()
+    run = context(tmp_path, file=str(file))
+    run = replace(run, server=run.server.model_copy(update={"statements": Statements(**config)}))
+    state = mysql_reader()
+    state.feed(MYSQL, run)
+    file.write_text(ENTRY.replace("select {} from t{}", "select a from länder") * 2)
+
+    def texts() -> dict[Any, Any]:
+        return by(list(state.feed(MYSQL, run).rows), "fingerprint", "query")
+
+    assert wait_for(lambda: bool(texts()), 10)
+    assert list(texts().values()) == [shown]
+    assert list(by(list(state.feed(MYSQL, run).rows), "fingerprint", "info").values()) == [1]
 
 
 def test_what_can_not_be_read_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

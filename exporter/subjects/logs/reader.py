@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from exporter.collectors.busiest import Busiest
-from exporter.config.model import SLOW_LOG_COLLECTORS
+from exporter.config.model import SLOW_LOG_COLLECTORS, Statements
 from exporter.declare import Context, Rows
 from exporter.failure import Failure, Reason
 from exporter.subjects.logs.events import Event
@@ -27,6 +28,7 @@ from exporter.subjects.logs.tally import Rules, Tally
 from exporter.subjects.logs.threads import WORKING, on_a_thread
 from exporter.subjects.logs.turn import Turn
 from exporter.subjects.statements.lexer import Dialect
+from exporter.subjects.statements.texts import cut
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ _FIX: dict[Dialect, str] = {
 
 # Of a row: its database and fingerprint.
 _STATEMENT = itemgetter(COLUMNS.index("database"), COLUMNS.index("fingerprint"))
+_QUERY = COLUMNS.index("query")
 
 
 class Counting:
@@ -172,7 +175,8 @@ class Counting:
         about.append((*[None] * (len(COLUMNS) - len(counts)), *counts))
         # Then others count slow statements, who know less of them.
         problem = (rules.untold or self._nothing) if rules.threshold is None else None
-        return Rows(COLUMNS, [*about, *busiest.rows[:limit]], problem=failed or problem)
+        found = [_with_text(row, context.server.statements) for row in busiest.rows[:limit]]
+        return Rows(COLUMNS, [*about, *found], problem=failed or problem)
 
     def _counts(self, rules: Rules, now: float | None, *, at_end: bool = False) -> Rules:
         """The rules, by which no statement is slow while the log is not the one to count those.
@@ -190,6 +194,12 @@ class Counting:
     def rebase(self) -> None:
         """Another server answers: where its log is comes with the next reading, and what was counted stays."""
         self._busiest.rebase()
+
+
+def _with_text(row: tuple[Any, ...], statements: Statements) -> tuple[Any, ...]:
+    """A row of a statement with as much of its text as the config wants."""
+    text = "" if statements.text == "none" else cut(row[_QUERY] or "", statements.text_bytes)
+    return (*row[:_QUERY], text, *row[_QUERY + 1 :])
 
 
 def _limit(context: Context) -> int:
