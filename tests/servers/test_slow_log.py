@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -229,6 +230,7 @@ def test_postgres(server: DatabaseServer, fresh_server: Callable[..., DatabaseSe
             assert (found["select pg_sleep(?)"], found["select nap()"]) == (1, 2), name
         check_others_take_over(other, watches)
         check_overwriting(other, watches)
+        check_copies(other, watches)
         check_renaming(other, watches)
     for way in (True, "sql"):
         check_a_threshold_of_our_own(other, account, way)
@@ -350,6 +352,32 @@ def check_overwriting(server: DatabaseServer, watches: dict[str, Watch]) -> None
         sample = settled(watch, lambda found, expected=expected: slow(found) == expected)
         lines = "database_exporter_log_lines_not_understood_total"
         assert sample(lines) == before[name](lines), name
+
+
+def check_copies(server: DatabaseServer, watches: dict[str, Watch]) -> None:
+    """A copy beside the log that ends as the log itself does counts only for what is in it alone."""
+    assert server.data is not None
+    before = {name: slow(watch.look(collector_of(watch))) for name, watch in watches.items()}
+    newest = {path.suffix: path for path in sorted((server.data / "log").iterdir(), key=lambda p: p.stat().st_mtime)}
+
+    def entries() -> list[int]:
+        return [path.read_bytes().count(b"select pg_sleep(0.3)") for path in newest.values()]
+
+    with server.connect(NAME) as session:
+        for number in range(2):
+            logged = [count + 1 for count in entries()]
+            session.execute("select pg_sleep(0.3)")
+            assert wait_for(lambda logged=logged: entries() == logged, 10)
+            for path in newest.values():
+                shutil.copyfile(path, path.with_name(f"{path.stem}-{number}{path.suffix}"))
+        for path in newest.values():
+            os.truncate(path, 0)
+        session.execute("select pg_sleep(0.3)")
+    for name, watch in watches.items():
+        expected = before[name] + 3
+        settled(watch, lambda found, expected=expected: slow(found) == expected)
+        for _ in range(5):
+            assert slow(watch.look(collector_of(watch))) == expected, name
 
 
 def check_renaming(server: DatabaseServer, watches: dict[str, Watch]) -> None:

@@ -67,6 +67,11 @@ class Server:
         """The same file, which whoever has it open writes on."""
         self.files[new] = self.files.pop(old)
 
+    def copy(self, old: str, new: str) -> None:
+        """Another file with the same in it."""
+        self.clock += 1
+        self.files[new] = (self.files[old][0], self.clock)
+
     def restart_exporter(self) -> None:
         self.state = LogOverSQL()
 
@@ -172,6 +177,115 @@ def test_what_was_written_before_a_file_was_copied_and_emptied_is_read(logged: S
     logged.files["a.log.1"] = logged.files["a.log"]
     logged.overwrite("a.log", 4)
     assert logged.read(8) == 7
+    assert logged.read(8) == 7
+
+
+# More than what tells two files apart, and less.
+@pytest.mark.parametrize("entries", [40, 4])
+@pytest.mark.parametrize("copy", ["a2.log", "z.log"])
+def test_a_copy_beside_the_log_counts_once(logged: Server, entries: int, copy: str) -> None:
+    logged.write("b.log", *[1] * entries)
+    assert logged.read(8) == entries
+    logged.copy("b.log", copy)
+    assert logged.read(8) == entries
+    assert logged.behind == 0
+    logged.write("b.log", 100)
+    assert logged.read(8) == entries + 100
+    logged.copy("b.log", "c.log")
+    del logged.files["b.log"]
+    assert logged.read(8) == entries + 100
+    logged.write("c.log", 200)
+    logged.write("d.log", 400)
+    assert logged.read(8) == entries + 700
+    assert logged.behind == 0
+
+
+@pytest.mark.parametrize("entries", [40, 4])
+def test_what_a_copy_has_that_was_read_in_no_other_counts_once(logged: Server, entries: int) -> None:
+    logged.write("b.log", *[1] * entries)
+    assert logged.read(8) == entries
+    for number in range(4):
+        logged.write("b.log", 100)
+        logged.copy("b.log", f"b-{number}.log")
+        logged.overwrite("b.log", *[1] * entries)
+        assert logged.read(12) == entries + (number + 1) * (100 + entries)
+        assert logged.behind == 0
+
+
+def test_copies_that_are_renamed_at_each_rotation_count_once(logged: Server) -> None:
+    logged.write("b.log", *[1] * 40)
+    assert logged.read(8) == 40
+    for number in range(1, 5):
+        logged.write("b.log", 100)
+        for old in range(number, 1, -1):
+            logged.rename(f"b.{old - 1}.log", f"b.{old}.log")
+        logged.copy("b.log", "b.1.log")
+        logged.overwrite("b.log", *[1] * 40)
+        assert logged.read(20) == 40 + number * 140
+        assert logged.behind == 0
+
+
+def test_a_copy_of_what_is_not_read_yet_counts_once(logged: Server) -> None:
+    logged.most = 1000
+    logged.write("b.log", *[1] * 200)
+    logged.read(4)
+    logged.copy("b.log", "c.log")
+    assert logged.read(2) < 100
+    # As who copies a large file does.
+    text, at = logged.files["c.log"]
+    logged.files["c.log"] = (text[:1500], at)
+    assert logged.read(4) < 200
+    logged.files["c.log"] = (text, at)
+    assert logged.read(40) == 200
+    assert logged.behind == 0
+
+
+@pytest.mark.parametrize("name", ["b.log", "c.log"])
+def test_a_name_of_what_was_copied_that_is_used_again_is_read(logged: Server, name: str) -> None:
+    logged.write("b.log", *[1] * 60)
+    assert logged.read(8) == 60
+    logged.copy("b.log", "c.log")
+    logged.write("d.log", 100)
+    assert logged.read(8) == 160
+    # It is shorter than what was copied.
+    logged.overwrite(name, *[1] * 30)
+    assert logged.read(8) == 190
+    assert logged.behind == 0
+
+
+def test_copies_of_many_files_count_once(logged: Server) -> None:
+    for number in range(50):
+        logged.write(f"b{number}.log", 1)
+    assert logged.read(120) == 50
+    for number in range(50):
+        logged.copy(f"b{number}.log", f"c{number}.log")
+    assert logged.read(20) == 50
+    assert logged.behind == 0
+
+
+def test_a_copy_that_was_made_while_the_exporter_was_away_counts_once(logged: Server) -> None:
+    logged.write("b.log", *[1] * 40)
+    assert logged.read(8) == 40
+    logged.restart_exporter()
+    logged.copy("b.log", "c.log")
+    logged.write("c.log", 100)
+    assert logged.read(8) == 100
+
+
+def test_a_run_that_began_while_another_was_counting_looks_at_nothing(
+    logged: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged.write("a.log", 1)
+    assert logged.read() == 1
+    logged.write("a.log", 2)
+    logged.copy("a.log", "a.log.1")
+    logged.overwrite("a.log", 4)
+    # Now it wants to know whether the copy is our file.
+    logged.read(1)
+    with monkeypatch.context() as patch:
+        first = iter([True])
+        patch.setattr(LogOverSQL, "busy", property(lambda _: next(first, False)))
+        logged.read(1)
     assert logged.read(8) == 7
 
 

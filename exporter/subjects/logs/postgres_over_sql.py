@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from typing import Any
 from exporter.declare import Asking, Context, Rows
 from exporter.failure import Failure, Reason
 from exporter.statement import filled
+from exporter.subjects.logs.files import HEAD_BYTES
 from exporter.subjects.logs.lines import LogParser
+from exporter.subjects.logs.places import Place
 from exporter.subjects.logs.positions import Position, PositionFile
 from exporter.subjects.logs.postgres import ENDINGS, parser, rules
 from exporter.subjects.logs.reader import Counting, positions
@@ -22,6 +25,8 @@ MOST_BYTES = 2 * 1024 * 1024
 _PIECE_BYTES = 65_536
 # Files whose first bytes are read in one run: for each the helper lists all of them.
 _HEADS_AT_ONCE = 20
+# What files were that are gone or were overwritten: there may be copies.
+_PAST_KEPT = 128
 _ENDINGS = tuple(files.removeprefix("*") for _, files in ENDINGS.values())
 
 
@@ -42,7 +47,8 @@ class LogOverSQL(Counting, Asking):
     file, its bytes in base64 and the offset that they were read from).
 
     A name may stand for another file than before, which then begins anew: its first bytes tell. They tell as well where
-    our file is when its name is gone, or stands for another one: the server writes a file on after it was renamed.
+    our file is when its name is gone, or stands for another one: the server writes a file on after it was renamed. And
+    they tell a copy, of which only that counts that was not read where it was copied from; see Places.furthest.
     """
 
     def __init__(self) -> None:
@@ -56,13 +62,22 @@ class LogOverSQL(Counting, Asking):
         self._written = 0
         # How far other files were read, or were there before we came: a name may be used again.
         self._done: dict[str, int] = {}
-        # What these files and ours began with, and of the one where a position was kept the hash of so many bytes.
+        # What these files, ours and new ones began with, and of the one where a position was kept the hash of so many
+        # bytes.
         self._heads: dict[str, bytes] = {}
         self._begins = ("", 0)
+        self._past: deque[Place] = deque(maxlen=_PAST_KEPT)
+        # What was there, and what has changed since its beginning was looked at: that says nothing then.
+        self._listed: dict[str, _File] = {}
+        self._changed: set[str] = set()
+        # Files to be read whose beginning has to be looked at first.
+        self._new: list[str] = []
         # What the file began with that lost its name, and those that may be it.
         self._sought = ("", 0)
         self._candidates: list[str] = []
         self._another = False
+        # Whether the last question was for more than the names of files.
+        self._asked = False
         self._behind = 0
         # Whether the last part was the end of the newest file.
         self._at_end = False
@@ -75,10 +90,11 @@ class LogOverSQL(Counting, Asking):
         """
         if answers:
             return None
-        if self.busy:
+        self._asked = not self.busy
+        if not self._asked:
             return filled(sql, {"file": "", "offset": self._offset, "heads": ""})
-        unknown = [name for name in self._done if name not in self._heads and _plain(name)][:_HEADS_AT_ONCE]
-        heads = [name for name in (self._file, *unknown, *self._candidates) if name]
+        unknown = [name for name in self._done if name not in self._heads and _plain(name)]
+        heads = [name for name in (self._file, *[*self._new, *unknown][:_HEADS_AT_ONCE], *self._candidates) if name]
         return filled(sql, {"file": self._file, "offset": self._offset, "heads": "/".join(heads)})
 
     def feed(self, rows: Rows, context: Context) -> Rows:
@@ -100,7 +116,7 @@ class LogOverSQL(Counting, Asking):
         # A file may have any name after it was renamed, but for those of other formats.
         files = [file for file in files if file.name.endswith(ending) or not file.name.endswith(_ENDINGS)]
         files.sort(key=lambda file: (file.written, file.name))
-        if not self.busy:
+        if self._asked and not self.busy:
             named = [file for file in files if file.name.endswith(ending)]
             self._prepare((form, settings.get("log_line_prefix", "")), named, context)
             heads = {
@@ -133,8 +149,9 @@ class LogOverSQL(Counting, Asking):
                 self._begins = ("", 0)
                 self._begin_at_the_end(files)
             self._done = {file.name: file.size for file in files if file.written <= self._written}
-            self._heads = {}
-            self._candidates = []
+            self._heads, self._listed = {}, {}
+            self._past.clear()
+            self._candidates, self._new = [], []
             self._another = False
         if form != self._form or self._parser is None:
             self._form, self._parser = form, parser(*form)
@@ -154,6 +171,11 @@ class LogOverSQL(Counting, Asking):
         current: Any,
     ) -> None:
         """Read on; `listed` are the files that are there, `files` those of them that have names of the log."""
+        self._changed |= {file.name for file in listed if self._listed.get(file.name) != file}
+        self._listed = {file.name: file for file in listed}
+        self._changed &= self._listed.keys()
+        for name in self._done.keys() - {file.name for file in files}:
+            self._over(self._done.pop(name), self._heads.get(name, b""))
         own, known = self._own(listed, heads, current)
         if not known:
             self._at_end = False
@@ -165,9 +187,9 @@ class LogOverSQL(Counting, Asking):
             self._count(lambda parser: parser.flush(), current)
         if own is not None and own.name == self._file:
             self._written = own.written
-        self._done = {file.name: self._done[file.name] for file in files if file.name in self._done}
-        self._heads = {name: head for name, head in self._heads.items() if name in self._done or name == self._file}
+        self._heads = {name: head for name, head in self._heads.items() if name in self._listed or name == self._file}
         later = self._later(files, self._written)
+        self._new = [file.name for file in later if not self._is_known(file)]
         self._at_end = (
             own is not None and own.name == self._file and read is not None and own.size <= self._offset and not later
         )
@@ -195,6 +217,8 @@ class LogOverSQL(Counting, Asking):
             self._file, self._written = moved.name, moved.written
             self._done.pop(moved.name, None)
             return moved, True
+        assert self._parser is not None
+        self._remember(Place(self._offset - self._parser.unfinished, *self._sought))
         if own is not None:
             self._begin_file(own, current)
         return own, True
@@ -204,7 +228,8 @@ class LogOverSQL(Counting, Asking):
         if own is None:
             later = self._later(files, self._written)
             if later:
-                self._begin_file(later[0], current)
+                if self._is_known(later[0]):
+                    self._begin_file(later[0], current)
             elif files:
                 self._begin_file(files[-1], current, at_end=True)
         elif own.size < self._offset - (read or 0):
@@ -212,10 +237,10 @@ class LogOverSQL(Counting, Asking):
             self._begin_file(own, current)
         elif read == 0:
             later = self._later(files, own.written)
-            if later:
+            if later and self._is_known(later[0]):
                 self._done[self._file] = self._offset
                 self._begin_file(later[0], current)
-            else:
+            elif not later:
                 self._count(lambda parser: parser.flush(), current)
 
     def _later(self, files: list[_File], written: int) -> list[_File]:
@@ -224,9 +249,9 @@ class LogOverSQL(Counting, Asking):
 
     def _seek(self, begins: tuple[str, int], listed: list[_File]) -> None:
         """Our file's name is gone, or is another's: look at those that it may be."""
+        self._sought = begins
         if not begins[0]:
             return
-        self._sought = begins
         self._candidates = [
             file.name
             for file in reversed(listed)
@@ -275,24 +300,53 @@ class LogOverSQL(Counting, Asking):
             hashed, length = self._begins if name == self._file else ("", 0)
             if (known is not None and not head.startswith(known)) or (hashed and _hash(head[:length]) != hashed):
                 ours |= name == self._file
-                self._done.pop(name, None)
+                self._over(self._done.pop(name, 0), known or b"")
             self._heads[name] = head
+            self._changed.discard(name)
         if self._file in heads:
             self._begins = ("", 0)
         return ours
 
+    def _over(self, done: int, head: bytes) -> None:
+        """A file that was read so far is gone, or is not what it was."""
+        self._remember(Place(done, _hash(head[:done]), len(head[:done])))
+
+    def _remember(self, place: Place) -> None:
+        known = any((past.offset, past.head) == (place.offset, place.head) for past in self._past)
+        if place.offset and place.certain and not known:
+            self._past.append(place)
+
+    def _is_known(self, file: _File) -> bool:
+        """Whether a file may be begun: its beginning was looked at."""
+        return file.name not in self._changed or not _plain(file.name)
+
     def _unread(self, file: _File) -> bool:
-        return file.size > 0 and self._done.get(file.name) != file.size
+        return self._start(file) < file.size
 
     def _start(self, file: _File) -> int:
         """From where on a file is to be read that is not ours: with what was added to it if it was read before."""
         done = self._done.get(file.name, 0)
-        return done if done <= file.size else 0
+        return max(done if done <= file.size else 0, self._copied(file))
+
+    def _copied(self, file: _File) -> int:
+        """How much of a file was read in others that it is a copy of; see Places.furthest."""
+        head = self._heads.get(file.name, b"") if file.name not in self._changed else b""
+        best = 0
+        for name, done in self._done.items():
+            begins = self._heads.get(name, b"")[:done]
+            whole = len(begins) >= min(HEAD_BYTES, done)
+            if done > best and name not in (file.name, self._file) and whole and head.startswith(begins):
+                best = done
+        own = [Place(self._offset, *self._begins_with())] if file.name != self._file else []
+        for place in (*own, *self._past):
+            if place.offset > best and place.certain and _hash(head[: place.head_bytes]) == place.head:
+                best = place.offset
+        return min(best, file.size)
 
     def _begin_file(self, file: _File, current: Any, *, at_end: bool = False) -> None:
-        """Go on with a file; with ours from its start on."""
+        """Go on with a file; with ours anew."""
         self._count(lambda parser: parser.end(), current)
-        start = self._start(file) if file.name != self._file else 0
+        start = self._start(file) if file.name != self._file else self._copied(file)
         self._done.pop(file.name, None)
         self._offset = file.size if at_end else start
         self._file, self._written = file.name, file.written
