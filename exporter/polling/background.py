@@ -59,7 +59,7 @@ class Background:
         self._main_lock = main_lock
         self._unread: dict[_Kind, frozenset[str]] = {}
         running = [task for task in tasks if task.enabled]
-        self._standing_in = [task for task in running if isinstance(task.state, StandIn)]
+        self._standing_in = [(task, task.state) for task in running if isinstance(task.state, StandIn)]
         # Where samples have a session all the time, a third one all the time would leave none of the account's for
         # `check` beside us.
         self._soon_again = (
@@ -96,11 +96,8 @@ class Background:
         """Tasks whose turn it is now, or is no more: shown as of their last run, there would be two sources or none."""
         return [
             task
-            for task in self._standing_in
-            if task.name not in done
-            and isinstance(task.state, StandIn)
-            and task.state.overtaken
-            and self._outcomes.suspended(task) is None
+            for task, state in self._standing_in
+            if task.name not in done and state.overtaken and self._outcomes.suspended(task) is None
         ]
 
     def _one_by_one(self, waiting: list[Task]) -> None:
