@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -467,6 +468,23 @@ def test_the_system_tablespace_is_as_large_as_its_file(filled: DatabaseServer) -
             "mysql_info_schema_innodb_tablespace_file_size_bytes", tablespace_name="innodb_system"
         )
     assert size == sum(path.stat().st_size for path in filled.data.glob("ibdata*"))
+
+
+@pytest.mark.flavor("mysql")
+def test_what_a_file_takes_on_disk_is_what_the_disk_says(server: DatabaseServer) -> None:
+    """A disk may give a file more than it asked for: a temporary tablespace, too, which is told of in another way."""
+    if server.data is None:
+        return
+    file = server.data / "ibtmp1"
+    before = file.stat()
+    subprocess.run(["fallocate", "--keep-size", f"--offset={before.st_size}", f"--length={2**20}", file], check=True)
+    after = file.stat()
+    assert (after.st_size, after.st_blocks - before.st_blocks >= 2**20 / 512) == (before.st_size, True)
+    with watching(server) as watch:
+        found = watch.run("mysql_tablespaces")
+    for metric, expected in (("file_size", after.st_size), ("allocated_size", after.st_blocks * 512)):
+        name = f"mysql_info_schema_innodb_tablespace_{metric}_bytes"
+        assert found.one(name, tablespace_name="innodb_temporary") == expected
 
 
 @pytest.mark.flavor("mysql")

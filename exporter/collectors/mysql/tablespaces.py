@@ -15,10 +15,11 @@ _FILES = """
            ROW_NUMBER() OVER (ORDER BY FILE_SIZE DESC, NAME) AS place
     FROM information_schema.{table}
     ORDER BY FILE_SIZE DESC, NAME LIMIT {limit}"""
-# Of the system tablespace, ibdata1 as a rule, the list of tablespaces has nothing on MySQL.
+# Of the system tablespace, ibdata1 as a rule, the list of tablespaces has nothing on MySQL; of what files after the
+# first take on disk nothing is known but their size.
 _WITH_SYSTEM = f"""(
         SELECT NAME, ROW_FORMAT, SPACE_TYPE, SPACE, {FILE_SIZE} AS FILE_SIZE,
-               IF(NAME = 'innodb_temporary', {FILE_SIZE}, ALLOCATED_SIZE) AS ALLOCATED_SIZE
+               ALLOCATED_SIZE + {FILE_SIZE} - FILE_SIZE AS ALLOCATED_SIZE
         FROM information_schema.INNODB_TABLESPACES
         UNION ALL
         SELECT TABLESPACE_NAME, NULL, 'System', 0, MAX(TOTAL_EXTENTS * EXTENT_SIZE), MAX(TOTAL_EXTENTS * EXTENT_SIZE)
