@@ -20,11 +20,12 @@ _PAST_KEPT = 128
 _NO_FILE = (0, 0)
 
 
-def _hash(text: bytes) -> str:
+def hash_of(text: bytes) -> str:
+    """What a beginning is known by."""
     return blake2b(text, digest_size=16).hexdigest()
 
 
-_NOTHING = _hash(b"")
+_NOTHING = hash_of(b"")
 
 
 @dataclass(slots=True, eq=False)
@@ -67,13 +68,13 @@ class Place:
 
     def is_of(self, file: OpenFile) -> bool:
         """Whether a file begins as this one did, and has all that was read."""
-        return file.size >= self.offset and _hash(file.read(0, self.head_bytes)) == self.head
+        return file.size >= self.offset and hash_of(file.read(0, self.head_bytes)) == self.head
 
     def see_head(self, file: OpenFile, offset: int) -> None:
         """Remember more of the file's beginning, if more of it was read by now: all before `offset`."""
         length = min(HEAD_BYTES, offset)
         if length > self.head_bytes:
-            self.head, self.head_bytes = _hash(file.read(0, length)), length
+            self.head, self.head_bytes = hash_of(file.read(0, length)), length
 
     def end(self) -> list[Event]:
         """The event of the last entry; what made none is not read, and may go on in a copy."""
@@ -153,7 +154,7 @@ class Places:
         def same(place: Place) -> bool:
             length = place.head_bytes
             if length not in heads:
-                heads[length] = _hash(text[:length])
+                heads[length] = hash_of(text[:length])
             return heads[length] == place.head
 
         best = own if same(own) and (own.certain or file.size >= own.offset) else None

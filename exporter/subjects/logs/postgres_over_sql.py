@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 from exporter.declare import Asking, Context, Rows
 from exporter.failure import Failure, Reason
 from exporter.statement import filled
-from exporter.subjects.logs.files import HEAD_BYTES
 from exporter.subjects.logs.lines import LogParser
-from exporter.subjects.logs.places import Place
+from exporter.subjects.logs.named_files import NamedFile, NamedFiles
+from exporter.subjects.logs.places import Place, hash_of
 from exporter.subjects.logs.positions import Position, PositionFile
 from exporter.subjects.logs.postgres import ENDINGS, parser, rules
 from exporter.subjects.logs.reader import Counting, positions
@@ -25,18 +22,7 @@ MOST_BYTES = 2 * 1024 * 1024
 _PIECE_BYTES = 65_536
 # Files whose first bytes are read in one run: for each the helper lists all of them.
 _HEADS_AT_ONCE = 20
-# What files were that are gone or were overwritten: there may be copies.
-_PAST_KEPT = 128
 _ENDINGS = tuple(files.removeprefix("*") for _, files in ENDINGS.values())
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A file of the log: its name, its size, and when it was last written, in microseconds."""
-
-    name: str
-    size: int
-    written: int
 
 
 class LogOverSQL(Counting, Asking):
@@ -48,7 +34,7 @@ class LogOverSQL(Counting, Asking):
 
     A name may stand for another file than before, which then begins anew: its first bytes tell. They tell as well where
     our file is when its name is gone, or stands for another one: the server writes a file on after it was renamed. And
-    they tell a copy, of which only that counts that was not read where it was copied from; see Places.furthest.
+    they tell a copy, of which only that counts that was not read where it was copied from; see NamedFiles.
     """
 
     def __init__(self) -> None:
@@ -60,16 +46,10 @@ class LogOverSQL(Counting, Asking):
         self._offset = 0
         # When the file was last written. If it is gone, what is newer comes after it.
         self._written = 0
-        # How far other files were read, or were there before we came: a name may be used again.
-        self._done: dict[str, int] = {}
-        # What these files, ours and new ones began with, and of the one where a position was kept the hash of so many
-        # bytes.
-        self._heads: dict[str, bytes] = {}
+        # The hash of so many first bytes of it, where a position was kept and it was not looked at since.
         self._begins = ("", 0)
-        self._past: deque[Place] = deque(maxlen=_PAST_KEPT)
-        # What was there, and what has changed since its beginning was looked at: that says nothing then.
-        self._listed: dict[str, _File] = {}
-        self._changed: set[str] = set()
+        # The others, and what all begin with.
+        self._files = NamedFiles()
         # Files to be read whose beginning has to be looked at first.
         self._new: list[str] = []
         # What the file began with that lost its name, and those that may be it.
@@ -93,7 +73,7 @@ class LogOverSQL(Counting, Asking):
         self._asked = not self.busy
         if not self._asked:
             return filled(sql, {"file": "", "offset": self._offset, "heads": ""})
-        unknown = [name for name in self._done if name not in self._heads and _plain(name)]
+        unknown = filter(_plain, self._files.unknown)
         heads = [name for name in (self._file, *[*self._new, *unknown][:_HEADS_AT_ONCE], *self._candidates) if name]
         return filled(sql, {"file": self._file, "offset": self._offset, "heads": "/".join(heads)})
 
@@ -112,7 +92,7 @@ class LogOverSQL(Counting, Asking):
         theirs = [(str(name), str(value)) for name, value, *_ in found.get("theirs", ())]
         current = rules(settings, own, theirs, databases, context)
         form, ending = _format(settings)
-        files = [_File(str(name), int(size), round(float(at) * 1e6)) for name, _, size, at in found.get("file", ())]
+        files = [NamedFile(str(name), int(size), round(float(at) * 1e6)) for name, _, size, at in found.get("file", ())]
         # A file may have any name after it was renamed, but for those of other formats.
         files = [file for file in files if file.name.endswith(ending) or not file.name.endswith(_ENDINGS)]
         files.sort(key=lambda file: (file.written, file.name))
@@ -135,7 +115,7 @@ class LogOverSQL(Counting, Asking):
         super().rebase()
         self._another = True
 
-    def _prepare(self, form: tuple[str, str], files: list[_File], context: Context) -> None:
+    def _prepare(self, form: tuple[str, str], files: list[NamedFile], context: Context) -> None:
         """Begin at the position that was kept, or at the end of the newest file."""
         position = None
         if self._kept is None or self._another:
@@ -148,9 +128,8 @@ class LogOverSQL(Counting, Asking):
             else:
                 self._begins = ("", 0)
                 self._begin_at_the_end(files)
-            self._done = {file.name: file.size for file in files if file.written <= self._written}
-            self._heads, self._listed = {}, {}
-            self._past.clear()
+            before = [file for file in files if file.written <= self._written and file.name != self._file]
+            self._files = NamedFiles({file.name: file.size for file in before})
             self._candidates, self._new = [], []
             self._another = False
         if form != self._form or self._parser is None:
@@ -158,24 +137,20 @@ class LogOverSQL(Counting, Asking):
             if position is not None:
                 self._parser.recall(position.remembered)
 
-    def _begin_at_the_end(self, files: list[_File]) -> None:
-        newest = files[-1] if files else _File("", 0, 0)
+    def _begin_at_the_end(self, files: list[NamedFile]) -> None:
+        newest = files[-1] if files else NamedFile("", 0, 0)
         self._file, self._offset, self._written, self._parser = newest.name, newest.size, newest.written, None
 
     def _take(
         self,
         pieces: list[tuple[str, Any, int]],
-        listed: list[_File],
-        files: list[_File],
+        listed: list[NamedFile],
+        files: list[NamedFile],
         heads: dict[str, bytes],
         current: Any,
     ) -> None:
         """Read on; `listed` are the files that are there, `files` those of them that have names of the log."""
-        self._changed |= {file.name for file in listed if self._listed.get(file.name) != file}
-        self._listed = {file.name: file for file in listed}
-        self._changed &= self._listed.keys()
-        for name in self._done.keys() - {file.name for file in files}:
-            self._over(self._done.pop(name), self._heads.get(name, b""))
+        self._files.list(listed, {file.name for file in files})
         own, known = self._own(listed, heads, current)
         if not known:
             self._at_end = False
@@ -187,7 +162,7 @@ class LogOverSQL(Counting, Asking):
             self._count(lambda parser: parser.flush(), current)
         if own is not None and own.name == self._file:
             self._written = own.written
-        self._heads = {name: head for name, head in self._heads.items() if name in self._listed or name == self._file}
+        self._files.forget(but=self._file)
         later = self._later(files, self._written)
         self._new = [file.name for file in later if not self._is_known(file)]
         self._at_end = (
@@ -197,7 +172,7 @@ class LogOverSQL(Counting, Asking):
         self._behind = mine + sum(file.size - self._start(file) for file in later)
         self._keep()
 
-    def _own(self, listed: list[_File], heads: dict[str, bytes], current: Any) -> tuple[_File | None, bool]:
+    def _own(self, listed: list[NamedFile], heads: dict[str, bytes], current: Any) -> tuple[NamedFile | None, bool]:
         """Our file, by the name that it has now, None if it is gone; and whether that is known yet."""
         own = next((file for file in listed if file.name == self._file), None)
         begins = self._begins_with()
@@ -215,15 +190,15 @@ class LogOverSQL(Counting, Asking):
         self._candidates = []
         if moved is not None:
             self._file, self._written = moved.name, moved.written
-            self._done.pop(moved.name, None)
+            self._files.done.pop(moved.name, None)
             return moved, True
         assert self._parser is not None
-        self._remember(Place(self._offset - self._parser.unfinished, *self._sought))
+        self._files.remember(Place(self._offset - self._parser.unfinished, *self._sought))
         if own is not None:
             self._begin_file(own, current)
         return own, True
 
-    def _go_on(self, own: _File | None, read: int | None, files: list[_File], current: Any) -> None:
+    def _go_on(self, own: NamedFile | None, read: int | None, files: list[NamedFile], current: Any) -> None:
         """Begin another file, or ours anew, where that is what comes next."""
         if own is None:
             later = self._later(files, self._written)
@@ -238,16 +213,16 @@ class LogOverSQL(Counting, Asking):
         elif read == 0:
             later = self._later(files, own.written)
             if later and self._is_known(later[0]):
-                self._done[self._file] = self._offset
+                self._files.done[self._file] = self._offset
                 self._begin_file(later[0], current)
             elif not later:
                 self._count(lambda parser: parser.flush(), current)
 
-    def _later(self, files: list[_File], written: int) -> list[_File]:
+    def _later(self, files: list[NamedFile], written: int) -> list[NamedFile]:
         """Other files than ours that have something to be read, and were not written before that moment."""
-        return [f for f in files if f.name != self._file and f.written >= written and self._unread(f)]
+        return [f for f in files if f.name != self._file and f.written >= written and self._start(f) < f.size]
 
-    def _seek(self, begins: tuple[str, int], listed: list[_File]) -> None:
+    def _seek(self, begins: tuple[str, int], listed: list[NamedFile]) -> None:
         """Our file's name is gone, or is another's: look at those that it may be."""
         self._sought = begins
         if not begins[0]:
@@ -258,17 +233,17 @@ class LogOverSQL(Counting, Asking):
             if file.written >= self._written and file.size >= self._offset and _plain(file.name)
         ][:_HEADS_AT_ONCE]
 
-    def _found(self, listed: list[_File], heads: dict[str, bytes]) -> _File | None:
+    def _found(self, listed: list[NamedFile], heads: dict[str, bytes]) -> NamedFile | None:
         hashed, length = self._sought
         # By now it may have its name again.
         looked_at = {*self._candidates, self._file} if self._candidates else set()
-        names = [name for name in looked_at if _hash(heads.get(name, b"")[:length]) == hashed]
+        names = [name for name in looked_at if hash_of(heads.get(name, b"")[:length]) == hashed]
         return next((file for file in listed if file.name in names and file.size >= self._offset), None)
 
     def _begins_with(self) -> tuple[str, int]:
         """The hash of our file's first bytes, and of how many, as they were known."""
-        head = self._heads.get(self._file, b"")[: self._offset]
-        return (_hash(head), len(head)) if head else self._begins
+        head = self._files.head(self._file)[: self._offset]
+        return (hash_of(head), len(head)) if head else self._begins
 
     def _read(self, pieces: list[tuple[str, Any, int]], current: Any) -> int | None:
         """How many bytes were read on; None if they were not asked for yet."""
@@ -294,60 +269,27 @@ class LogOverSQL(Counting, Asking):
 
     def _overwritten(self, heads: dict[str, bytes]) -> bool:
         """Whether our file is another one than before; others that are are not read yet."""
-        ours = False
-        for name, head in heads.items():
-            known = self._heads.get(name)
-            hashed, length = self._begins if name == self._file else ("", 0)
-            if (known is not None and not head.startswith(known)) or (hashed and _hash(head[:length]) != hashed):
-                ours |= name == self._file
-                self._over(self._done.pop(name, 0), known or b"")
-            self._heads[name] = head
-            self._changed.discard(name)
-        if self._file in heads:
-            self._begins = ("", 0)
-        return ours
+        overwritten = self._files.see(heads)
+        if self._file not in heads:
+            return False
+        hashed, length = self._begins
+        self._begins = ("", 0)
+        return self._file in overwritten or (bool(hashed) and hash_of(heads[self._file][:length]) != hashed)
 
-    def _over(self, done: int, head: bytes) -> None:
-        """A file that was read so far is gone, or is not what it was."""
-        self._remember(Place(done, _hash(head[:done]), len(head[:done])))
-
-    def _remember(self, place: Place) -> None:
-        known = any((past.offset, past.head) == (place.offset, place.head) for past in self._past)
-        if place.offset and place.certain and not known:
-            self._past.append(place)
-
-    def _is_known(self, file: _File) -> bool:
+    def _is_known(self, file: NamedFile) -> bool:
         """Whether a file may be begun: its beginning was looked at."""
-        return file.name not in self._changed or not _plain(file.name)
+        return self._files.is_seen(file.name) or not _plain(file.name)
 
-    def _unread(self, file: _File) -> bool:
-        return self._start(file) < file.size
+    def _start(self, file: NamedFile) -> int:
+        """From where on a file is to be read; ours anew."""
+        ours = Place(self._offset, *self._begins_with())
+        return self._files.start(file, () if file.name == self._file else (ours,))
 
-    def _start(self, file: _File) -> int:
-        """From where on a file is to be read that is not ours: with what was added to it if it was read before."""
-        done = self._done.get(file.name, 0)
-        return max(done if done <= file.size else 0, self._copied(file))
-
-    def _copied(self, file: _File) -> int:
-        """How much of a file was read in others that it is a copy of; see Places.furthest."""
-        head = self._heads.get(file.name, b"") if file.name not in self._changed else b""
-        best = 0
-        for name, done in self._done.items():
-            begins = self._heads.get(name, b"")[:done]
-            whole = len(begins) >= min(HEAD_BYTES, done)
-            if done > best and name not in (file.name, self._file) and whole and head.startswith(begins):
-                best = done
-        own = [Place(self._offset, *self._begins_with())] if file.name != self._file else []
-        for place in (*own, *self._past):
-            if place.offset > best and place.certain and _hash(head[: place.head_bytes]) == place.head:
-                best = place.offset
-        return min(best, file.size)
-
-    def _begin_file(self, file: _File, current: Any, *, at_end: bool = False) -> None:
+    def _begin_file(self, file: NamedFile, current: Any, *, at_end: bool = False) -> None:
         """Go on with a file; with ours anew."""
         self._count(lambda parser: parser.end(), current)
-        start = self._start(file) if file.name != self._file else self._copied(file)
-        self._done.pop(file.name, None)
+        start = self._start(file)
+        self._files.done.pop(file.name, None)
         self._offset = file.size if at_end else start
         self._file, self._written = file.name, file.written
         self._parser = parser(*self._form)
@@ -368,10 +310,6 @@ class LogOverSQL(Counting, Asking):
 def _plain(name: str) -> bool:
     """Whether a name can be in a literal; the server's log collector gives no others, unless somebody wants them."""
     return name.isprintable() and not {"\\", "/"} & set(name)
-
-
-def _hash(head: bytes) -> str:
-    return blake2b(head, digest_size=16).hexdigest()
 
 
 def _format(settings: dict[str, str]) -> tuple[str, str]:
