@@ -41,8 +41,11 @@ _AGES = {"transaction_age": age("x.trx_started"), "wait_age": age("x.trx_wait_st
 
 
 def _waits(state: str) -> str:
-    # The last is GET_LOCK.
-    return f"t.{state} LIKE 'Waiting for %lock' OR t.{state} IN ('Waiting for table flush', 'User lock')"
+    # The last is GET_LOCK. MariaDB's query cache has a latch, which is held for moments, by statements of any age.
+    return (
+        f"t.{state} LIKE 'Waiting for %lock' AND t.{state} <> 'Waiting for query cache lock'"
+        f" OR t.{state} IN ('Waiting for table flush', 'User lock')"
+    )
 
 
 # A session of the X protocol has a thread's number from its first statement on, and a place of max_connections before.

@@ -48,6 +48,9 @@ _STATUS = """
     FROM information_schema.GLOBAL_STATUS
     WHERE VARIABLE_NAME IN ('COM_COMMIT', 'BINLOG_COMMITS', 'COM_ROLLBACK', 'HANDLER_ROLLBACK')"""
 _FIGURES = ("ended", "applied", "commits", "written", "rollbacks", "handled")
+# performance_schema adds these up over accounts and then over sessions: what one has done that ends meanwhile is in
+# neither.
+_UNSTEADY = ("ended", "rollbacks")
 
 
 class Outcomes:
@@ -61,6 +64,7 @@ class Outcomes:
     def __init__(self) -> None:
         self._source: str | None = None
         self._last: dict[str, int] = {}
+        self._doubted = False
         self.committed = self.rolled_back = 0
 
     def feed(self, rows: Rows, context: Context) -> Rows:  # noqa: ARG002
@@ -73,6 +77,8 @@ class Outcomes:
             now = {figure: int(row[figure]) for figure in _FIGURES if row[figure] is not None}
             # Another source counts otherwise: its figures begin a new comparison.
             if self._source == row["source"]:
+                if self._is_doubtful(now):
+                    continue
                 added = {figure: _grown(self._last[figure], value) for figure, value in now.items()}
                 # Of several appliers one has gone: how much of what is left came since is not known.
                 if "applied" in now and now["applied"] < self._last["applied"]:
@@ -80,6 +86,12 @@ class Outcomes:
                 self._count(added)
             self._source, self._last = row["source"], now
         return Rows(("outcome", "transactions"), [("commit", self.committed), ("rollback", self.rolled_back)])
+
+    def _is_doubtful(self, now: dict[str, int]) -> bool:
+        """Whether something may be missing in a reading: a fall is a reset only if the next reading has it, too."""
+        fell = "ended" in now and any(now[figure] < self._last[figure] for figure in _UNSTEADY)
+        self._doubted = fell and not self._doubted
+        return self._doubted
 
     def _count(self, added: dict[str, int]) -> None:
         undone = min(added["rollbacks"], added["handled"])
@@ -93,7 +105,7 @@ class Outcomes:
 
     def rebase(self) -> None:
         """Forget the last reading, keep the totals: the next reading is a baseline."""
-        self._source = None
+        self._source, self._doubted = None, False
 
 
 def _grown(before: int, now: int) -> int:

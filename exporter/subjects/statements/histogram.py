@@ -29,7 +29,8 @@ class MySQLHistogram:
     `client` for the count and time of all statements of clients, since the histogram has no sum;
     `sender` for those of connections that send the binary log, which the histogram holds too once they end. Both come
     from events_statements_summary_global_by_event_name;
-    `ours` if our own statements are in the histogram, too, unless an administrator has left them out; no figures.
+    `ours` if our own statements are in the histogram, too, unless an administrator has left them out; no figures. All
+    but the quick ones are taken off, and off the sum the time that their buckets stand for.
     Gives one row of measures.COLUMNS, none without buckets.
     """
 
@@ -40,6 +41,8 @@ class MySQLHistogram:
         self._ours = Ours()
         self._buckets = Buckets()
         self._counts: dict[int, int] = {}
+        # Picoseconds that our own statements took, and of all statements without them.
+        self._own_time = self._time = 0.0
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Take a reading of all buckets in.
@@ -58,11 +61,15 @@ class MySQLHistogram:
             for kind, _, count, time in rows.rows
             if kind in {"client", "sender"}
         }
-        time = self._sum.take([Reading("", "", *sums.get("client", (0, 0)))])[""].time / PICOSECONDS
+        time = self._sum.take([Reading("", "", *sums.get("client", (0, 0)))])[""].time
         new = self._buckets.take(now)
         self._senders.take_off(new, *sums.get("sender", (0, 0)))
         if any(kind == "ours" for kind, *_ in rows.rows):
-            self._ours.take_off(new, context.facts.identity.system)
+            self._own_time += self._ours.take_off(new, context.facts.identity.system)
+        else:
+            self._ours.pass_over(context.facts.identity.system)
+        # The sum was read before the buckets, and may have less of ours yet.
+        self._time = max(self._time, time - self._own_time)
         for bound, count in new.items():
             self._counts[bound] = self._counts.get(bound, 0) + count
         bounds = sorted(self._counts)
@@ -74,7 +81,8 @@ class MySQLHistogram:
         threshold = max((bound for bound in own if bound <= wanted), default=own[0])
         buckets = [(bound / PICOSECONDS, below[bound]) for bound in _chosen(own)]
         slow = count - below[threshold]
-        return Rows(COLUMNS, [(None, None, None, slow, "histogram", threshold / PICOSECONDS, (buckets, time, count))])
+        told = (buckets, self._time / PICOSECONDS, count)
+        return Rows(COLUMNS, [(None, None, None, slow, "histogram", threshold / PICOSECONDS, told)])
 
     def rebase(self) -> None:
         """Another server answers: the next reading is a baseline."""

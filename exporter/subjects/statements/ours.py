@@ -21,24 +21,30 @@ class Ours:
         self._seen: int | None = None
         self._waiting: list[Ended] = []
 
-    def take_off(self, new: dict[int, int], system: str) -> None:
+    def take_off(self, new: dict[int, int], system: str) -> int:
         """Take those that ended since the last reading off `new`, counts by upper bound in picoseconds.
 
         Args:
             new: What came into each bucket since the last reading.
             system: The server's identifier.
+
+        Returns:
+            The least that the server can have taken for them, in picoseconds.
         """
         last = self._seen
         self._seen, lasted = LASTED.since(system, last or 0)
         if last is None:
-            return
-        for ended in self._waiting:
-            # What is not found now either the server does not have.
-            ended.take_off(new)
+            return 0
         found = [Ended(1, int(time * _LEAST_SHARE * _PICOSECONDS), int(time * _PICOSECONDS)) for time in lasted]
-        for ended in found:
-            ended.take_off(new)
+        # What waited and is not found now either the server does not have.
+        took = sum(ended.take_off(new) for ended in (*self._waiting, *found))
         self._waiting = [ended for ended in found if ended.count]
+        return took
+
+    def pass_over(self, system: str) -> None:
+        """Those that ended since the last reading are not in the buckets."""
+        self._seen, _ = LASTED.since(system, self._seen or 0)
+        self._waiting = []
 
     def rebase(self) -> None:
         """Another server answers."""

@@ -55,8 +55,9 @@ class Ended:
     least: int
     most: int
 
-    def take_off(self, new: dict[int, int]) -> None:
-        """Take those that are in the buckets off; the others stay."""
+    def take_off(self, new: dict[int, int]) -> int:
+        """Take those that are in the buckets off, the others stay; the least that these can have taken."""
+        took = 0
         bounds = sorted(new)
         lows = dict(zip(bounds, [0, *bounds], strict=False))
         while self.count:
@@ -67,13 +68,15 @@ class Ended:
                 if new[bound] and lows[bound] <= self.most and (bound * self.count >= self.least or bound == ENDLESS)
             ]
             if not fits:
-                return
+                break
             mean = self.most / self.count
             bound = min(fits, key=lambda bound: _distance(mean, lows[bound], bound))
             new[bound] -= 1
             self.count -= 1
             # A bucket tells a duration within bounds, and so what is left for the others.
             self.least, self.most = max(0, self.least - bound), self.most - lows[bound]
+            took += lows[bound]
+        return took
 
 
 def _distance(mean: float, low: int, high: int) -> float:
