@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import logging
 import socket
 import threading
 import time
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from exporter.failure import Failure, Reason
+
+log = logging.getLogger(__name__)
 
 MORE_THREADS = "raise the limit on processes and threads (ulimit -u; TasksMax= of systemd; pids of a container)"
 
@@ -97,19 +100,27 @@ class Watchdog:
 
     def _watch(self) -> None:
         while True:
-            with self._wake:
-                while self._heap and self._heap[0][2].over:
-                    heapq.heappop(self._heap)
-                if not self._heap:
-                    self._wake.wait()
-                    continue
-                wait = self._heap[0][0] - time.monotonic()
-                if wait > 0:
-                    self._wake.wait(wait)
-                    continue
-                guard = heapq.heappop(self._heap)[2]
-                guard.fired = True
-                _shut_down(guard.fd)
+            try:
+                self._end_next()
+            except Exception:
+                # One wait is not ended; without this thread none ever would be.
+                log.exception("the watchdog")
+
+    def _end_next(self) -> None:
+        """End the next wait whose deadline passes, or find that another one comes before it."""
+        with self._wake:
+            while self._heap and self._heap[0][2].over:
+                heapq.heappop(self._heap)
+            if not self._heap:
+                self._wake.wait()
+                return
+            wait = self._heap[0][0] - time.monotonic()
+            if wait > 0:
+                self._wake.wait(wait)
+                return
+            guard = heapq.heappop(self._heap)[2]
+            guard.fired = True
+            _shut_down(guard.fd)
 
 
 def _shut_down(fd: int) -> None:

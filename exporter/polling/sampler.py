@@ -37,7 +37,7 @@ SUSPENDED_SECONDS = 600.0
 # Every sample is over before the next is due, unless it has to log in first.
 _SAMPLE_SECONDS = 0.9
 _BACKOFF = (1.0, 30.0)
-# A back-off is looked at so often, since it ends when another server answers.
+# A wait is looked at so often, since it ends when another server answers.
 _LOOK_SECONDS = 2.0
 # Sooner or later by this part, so that what comes every second, too, is not always or never in a sample.
 _JITTER = 0.1
@@ -139,8 +139,11 @@ class Sampler:
             self._part()
             return LONGEST_SECONDS
         if self._generation != self._sessions.generation:
+            # To another server a sample may be nothing.
             self._generation = self._sessions.generation
             self._backoff.succeeded()
+            self._took.clear()
+            self._suspended_until, self.interval = 0.0, self._every
         if self._sessions.ending:
             # An account has three connections, and what was cut off has one until it is ended, which takes another.
             self._part()

@@ -10,6 +10,7 @@ import pytest
 
 from exporter.engines.deadline import Deadline, Watchdog
 from exporter.failure import Failure
+from tests.providers.base import wait_for
 
 
 def test_a_silent_read_ends_at_its_deadline():
@@ -79,6 +80,18 @@ def test_many_waits_at_once_all_end():
         for end in pair:
             end.close()
     assert sorted(ended) == list(range(50))
+
+
+def test_a_wait_that_can_not_be_ended_does_not_end_the_watchdog():
+    watchdog = Watchdog()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        # Somebody has closed the socket.
+        with watchdog.guard(-1, Deadline.after(0)) as guard:
+            assert wait_for(lambda: guard.fired, 10)
+        with watchdog.guard(ours.fileno(), Deadline.after(0.1)):
+            ours.settimeout(30)
+            assert ours.recv(1) == b""
 
 
 OUT_OF_DESCRIPTORS = """

@@ -398,6 +398,31 @@ def test_another_server_gets_another_session_and_the_counters_stay(engine: FakeE
     assert 'database="a",wait_class="cpu",queryid="(others)"} 9.0' in of_each.text
 
 
+def test_what_samples_cost_one_server_is_not_held_against_another(engine: FakeEngine, clock: Clock) -> None:
+    server = watched(engine)
+    scrape(server)
+    assert server.sampler is not None
+    engine.took = 0.1
+    pass_time(server, clock, 10)
+    assert server.sampler.interval is None
+    engine.system, engine.took = "two", 0.001
+    scrape(server)
+    assert pass_time(server, clock, 10) >= 8
+    assert scrape(server).state is State.OK
+
+
+def test_what_samples_cost_one_server_is_no_part_of_what_they_cost_another(engine: FakeEngine, clock: Clock) -> None:
+    server = watched(engine)
+    scrape(server)
+    assert server.sampler is not None
+    engine.took = 0.1
+    assert 2 <= pass_time(server, clock, module._ENOUGH - 2) < module._ENOUGH
+    engine.system, engine.took = "two", 0.001
+    scrape(server)
+    pass_time(server, clock, 3)
+    assert server.sampler.interval == 1.0
+
+
 def test_closed_it_asks_nothing_any_more(engine: FakeEngine, clock: Clock) -> None:
     server = watched(engine)
     scrape(server)
