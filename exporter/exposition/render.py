@@ -212,9 +212,10 @@ class _Run:
         native = self._label_texts(values, labels, self._native)
         if len(values) > 1 and len(set(native)) < len(native):
             values, native = _unique(part, values, native, self.dropped, measures)
-        if self._left is not None and len(values) * len(measures) > self._left:
-            fit = max(0, self._left // len(measures))
-            self.dropped["budget"] += (len(values) - fit) * len(measures)
+        width = sum(measure.series for measure, _ in measures)
+        if self._left is not None and len(values) * width > self._left:
+            fit = self._left // width
+            self.dropped["budget"] += (len(values) - fit) * width
             values, native = values[:fit], native[:fit]
         shared: list[str] | None = None
         for measure, index in measures:

@@ -190,18 +190,23 @@ def test_labels_that_read_the_same_are_duplicates_even_of_different_types() -> N
     assert made.dropped == {"duplicate": 1}
 
 
-@given(count=st.integers(0, 30), budget=st.integers(0, 70))
+@given(count=st.integers(0, 15), budget=st.integers(0, 500))
 def test_a_budget_holds_and_what_is_left_out_is_counted(count: int, budget: int) -> None:
     blocks = [
         block(gauge("g", "v", help="V."), gauge("h", "v", help="H."), labels=("k",)),
+        block(histogram("d", "times", help="D."), summary("s", "quantiles", help="S."), labels=("k",)),
         block(gauge("i", "v", help="I."), labels=("k",)),
     ]
-    made = rendered(blocks, ("k", "v"), [(n, n) for n in range(count)], budget=budget)
+    # As wide as they may be: 20 bounds, the end, sum and count; three quantiles, sum and count.
+    times, quantiles = ([(bound, 1) for bound in range(20)], 1, 1), ([(0.5, 1), (0.95, 1), (0.99, 1)], 1, 1)
+    made = rendered(blocks, ("k", "v", "times", "quantiles"), [(n, n, times, quantiles) for n in range(count)],
+                    budget=budget)  # fmt: skip
     assert made.series <= budget
-    assert made.series + made.dropped.get("budget", 0) == 3 * count
+    assert made.series + made.dropped.get("budget", 0) == (2 + 23 + 5 + 1) * count
     # A row is there with all of its metrics, or with none.
-    counts = {family.name: family.series for family in made.families}
-    assert counts.get("g", 0) == counts.get("h", 0)
+    series = {family.name: family.series for family in made.families}
+    assert series.get("g", 0) == series.get("h", 0)
+    assert series.get("d", 0) * 5 == series.get("s", 0) * 23
 
 
 def readings(made: Rendered) -> list[tuple[str, dict[str, str], float | str]]:
