@@ -16,8 +16,8 @@ from exporter.subjects.statements.totals import Reading, Totals, Unsteady
 
 # What Digests gives besides: statements that found no room in the digest table.
 DIGEST_COLUMNS = (*COLUMNS, "overflow")
-# Readings for which a database that is listed nowhere keeps its total without digests: an hour.
-KEPT_READINGS = 240
+# For so long a database that is listed nowhere keeps its total without digests.
+KEPT_SECONDS = 3600.0
 
 
 class Digests:
@@ -39,8 +39,8 @@ class Digests:
         self._totals = Totals(time_wraps=True)
         self._overflow = Totals()
         self._status = Totals()
-        # Databases that are no schema the account sees, and for how many readings more they are kept.
-        self._unlisted: dict[str, int] = {}
+        # Databases that are no schema the account sees, and when they last had digests.
+        self._unlisted: dict[str, float] = {}
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Take a reading in.
@@ -57,7 +57,7 @@ class Digests:
             raise blind
         estimate = status is not None and not by_status
         schemas = [_name(row[1]) for row in rows.rows if row[0] == "schema"]
-        self._keep({_name(row[1]) for row in rows.rows if row[0] == "digest"}.difference(schemas))
+        self._keep({_name(row[1]) for row in rows.rows if row[0] == "digest"}.difference(schemas), context.now)
         readings = self._readings(rows, threshold * PICOSECONDS if estimate else None)
         totals = self._totals.take(readings, [*schemas, *self._unlisted])
         overflow = sum(int(row[3]) for row in rows.rows if row[0] == "digest" and row[2] is None)
@@ -82,7 +82,7 @@ class Digests:
         return Rows(DIGEST_COLUMNS, found)
 
     def rebase(self) -> None:
-        """Another server answers."""
+        """See `Accumulator`."""
         self._events.rebase()
         self._totals.rebase()
         self._overflow.rebase()
@@ -99,15 +99,15 @@ class Digests:
                 began = None if since is None else float(since)
                 yield Reading((database, digest), _name(database), int(calls), int(time), longest_ever, began, at)
 
-    def _keep(self, unlisted: set[str]) -> None:
+    def _keep(self, unlisted: set[str], now: float) -> None:
         """A TRUNCATE takes the digests of a database that goes on; one that was dropped may go. "" is none, and stays.
 
         Args:
             unlisted: Those that have digests now.
+            now: Monotonic seconds.
         """
-        left = {name: left - (name != "") for name, left in self._unlisted.items()}
-        left |= dict.fromkeys(unlisted, KEPT_READINGS)
-        self._unlisted = {name: readings for name, readings in left.items() if readings}
+        seen = self._unlisted | dict.fromkeys(unlisted, now)
+        self._unlisted = {name: at for name, at in seen.items() if name == "" or now - at < KEPT_SECONDS}
 
 
 class Questions:
@@ -123,7 +123,7 @@ class Questions:
         return Rows(COLUMNS, [(None, total.calls, None, None, None, None, None)])
 
     def rebase(self) -> None:
-        """Another server answers."""
+        """See `Accumulator`."""
         self._total.rebase()
 
 
@@ -159,7 +159,7 @@ class SlowQueries:
         return Rows(COLUMNS, [(None, None, None, total.calls, "status", used, None)])
 
     def rebase(self) -> None:
-        """Another server answers."""
+        """See `Accumulator`."""
         self._total.rebase()
 
 
