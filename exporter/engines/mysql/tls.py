@@ -14,8 +14,23 @@ if TYPE_CHECKING:
 
 _Key = tuple[str, tuple[tuple[str, float] | None, ...]]
 
+
+class _Once:
+    """A context that is made when it is first asked for: files that can't be read hold up only who needs them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._context: ssl.SSLContext | None = None
+
+    def context(self, settings: TLS) -> ssl.SSLContext:
+        with self._lock:
+            if self._context is None:
+                self._context = _make(settings)
+            return self._context
+
+
 _lock = threading.Lock()
-_contexts: dict[_Key, ssl.SSLContext] = {}
+_made: dict[_Key, _Once] = {}
 
 
 def context(settings: TLS) -> ssl.SSLContext | None:
@@ -31,12 +46,12 @@ def context(settings: TLS) -> ssl.SSLContext | None:
     try:
         key = (settings.mode, tuple(_stamp(path) for path in (settings.ca, settings.cert, settings.key)))
         with _lock:
-            if key not in _contexts:
-                stale = [old for old in _contexts if _paths(old) == _paths(key)]
-                for old in stale:
-                    del _contexts[old]
-                _contexts[key] = _make(settings)
-            return _contexts[key]
+            if key not in _made:
+                for old in [old for old in _made if _paths(old) == _paths(key)]:
+                    del _made[old]
+                _made[key] = _Once()
+            once = _made[key]
+        return once.context(settings)
     except OSError as error:
         # SSLError is an OSError too; neither names the file.
         files = ", ".join(path for path in (settings.ca, settings.cert, settings.key) if path)
