@@ -88,7 +88,7 @@ class PositionFile:
         return self._last
 
     def write(self, position: Position) -> None:
-        """Keep a position, all of it or not at all.
+        """Keep a position, all of it or not at all, unless the machine itself goes down.
 
         Raises:
             NotKeptError: The directory can't be written.
