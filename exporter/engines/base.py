@@ -93,13 +93,16 @@ class Engine(Protocol):
     def learn(self, session: Session, identity: Identity, server: ServerConfig, deadline: Deadline) -> Facts:
         """Learn the facts of the server behind a session."""
 
-    def cancel(self, server: ServerConfig, session: Session, deadline: Deadline) -> None:
+    def cancel(self, server: ServerConfig, session: Session, deadline: Deadline) -> bool:
         """End on the server what a session that was cut off may still be running there; best effort, fails silently.
 
         Args:
             server: Where the session was connected to, and as whom.
             session: A session whose `run` failed as broken; it can't be used after this.
             deadline: Covers a connection of its own, where one is needed.
+
+        Returns:
+            Whether there is nothing left that could be ended; else it may be tried again.
         """
 
     def databases(self, session: Session, deadline: Deadline) -> dict[str, Failure | None]:

@@ -76,11 +76,15 @@ class Opener:
         session.close()
         self._open.discard(id(session))
 
-    def kill(self, session: Session) -> None:
-        """End on the server what a session that was cut off may still be running there; that takes a connection."""
+    def kill(self, session: Session) -> bool:
+        """End on the server what a session that was cut off may still be running there; that takes a connection.
+
+        Returns:
+            As of `Engine.cancel`.
+        """
         self._open.add(id(session))
         try:
-            self._engine.cancel(self._config, session, Deadline.after(self._config.timeouts.connect))
+            return self._engine.cancel(self._config, session, Deadline.after(self._config.timeouts.connect))
         finally:
             self._open.discard(id(session))
 

@@ -16,6 +16,8 @@ from exporter.polling.opening import Opener
 
 # To log in costs as much as to ask, but who only keeps what is open never learns that the address has moved.
 KEPT_SECONDS = 60.0
+# On a server on which something hangs to log in may take too long, too; so it is tried to end a session for so long.
+ENDING_SECONDS = 60.0
 
 
 class Second:
@@ -35,12 +37,13 @@ class Second:
         self._kept: Session | None = None
         self._until = 0.0
         self._over = False
-        self._doomed: deque[Session] = deque()
+        # With the moment until which it is tried.
+        self._doomed: deque[tuple[Session, float]] = deque()
 
     @property
     def ending(self) -> bool:
         """Whether a session that was cut off has yet to be ended on the server, where it counts until then."""
-        return bool(self._doomed)
+        return any(time.monotonic() < until for _, until in self._doomed.copy())
 
     @contextmanager
     def place(self, deadline: Deadline) -> Iterator[None]:
@@ -91,9 +94,10 @@ class Second:
     def end(self, session: Session) -> None:
         """End on the server what a session that was cut off may still be running there.
 
-        That takes this place: right now, or before whoever has it lets somebody else have it.
+        That takes this place: right now, or before whoever has it lets somebody else have it; and again whenever
+        somebody had it, if it can't be ended at once.
         """
-        self._doomed.append(session)
+        self._doomed.append((session, time.monotonic() + ENDING_SECONDS))
         self.make_room()
         self._end_doomed()
 
@@ -106,7 +110,7 @@ class Second:
                 self._lock.release()
 
     def close(self) -> None:
-        """Keep nothing any more; who has the place closes his session himself."""
+        """Keep nothing any more; who has the place closes the session then."""
         self._over = True
         self.drop()
 
@@ -122,14 +126,17 @@ class Second:
 
     def _end_doomed(self) -> None:
         # Whoever adds one, and whoever gives the place back, looks here: one of them finds the lock free.
-        while self._doomed and self._lock.acquire(blocking=False):
+        left = False
+        while self._doomed and not left and self._lock.acquire(blocking=False):
             try:
                 if self._doomed:
                     self._clear()
+                    session, until = self._doomed[0]
                     try:
-                        self._opener.kill(self._doomed[0])
+                        left = not self._opener.kill(session) and time.monotonic() < until
                     finally:
-                        self._doomed.popleft()
+                        if not left:
+                            self._doomed.popleft()
             finally:
                 self._lock.release()
 

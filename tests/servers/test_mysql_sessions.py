@@ -479,7 +479,7 @@ def test_what_a_session_that_was_cut_off_still_runs_is_ended(
     assert running() == [(slow,)]
     listed = "SHOW GLOBAL STATUS LIKE 'Deprecated_use_i_s_processlist_count'"
     before = [int(count) for _, count in server.execute(listed)]
-    MYSQL.cancel(there, session, deadline())
+    assert MYSQL.cancel(there, session, deadline())
     assert wait_for(lambda: running() == [], 5)
     # Who may read performance_schema has no list made of all sessions; servers before 8.3 don't count that.
     assert [int(count) for _, count in server.execute(listed)] == [count + (not by_number) for count in before]
@@ -559,7 +559,7 @@ def test_ending_a_session_that_has_ended_fails_silently(server: DatabaseServer, 
     session.close()
     assert wait_for(lambda: server.execute(here, params=(session.connection_id,)) == [(0,)], 10)
     before = server.execute(listed)
-    MYSQL.cancel(there, session, deadline())
+    assert MYSQL.cancel(there, session, deadline())
     # No list of all sessions is made to find that it is gone.
     assert server.execute(listed) == before
 
@@ -571,7 +571,7 @@ def test_ending_a_session_of_a_server_that_is_silent_ends_in_time(server: Databa
     server.pause()
     try:
         started = time.monotonic()
-        MYSQL.cancel(there, session, deadline(0.5))
+        assert not MYSQL.cancel(there, session, deadline(0.5))
         assert time.monotonic() - started < 2
     finally:
         server.resume()

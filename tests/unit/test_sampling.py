@@ -80,8 +80,9 @@ class FakeEngine:
         self.opened.append(FakeSession(self))
         return self.opened[-1]
 
-    def cancel(self, _: Any, session: FakeSession, __: Deadline) -> None:
+    def cancel(self, _: Any, session: FakeSession, __: Deadline) -> bool:
         self.ended.append(session)
+        return True
 
     def identify(self, *_: Any) -> Identity:
         return Identity(self.system, 1.0, Role.PRIMARY)

@@ -79,6 +79,7 @@ class FakeEngine:
         self.opened: list[FakeSession] = []
         self.cancelled: list[FakeSession] = []
         self.when_cancelling: Callable[[], None] = lambda: None
+        self.cancels = True
 
     def connect(self, *_: Any, **__: Any) -> FakeSession:
         if self.down:
@@ -104,9 +105,10 @@ class FakeEngine:
     def databases(self, *_: Any) -> dict[str, Failure | None]:
         return dict.fromkeys(self.names)
 
-    def cancel(self, _: Any, session: FakeSession, __: Deadline) -> None:
+    def cancel(self, _: Any, session: FakeSession, __: Deadline) -> bool:
         self.when_cancelling()
         self.cancelled.append(session)
+        return self.cancels
 
 
 def declared(name: str, sql: str = "SELECT", labels: tuple[str, ...] = (), **more: Any) -> Collector:
@@ -309,6 +311,34 @@ def test_a_kill_waits_for_the_second_session_and_goes_before_anybody_else() -> N
     server = watched(engine, declared("hangs", HANGS, every=60))
     server.background(server.slow_tasks())
     assert wait_for(lambda: len(engine.cancelled) == 2, 5)
+
+
+def test_a_kill_that_failed_is_tried_again_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, clock = FakeEngine(), time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + engine.seconds)
+    server = watched(engine, declared("fine"), declared("hangs", HANGS), declared("slow", every=60))
+
+    def tries() -> int:
+        before = len(engine.cancelled)
+        server.background([server.tasks["slow"]])
+        return len(engine.cancelled) - before
+
+    engine.cancels = False
+    scrape(server)
+    assert len(engine.cancelled) == 1
+    assert server.sessions.ending
+    assert tries() == 1
+    engine.cancels = True
+    assert tries() == 1
+    assert not server.sessions.ending
+    assert tries() == 0
+    assert len(set(engine.cancelled)) == 1
+    # Whoever waits for it to be ended does not wait for ever.
+    engine.cancels = False
+    scrape(server)
+    engine.seconds += polling_second.ENDING_SECONDS
+    assert not server.sessions.ending
+    assert (tries(), tries()) == (1, 0)
 
 
 def test_the_second_session_is_not_waited_for_longer_than_the_deadline() -> None:

@@ -65,7 +65,7 @@ class MySQLEngine:
         """None: one connection sees everything."""
         return {}
 
-    def cancel(self, server: ServerConfig, session: Session, deadline: Deadline) -> None:
+    def cancel(self, server: ServerConfig, session: Session, deadline: Deadline) -> bool:
         """End a session that was cut off, and what it still runs, over a connection of its own.
 
         MySQL's limit on statements knows SELECT only, and a server does not see that its client has gone while a
@@ -74,7 +74,7 @@ class MySQLEngine:
         """
         cut = _own(session)
         if cut.identity is None:
-            return
+            return True
         try:
             other = self.connect(server, deadline)
             try:
@@ -84,6 +84,8 @@ class MySQLEngine:
                 other.close()
         except Failure as failed:
             log.info("%s: a session that was cut off could not be ended: %s", server.name, failed.message)
+            return False
+        return True
 
     def _open(self, server: ServerConfig, deadline: Deadline, database: str | None = None) -> MySQLSession:
         connection = self._driver(server, database)

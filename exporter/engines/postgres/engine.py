@@ -69,14 +69,14 @@ class PostgresEngine:
         """The databases by name, and why not if we may not connect to one."""
         return learning.databases(cast("PostgresSession", session), deadline)
 
-    def cancel(self, server: ServerConfig, session: Session, deadline: Deadline) -> None:
+    def cancel(self, server: ServerConfig, session: Session, deadline: Deadline) -> bool:
         """End the process that still runs a user's statement; statement_timeout ends all others.
 
         Before 14 a server does not see that its client has gone while a statement runs.
         """
         cut = cast("PostgresSession", session)
         if not cut.unfinished:
-            return
+            return True
         try:
             other = self.connect(server, deadline)
             try:
@@ -85,6 +85,8 @@ class PostgresEngine:
                 other.close()
         except Failure as failed:
             log.info("%s: a session that was cut off could not be ended: %s", server.name, failed.message)
+            return False
+        return True
 
 
 def _settings(server: ServerConfig) -> dict[str, str]:
