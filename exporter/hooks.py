@@ -69,7 +69,10 @@ class Accumulator(Protocol):
         """Take a reading in; give the rows that are to be exported."""
 
     def rebase(self) -> None:
-        """Another server answers from here on: forget the last reading, keep what was counted."""
+        """Forget the last reading, keep what was counted.
+
+        Another server answers from here on, or this one was restarted or has changed its role.
+        """
 
 
 @runtime_checkable

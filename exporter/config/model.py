@@ -112,7 +112,7 @@ class TLS(Model):
     mode: TLSMode = "prefer"
     """Without it: prefer for PostgreSQL; for MySQL require, locally disable; with `ca` verify-full.
 
-    Only verify-full proves who answers; with require who gets in between is given the password, if he asks for it.
+    Only verify-full proves who answers; with require anybody in between is given the password on asking for it.
     """
     ca: Text | None = None
     """The authorities to trust, or `system`."""

@@ -25,9 +25,9 @@ SECONDS = 1.0
 LONGEST_SECONDS = 4.5
 # What it may take of one of the server's processors.
 CORE_SHARE = 0.005
-# What a sample takes is what a tenth of so many took at most: where processors are busy nearly all of them wait for
-# one, some for many times as long as they work, and to wait is no work. But so long that a part of the median is more,
-# they work.
+# What a sample costs is taken from how long the last 60 took. Where processors are busy most of them wait for one, and
+# waiting is no work; so the quickest tenth tells, unless an eighth of the median is more: then it is work. See
+# docs/decisions/0019-what-a-sample-may-cost.md.
 _WINDOW = 60
 _QUICK = 10
 _MEDIAN_SHARE = 1 / 8

@@ -110,7 +110,7 @@ class Second:
                 self._lock.release()
 
     def close(self) -> None:
-        """Keep nothing any more; who has the place closes the session then."""
+        """Keep nothing any more; whoever uses the session closes it."""
         self._over = True
         self.drop()
 

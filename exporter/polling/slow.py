@@ -25,7 +25,7 @@ _Lane = tuple[str, bool]
 
 
 class SlowTier:
-    """Runs slow tasks when they are due, those of one server never two at a time on its second session.
+    """Runs slow tasks when they are due. Those of one server take turns on its second session, which has a lock.
 
     Rounds through databases may take long, so they have threads of their own: what is due every few seconds does not
     wait for them, on that server or any other.

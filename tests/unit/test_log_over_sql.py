@@ -333,9 +333,9 @@ def test_the_log_has_its_turn_back_when_all_is_read_that_others_counted(logged: 
     logged.write("a.log", *[1] * 60)
     logged.write("b.log", *[1] * 60)
     while logged.read(1) < 120:
-        assert not logged.state.turn.is_the_log_s
+        assert not logged.state.turn.log_counts
     logged.read()
-    assert logged.state.turn.is_the_log_s
+    assert logged.state.turn.log_counts
     assert logged.slow == [0]
 
 

@@ -167,9 +167,9 @@ def test_a_run_that_asked_for_nothing_has_not_found_the_end(table: Table, monkey
     answers.set()
     assert wait_for(lambda: not table.state.busy, 30)
     table.feed(asked)
-    assert not table.state.turn.is_the_log_s
+    assert not table.state.turn.log_counts
     assert table.read() == 1 + 2 + 4 + 8
-    assert table.state.turn.is_the_log_s
+    assert table.state.turn.log_counts
     table.add(16)
     assert table.read() == 1 + 2 + 4 + 8 + 16
     # Slow statements of the log are the one before it fell silent and the last one.
@@ -208,9 +208,9 @@ def test_the_log_has_its_turn_back_when_all_is_read_that_others_counted(table: T
     table.state.turn.silent()
     table.add(*[2] * (MOST_ROWS + 1))
     table.read(1)
-    assert not table.state.turn.is_the_log_s
+    assert not table.state.turn.log_counts
     assert table.read() == 1 + 2 * (MOST_ROWS + 1)
-    assert table.state.turn.is_the_log_s
+    assert table.state.turn.log_counts
     assert of_d(table.feed(table.ask()), "slow") == 1, "what others counted is theirs"
 
 

@@ -443,7 +443,7 @@ def test_a_log_whose_turn_failed_is_not_at_its_end(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(state, "look", look_until_it_ends)
     state.feed(MYSQL, run)
-    assert not state.turn.is_the_log_s
+    assert not state.turn.log_counts
 
 
 def test_a_log_that_fails_is_not_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -596,7 +596,7 @@ def test_a_turn_that_ends_while_rows_are_made_may_have_left_something(
     state.feed(MYSQL, run)
     assert state._follower is not None
     assert state._follower.behind > 0
-    assert not state.turn.is_the_log_s
+    assert not state.turn.log_counts
 
 
 def test_a_log_that_hangs_is_a_failure_until_it_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -791,7 +791,7 @@ def test_the_threshold_of_our_own_session_is_not_the_log_s(
     (tmp_path / "x.log").touch()
     shown = state.feed(rows, context(tmp_path, "postgres", file=None if over_sql else str(tmp_path / "x.log")))
     assert by(list(shown.rows), "source", "threshold").get("log") == (2.0 if trusted else None)
-    assert state.turn.is_the_log_s is trusted
+    assert state.turn.log_counts is trusted
     if trusted:
         assert shown.problem is None
     else:
@@ -841,12 +841,12 @@ def test_a_log_that_is_not_there_counts_nothing(tmp_path: Path) -> None:
     rows = state.feed(MYSQL, run)
     assert rows.problem is not None
     assert str(file) in rows.problem.message
-    assert not state.turn.is_the_log_s
+    assert not state.turn.log_counts
     assert by(list(rows.rows), "database", "slow").get("") is None
     assert by(list(rows.rows), "source", "threshold").get("log") is None
     # What is in it when it comes was counted by others.
     file.write_text(ENTRY.format(1, 1) * 2)
-    assert wait_for(lambda: state.feed(MYSQL, run).problem is None and state.turn.is_the_log_s, 10)
+    assert wait_for(lambda: state.feed(MYSQL, run).problem is None and state.turn.log_counts, 10)
     state.feed(MYSQL, run)
     with file.open("a") as out:
         out.write(ENTRY.format(1, 1) * 3)
@@ -891,7 +891,7 @@ def test_a_slow_log_that_leaves_some_out_does_not_count(
         (tmp_path / "slow.log").touch()
         state = mysql_reader()
         shown = state.feed(Rows(MYSQL.columns, settings), context(tmp_path, file=str(tmp_path / "slow.log")))
-    assert state.turn.is_the_log_s is (fix is None)
+    assert state.turn.log_counts is (fix is None)
     assert by(list(shown.rows), "source", "threshold").get("log") == (1.0 if fix is None else None)
     assert (shown.problem.fix if shown.problem else None) == fix
 
@@ -961,7 +961,7 @@ def test_a_role_or_database_whose_slow_statements_are_not_logged(
     state = LogOverSQL() if over_sql else postgres_reader()
     (tmp_path / "x.log").touch()
     shown = state.feed(rows, context(tmp_path, "postgres", file=None if over_sql else str(tmp_path / "x.log")))
-    assert state.turn.is_the_log_s is not hides
+    assert state.turn.log_counts is not hides
     assert (shown.problem is not None) is hides
     if shown.problem is not None:
         assert f'ROLE batch IN DATABASE "an app": {item}' in shown.problem.message

@@ -59,7 +59,7 @@ class Server:
 def test_while_the_log_counts_nobody_else_does() -> None:
     server = Server()
     assert server(1, 2, 3, log=True) == [None, None, None]
-    assert server.turn.is_the_log_s
+    assert server.turn.log_counts
 
 
 def test_a_log_that_falls_silent_is_replaced_at_once_and_nothing_is_lost() -> None:
@@ -83,10 +83,10 @@ def test_a_log_that_nobody_can_read_is_replaced_after_a_while_and_what_came_mean
     server(5, 5, log=True)
     assert server(1, 1, log=None) == [None, None], "a run that fails is no reason"
     assert server(1, 1, 1, log=None) == [0, 4, 5]
-    assert not server.turn.is_the_log_s
+    assert not server.turn.log_counts
 
 
-def test_a_run_that_failed_is_the_log_s_all_the_same_when_it_goes_on() -> None:
+def test_a_run_that_failed_log_counts_all_the_same_when_it_goes_on() -> None:
     server = Server(patience=40)
     server(5, 5, log=True)
     server(1, 1, log=None)
@@ -105,9 +105,9 @@ def test_a_log_has_its_turn_back_only_when_it_was_read_to_its_end() -> None:
     turn = Turn()
     turn.silent()
     turn.heard(1.0, at_end=False)
-    assert not turn.is_the_log_s, "what is still to be read was written while others counted"
+    assert not turn.log_counts, "what is still to be read was written while others counted"
     turn.heard(2.0, at_end=True)
-    assert turn.is_the_log_s
+    assert turn.log_counts
 
 
 def test_a_database_that_is_gone_leaves_nothing_to_one_of_its_name() -> None:

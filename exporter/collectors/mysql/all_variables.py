@@ -14,7 +14,7 @@ _PREFIX = "mysql_global_variables_"
 _GCACHE = re.compile(r"gcache\.size = (\d+)([KMGT]?);")
 _FACTORS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 # Texts, even where they look like a number: a version of two parts, the name of a container, which is hexadecimal, a
-# time zone as -03, a user or his password.
+# time zone as -03, a user or a password.
 TEXTS = frozenset(
     (
         *("version", "innodb_version", "hostname", "system_time_zone", "report_host", "report_user", "report_password"),

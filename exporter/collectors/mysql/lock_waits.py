@@ -21,7 +21,8 @@ from exporter.gates import mariadb, mysql
 # Of a row that was inserted the waiter itself makes the lock that it waits for, in the holder's name and with its own
 # thread: so it is the transaction that tells who holds it.
 # Who waits for a definition a session's state tells; who holds it only metadata_locks, which is empty where its
-# instrument is off, as some switch it off for its cost.
+# instrument is off, as some switch it off for its cost. Threads of the server's own, as the one that purges old rows,
+# have no PROCESSLIST_ID: nobody waits for them.
 # Names of tables that differ by case or accents the view takes for the same, but only those of routines and events are.
 _WAIT = age("x.trx_wait_started")
 # Of the waiters for rows so many are asked for whom they wait.
@@ -29,8 +30,6 @@ MOST_ASKED = 50
 # A lock's name ends with space, page and place of its row, and a number of its own.
 _QUEUE = "SUBSTRING_INDEX(SUBSTRING_INDEX(trx_requested_lock_id, ':', -4), ':', 3)"
 _PENDING = "LOCK_STATUS = 'PENDING' AND OBJECT_TYPE NOT IN ('USER LEVEL LOCK', 'LOCKING SERVICE')"
-# The server's own threads, as that which purges old rows, wait without a statement, and nobody waits for them.
-# Who holds what these wait for is told nowhere.
 # What a session runs, or has run last: an idle one did in its open transaction.
 _LAST = """(
         SELECT s.{column} FROM performance_schema.events_statements_current s
@@ -39,6 +38,7 @@ _LAST = """(
 # NULL where no thread has the transaction: somebody prepared it (XA) and has gone.
 _SLEEPS = "IF(h.THREAD_ID IS NULL, NULL, COALESCE(h.PROCESSLIST_COMMAND, '') = 'Sleep')"
 _STATEMENT = f"{_LAST.format(column='CURRENT_SCHEMA')}, {_LAST.format(column='DIGEST')}"
+# Who holds what these wait for is told nowhere.
 _TABLE = "('Waiting for table level lock', 'Waiting for table flush')"
 _THREADS = f"""
     SELECT 'row' AS kind, t.THREAD_ID AS waiter, NULL AS holder, NULL AS holder_sleeps, {_WAIT} AS age,

@@ -8,8 +8,8 @@ from exporter.declare import Collector, Context, Query, Rows, block
 from exporter.gates import Gate, mariadb, mysql, setting
 
 # Com_commit knows no autocommit; Handler_commit counts each statement of a transaction, and each engine in it.
-# performance_schema counts every transaction once, but not how it ended; how many ROLLBACKs there were is known too. Of
-# what the server itself rolled back, as of a lost connection, nothing is: that counts as committed.
+# performance_schema counts every transaction once, but not how it ended; how many ROLLBACKs there were is known too.
+# What the server rolled back itself, as when a connection was lost, is not known, and counts as committed.
 # Pools say ROLLBACK after each use, mostly where nothing is open: then no engine is asked to roll back, which
 # Handler_rollback counts, once for each engine and the binary log. So at most as many of those count as rollbacks as
 # others rolled back what they had written.

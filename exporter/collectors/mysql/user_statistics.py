@@ -13,8 +13,8 @@ _ON = mariadb(10, 6) & setting("userstat", "ON", fix="")
 _READS = granted("SELECT", fix="")
 
 # The server forgets no client until FLUSH CLIENT_STATISTICS, and hosts come and go: of more than these, a dozen times
-# what there is room for, the idlest are not read. Who is refused all that he asks for has no rows, and is not idle.
-# They differ in columns between versions, hence all of them. All are counted, those that are left out, too.
+# what there is room for, the idlest are not read. A client that is refused all it asks for has no rows, yet is not
+# idle. They differ in columns between versions, hence all of them. All are counted, those that are left out, too.
 _MOST_READ = 5_000
 _BUSY = ("rows_read", "rows_sent", "denied_connections", "access_denied")
 _ALL = f"""

@@ -41,12 +41,14 @@ UNLOGGED = "long_query_time=3600"
 # MySQL logs what uses no index however quick it was, if it is told to, but not what looked at fewer rows than this; to
 # set it an account needs SESSION_VARIABLES_ADMIN.
 UNINDEXED = "min_examined_row_limit=18446744073709551615"
-_STEPS = 8  # to each power of two, for limits on statements
+# Limits on statements are rounded to one of so many steps to each power of two.
+_STEPS = 8
 # A node of a Galera cluster would have us wait until it has applied what the cluster has, and refuse us while it is cut
 # off from it: just when its figures are wanted.
 _AT_ANY_NODE = ["wsrep_sync_wait=0", "wsrep_dirty_reads=1"]
 _UNKNOWN_VARIABLE = "(error 1193)"
-_SHARE = 0.95  # of the time that is left: when the server gives up, before the client does
+# The server's limit is this share of the time that is left, so that it gives up before the client does.
+_SHARE = 0.95
 
 
 class MySQLSession:

@@ -82,7 +82,7 @@ class StandIn:
     @property
     def overtaken(self) -> bool:
         """Whether the turn has changed since the last reading, which is what is shown until the next."""
-        return self._at is not None and self._ours == self._turn.is_the_log_s
+        return self._at is not None and self._ours == self._turn.log_counts
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Take a reading in."""

@@ -47,8 +47,8 @@ class Follower:
         self._file: OpenFile | None = None
         self._places = Places(make_parser)
         self._begun = False
-        # What was not written later and is not known has been moved here: it is history. So is what is on a device
-        # that was not there.
+        # An unknown file that was last written before this moment (nanoseconds) has been moved here: what is in it is
+        # history. So is what is on a device that was not there.
         self._seen = 0
         self._devices: set[int | None] = set()
         # Files that are next in this turn, those that it has nothing more to do with, and why one can't be read.
@@ -290,7 +290,7 @@ class Follower:
             if following.moved:
                 self._drop(following.identity)
             return []
-        # What a copy that is not whole yet gets from here on was read in the other one, too.
+        # Whatever is still appended to an unfinished copy was read in the original already.
         size = file.size
         events = self._places.settle(file, self._end)
         place = known[file.identity] = known.pop(file.identity)

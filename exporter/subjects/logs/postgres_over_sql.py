@@ -157,7 +157,7 @@ class LogOverSQL(Counting, Asking):
             return
         read = self._read(pieces, current)
         self._go_on(own, read, files, current)
-        if not self.turn.is_the_log_s:
+        if not self.turn.log_counts:
             # See LogReader.
             self._count(lambda parser: parser.flush(), current)
         if own is not None and own.name == self._file:

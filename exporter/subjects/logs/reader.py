@@ -189,7 +189,7 @@ class Counting:
             self.turn.silent()
         elif now is not None:
             self.turn.heard(now, at_end=at_end)
-        return rules if self.turn.is_the_log_s else replace(rules, threshold=None)
+        return rules if self.turn.log_counts else replace(rules, threshold=None)
 
     def rebase(self) -> None:
         """Another server answers: where its log is comes with the next reading, and what was counted stays."""
@@ -278,7 +278,7 @@ class LogReader(Counting):
         follower = self._follow(source, context)
         for events in follower.turn(_MOST_BYTES, _TURN_SECONDS):
             self.add(events, source.rules)
-        if not self.turn.is_the_log_s:
+        if not self.turn.log_counts:
             # What others have counted is not to come up when it is the log's turn again.
             self.add(follower.last(), source.rules)
 

@@ -21,7 +21,7 @@ class Turn:
         self._heard: float | None = None
 
     @property
-    def is_the_log_s(self) -> bool:
+    def log_counts(self) -> bool:
         """Whether the log counts."""
         return self._log
 

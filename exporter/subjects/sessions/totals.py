@@ -1,4 +1,4 @@
-"""Seconds of active sessions, added up from samples of who is active and what he waits for."""
+"""Seconds of active sessions, added up from samples of which sessions are active and what they wait for."""
 
 from __future__ import annotations
 

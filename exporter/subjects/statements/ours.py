@@ -6,7 +6,7 @@ from exporter.engines.mysql.lasted import LASTED
 from exporter.subjects.statements.senders import Ended
 
 _PICOSECONDS = 10**12
-# The client has waited as long as the server worked, or longer: for the way, and for a processor to read the rows.
+# The client waited at least as long as the server worked; the rest is the network, and our own reading of the rows.
 _LEAST_SHARE = 0.5
 
 
@@ -36,7 +36,7 @@ class Ours:
         if last is None:
             return 0
         found = [Ended(1, int(time * _LEAST_SHARE * _PICOSECONDS), int(time * _PICOSECONDS)) for time in lasted]
-        # What waited and is not found now either the server does not have.
+        # What was not found the last time, and still is not, the server has not recorded.
         took = sum(ended.take_off(new) for ended in (*self._waiting, *found))
         self._waiting = [ended for ended in found if ended.count]
         return took

@@ -30,8 +30,9 @@ class Selection:
     """Chooses as many statements as there is room for.
 
     A quarter each are those with the most time, the most calls, the most I/O and the longest mean of late; the room
-    that is left, since one statement is often in several quarters, goes by time. Who is in one of these five has to be
-    beaten by twice as much. Until there are two readings to compare, all that was ever done counts.
+    that is left, since one statement is often in several quarters, goes by time. A statement that is shown in one of
+    these five gives way only to one with twice as much. Until there are two readings to compare, all that was ever done
+    counts.
 
     A statement whose last part of the key is None is the server's row for all that it has no room for: it is always in.
 

@@ -31,7 +31,7 @@ class Senders:
         """
         last, self._last = self._last, (count, time)
         if self._waiting is not None:
-            # What is not found now either was lost when the histogram was truncated.
+            # What is still not found was lost in a TRUNCATE of the histogram.
             self._waiting.take_off(new)
             self._waiting = None
         if last is None or (count, time) == last:

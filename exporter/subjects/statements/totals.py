@@ -133,7 +133,8 @@ class Totals:
         later = (now.since or 0) > (before.since or 0)
         if now.calls < before.calls or later:
             return True
-        # A server whose sums don't wrap keeps calls and time in step: as many calls in another time are others.
+        # A server whose sums don't wrap keeps calls and time in step: as many calls
+        # with another sum can only be of a new entry.
         same = now.calls == before.calls
         return not self._time_wraps and (now.time < before.time or (same and now.time != before.time))
 

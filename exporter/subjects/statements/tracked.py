@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 # So many statements are looked through in every run; of more, as a rule every fourth run chooses anew.
 QUICK_STATEMENTS = 1000
 EVERY_RUN = 4
-# So much longer than texts took to read they are left alone.
+# After texts were read, none are for this many times as long as that took.
 TEXTS_PAUSE = 1000
 
 
