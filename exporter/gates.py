@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from exporter.accounts import CONNECTION_LIMIT
 from exporter.facts import Facts, Role
 from exporter.failure import Reason
+from exporter.own_sessions import CONNECTION_LIMIT
 
 FLAVOR_NAMES = {"postgres": "PostgreSQL", "mysql": "MySQL", "percona": "Percona Server", "mariadb": "MariaDB"}
 

@@ -17,9 +17,10 @@ import psycopg
 import pymysql
 from psycopg.conninfo import make_conninfo
 
-from exporter.accounts import CONNECTION_LIMIT, read_roles, read_users
+from exporter.accounts import read_roles, read_users
 from exporter.demo.ending import pause
 from exporter.demo.processes import Child, DemoError, free_port, hand_over, readable_by_servers, run
+from exporter.own_sessions import CONNECTION_LIMIT
 
 START_SECONDS = 60.0
 _POSTGRES_SETTINGS = {

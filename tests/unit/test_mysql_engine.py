@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 import pymysql
 import pytest
 
-from exporter.accounts import CONNECTION_LIMIT
 from exporter.config.model import TLS
 from exporter.declare import Rows
 from exporter.engines.deadline import Deadline
@@ -24,6 +23,7 @@ from exporter.engines.mysql.session import (
 )
 from exporter.engines.mysql.tls import context
 from exporter.failure import Failure, Reason
+from exporter.own_sessions import CONNECTION_LIMIT
 from tests.providers.mysql import USER_COLUMNS
 
 if TYPE_CHECKING:

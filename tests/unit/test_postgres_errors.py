@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.accounts import CONNECTION_LIMIT
 from exporter.engines.postgres.errors import Login, failure, identifier, one_line, sqlstate_of
 from exporter.engines.postgres.session import server_limit
 from exporter.engines.postgres.values import codec
 from exporter.failure import Reason
+from exporter.own_sessions import CONNECTION_LIMIT
 
 LOGIN = Login("exporter", "shop", "s3cret")
 AT = 'connection to server at "127.0.0.1", port 5432 failed: '

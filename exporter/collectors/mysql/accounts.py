@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from exporter.accounts import OUR_USER
 from exporter.collectors.mysql.account_limits import ACCOUNTS
 from exporter.collectors.mysql.clients import CONNECTED_PROCESSES, CONNECTED_THREADS, SEES_SESSIONS
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block
 from exporter.gates import mariadb, mysql
+from exporter.own_sessions import OUR_USER
 
 # A limit is one account's, and sessions tell their user, so the limits of a user with several accounts are added up;
 # an account without one has that of max_user_connections, and if it has none either, its user has none. Names differ

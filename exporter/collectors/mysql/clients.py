@@ -1,7 +1,7 @@
 """SQL that tells the sessions of clients from the server's own threads and from the exporter's sessions."""
 
-from exporter.accounts import OUR_USER
 from exporter.gates import Gate, granted
+from exporter.own_sessions import OUR_USER
 
 # Without it the server shows our own sessions alone, or no statistics of users, and refuses nothing: figures would be
 # 0, not absent.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exporter.accounts import OUR_USER
 from exporter.collectors.mysql.needless_indexes import WEEK, Findings
 from exporter.collectors.mysql.performance_schema import READABLE
 from exporter.collectors.mysql.schema_sizes import SEES_TABLES
@@ -12,6 +11,7 @@ from exporter.collectors.mysql.schemas import INTERNAL
 from exporter.collectors.mysql.shared_tables import STATISTICS
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import Gate, granted, mariadb, mysql
+from exporter.own_sessions import OUR_USER
 
 # Sizes are more than was asked for: where they are not seen, findings are told without.
 _SEES_SIZES: Gate = granted(STATISTICS, fix="") & granted("PROCESS", fix="")

@@ -6,7 +6,6 @@ import logging
 import socket
 from typing import TYPE_CHECKING
 
-from exporter.accounts import OWN_SCHEMA
 from exporter.config.secrets import SecretError
 from exporter.engines.deadline import WATCHDOG, Deadline
 from exporter.engines.mysql import facts as knowledge
@@ -16,6 +15,7 @@ from exporter.engines.mysql.errors import Asker, failure, one_line
 from exporter.engines.mysql.session import MySQLSession
 from exporter.engines.resolve import resolve
 from exporter.failure import Failure, Reason
+from exporter.own_sessions import OWN_SCHEMA
 
 if TYPE_CHECKING:
     from exporter.config.model import ServerConfig

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import pymysql
 
-from exporter.accounts import CONNECTION_LIMIT, read_users
+from exporter.accounts import read_users
 from exporter.failure import Failure, Reason
+from exporter.own_sessions import CONNECTION_LIMIT
 
 REASONS: dict[int, Reason] = {
     1040: Reason.TOO_MANY_CONNECTIONS,

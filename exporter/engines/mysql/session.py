@@ -8,12 +8,12 @@ import math
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from exporter.accounts import OUR_USER, OWN_SCHEMA
 from exporter.declare import Rows
 from exporter.engines.deadline import WATCHDOG, Deadline
 from exporter.engines.mysql.errors import Asker, failure
 from exporter.engines.mysql.lasted import LASTED
 from exporter.failure import Failure, Reason
+from exporter.own_sessions import OUR_USER, OWN_SCHEMA
 
 if TYPE_CHECKING:
     import socket

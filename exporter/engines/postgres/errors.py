@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from exporter.accounts import CONNECTION_LIMIT
 from exporter.failure import ClosedDatabase, Failure, NoDatabase, Reason
+from exporter.own_sessions import CONNECTION_LIMIT
 
 _LONGEST = 300
 # Every message of a connection attempt starts with where it went; the name is in our own sentence already.

@@ -7,10 +7,10 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import ClassVar
 
-from exporter.accounts import OWN_SCHEMA
 from exporter.collectors.recent import Key
 from exporter.declare import Context, Rows
 from exporter.gates import mysql
+from exporter.own_sessions import OWN_SCHEMA
 from exporter.subjects.statements.lexer import KEPT
 from exporter.subjects.statements.tracked import Number, Tracked
 

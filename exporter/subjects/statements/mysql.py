@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from exporter.accounts import OWN_SCHEMA
 from exporter.declare import Context, Rows
 from exporter.failure import Failure, Reason
+from exporter.own_sessions import OWN_SCHEMA
 from exporter.subjects.statements.blind import blindness
 from exporter.subjects.statements.histogram import PICOSECONDS
 from exporter.subjects.statements.measures import COLUMNS, slow_threshold

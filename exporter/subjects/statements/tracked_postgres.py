@@ -6,10 +6,10 @@ from collections.abc import Hashable, Iterable, Sequence
 from itertools import repeat
 from operator import add
 
-from exporter.accounts import CONNECTION_LIMIT
 from exporter.collectors.recent import Key, Numbers
 from exporter.declare import Context, Rows
 from exporter.gates import Gate, extension
+from exporter.own_sessions import CONNECTION_LIMIT
 from exporter.subjects.statements.literals import without_literals
 from exporter.subjects.statements.postgres import hidden
 from exporter.subjects.statements.tracked import Number, Tracked
