@@ -38,6 +38,7 @@ from exporter.subjects.logs.measures import COLUMNS
 from exporter.subjects.logs.mysql import reader as mysql_reader
 from exporter.subjects.logs.mysql import rules as mysql_rules
 from exporter.subjects.logs.mysql_table import SlowLogTable
+from exporter.subjects.logs.postgres import Told
 from exporter.subjects.logs.postgres import reader as postgres_reader
 from exporter.subjects.logs.postgres import rules as postgres_rules
 from exporter.subjects.logs.postgres_over_sql import LogOverSQL
@@ -915,7 +916,7 @@ def test_a_log_for_which_slow_statements_are_not_important_enough_does_not_count
     tmp_path: Path, level: str, fix: str | None
 ) -> None:
     given = {"log_min_duration_statement": "2000", "log_min_messages": level}
-    taken = postgres_rules(given, {}, (), frozenset({"a"}), context(tmp_path, "postgres"))
+    taken = postgres_rules(Told(given, frozenset({"a"}), {}, ()), context(tmp_path, "postgres"))
     assert taken.threshold == (2.0 if fix is None else None)
     said = taken.untold.fix if taken.untold is not None else None
     assert said == (None if fix is None else f"ALTER SYSTEM SET log_min_messages = '{fix}'; SELECT pg_reload_conf();")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.declare import Context, Rows
@@ -34,11 +35,34 @@ _BY_SUFFIX = {".json": "json", ".csv": "csv"}
 _FIX = "name the file in the config: slow_log: {file: /var/log/postgresql/postgresql-18-main.log}"
 
 
-def reader() -> LogReader:
-    """What the collector keeps; takes rows of kind, name and value: `setting`, `database` for those that exist, `own`
-    for those of THRESHOLDS that were set for our role or database, with the statement that ends it, and `theirs` for
-    those of HIDING that were set for any (`name=value`, and the statement up to RESET).
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the server says of its log, as rows of kind, name and value.
+
+    Attributes:
+        settings: `setting`: SETTINGS by name.
+        databases: `database`: those that exist.
+        own: `own`: those of THRESHOLDS that were set for our role or database, with the statement that ends it.
+        theirs: `theirs`: those of HIDING that were set for any: `name=value`, and the statement up to RESET.
     """
+
+    settings: Mapping[str, str]
+    databases: frozenset[str]
+    own: Mapping[str, str]
+    theirs: Sequence[tuple[str, str]]
+
+    @classmethod
+    def of(cls, rows: Rows) -> Told:
+        """Take rows apart; those of other kinds are passed over."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for kind, name, value, *_ in rows.rows:
+            found.setdefault(kind, []).append((str(name), str(value)))
+        of = {kind: found.get(kind, []) for kind in ("setting", "database", "own", "theirs")}
+        return cls(dict(of["setting"]), frozenset(name for name, _ in of["database"]), dict(of["own"]), of["theirs"])
+
+
+def reader() -> LogReader:
+    """What the collector keeps; takes the rows of Told."""
     return LogReader("postgres", _source, parser)
 
 
@@ -50,10 +74,8 @@ def parser(name: str, prefix: str) -> LogParser:
 
 
 def _source(rows: Rows, context: Context) -> Source:
-    settings = {str(name): str(value) for kind, name, value in rows.rows if kind == "setting"}
-    databases = frozenset(str(name) for kind, name, _ in rows.rows if kind == "database")
-    own = {str(name): str(value) for kind, name, value in rows.rows if kind == "own"}
-    theirs = [(str(name), str(value)) for kind, name, value in rows.rows if kind == "theirs"]
+    server = Told.of(rows)
+    settings = server.settings
     said = context.server.log_settings()
     if said.file is None:
         where, found = _where(settings)
@@ -64,25 +86,20 @@ def _source(rows: Rows, context: Context) -> Source:
     if said.file is not None and Path(where).is_dir():
         where = _in_directory(where, form, settings)
     prefix = said.line_prefix if said.line_prefix is not None else settings.get("log_line_prefix", "")
-    return Source(where, form, rules(settings, own, theirs, databases, context), prefix)
+    return Source(where, form, rules(server, context), prefix)
 
 
-def rules(
-    settings: Mapping[str, str],
-    own: Mapping[str, str],
-    theirs: Iterable[tuple[str, str]],
-    databases: frozenset[str],
-    context: Context,
-) -> Rules:
-    """How events are to be taken, with these settings and databases; `own` and `theirs` as `reader` has them."""
+def rules(server: Told, context: Context) -> Rules:
+    """How events are to be taken."""
+    settings, databases = server.settings, server.databases
     threshold, plans = _threshold(settings)
-    unknown = [name for name in _ruling(settings) if name in own]
+    unknown = [name for name in _ruling(settings) if name in server.own]
     if unknown:
         # A session can't see what others have for a setting that is its own.
         problem = Failure(
             Reason.ERROR,
             f"{', '.join(unknown)} of the exporter's own session: that of others can't be seen",
-            fix="; ".join(own[name] for name in unknown) + "; the exporter's session is renewed within an hour",
+            fix="; ".join(server.own[name] for name in unknown) + "; the exporter's session is renewed within an hour",
         )
         return Rules(None, plans=plans, databases=databases, untold=problem)
     if settings.get("log_min_messages") in TOO_HIGH:
@@ -95,7 +112,7 @@ def rules(
     if threshold is None:
         return Rules(None, plans=plans, databases=databases)
     slow = max(threshold, slow_threshold(context))
-    hidden = untold(theirs, settings, slow)
+    hidden = untold(server.theirs, settings, slow)
     return Rules(slow if hidden is None else None, plans=plans, databases=databases, untold=hidden)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +14,7 @@ from exporter.subjects.logs.lines import LogParser
 from exporter.subjects.logs.named_files import NamedFile, NamedFiles
 from exporter.subjects.logs.places import Place, hash_of
 from exporter.subjects.logs.positions import Position, PositionFile
-from exporter.subjects.logs.postgres import ENDINGS, parser, rules
+from exporter.subjects.logs.postgres import ENDINGS, Told, parser, rules
 from exporter.subjects.logs.reader import Counting, positions
 
 MOST_BYTES = 2 * 1024 * 1024
@@ -28,9 +28,9 @@ _ENDINGS = tuple(files.removeprefix("*") for _, files in ENDINGS.values())
 class LogOverSQL(Counting, Asking):
     """Reads a part of the log with each run: what to ask for next is known when a run ends.
 
-    Takes rows of kind, name, value, number and written: `setting`, `own`, `theirs` and `database`, `file` (size, Unix
-    seconds), `head` (the first HEAD_BYTES of a file in base64) for each name in `heads`, and `bytes` (the name of a
-    file, its bytes in base64 and the offset that they were read from).
+    Takes rows of kind, name, value, number and written: those of postgres.Told, `file` (size, Unix seconds), `head`
+    (the first HEAD_BYTES of a file in base64) for each name in `heads`, and `bytes` (the name of a file, its bytes in
+    base64 and the offset that they were read from).
 
     A name may stand for another file than before, which then begins anew: its first bytes tell. They tell as well where
     our file is when its name is gone, or stands for another one: the server writes a file on after it was renamed. And
@@ -86,11 +86,8 @@ class LogOverSQL(Counting, Asking):
         found: dict[str, list[tuple[Any, ...]]] = {}
         for kind, *rest in rows.rows:
             found.setdefault(kind, []).append(tuple(rest))
-        settings = {str(name): str(value) for name, value, *_ in found.get("setting", ())}
-        databases = frozenset(str(name) for name, *_ in found.get("database", ()))
-        own = {str(name): str(value) for name, value, *_ in found.get("own", ())}
-        theirs = [(str(name), str(value)) for name, value, *_ in found.get("theirs", ())]
-        current = rules(settings, own, theirs, databases, context)
+        told = Told.of(rows)
+        settings, current = told.settings, rules(told, context)
         form, ending = _format(settings)
         files = [NamedFile(str(name), int(size), round(float(at) * 1e6)) for name, _, size, at in found.get("file", ())]
         # A file may have any name after it was renamed, but for those of other formats.
@@ -312,7 +309,7 @@ def _plain(name: str) -> bool:
     return name.isprintable() and not {"\\", "/"} & set(name)
 
 
-def _format(settings: dict[str, str]) -> tuple[str, str]:
+def _format(settings: Mapping[str, str]) -> tuple[str, str]:
     destinations = settings.get("log_destination", "")
     if settings.get("logging_collector") == "on":
         for name, (form, files) in ENDINGS.items():
