@@ -54,9 +54,11 @@ class Identity:
         """
         return replace(self, server_id=now.server_id) if self._looks_like(now) else self
 
-    def older_than(self, other: Identity) -> bool:
-        """Whether it started before the other, which a restart of the other can't have done."""
-        return self.start_time < other.start_time - _SLACK
+    def replaced_by(self, now: Identity) -> bool:
+        """Whether who answers now is another server, or this one in another role; not after a mere restart."""
+        moved = self.system != now.system or self.server_id != now.server_id
+        # No restart makes a start earlier.
+        return moved or self.role != now.role or now.start_time < self.start_time - _SLACK
 
     def _looks_like(self, other: Identity) -> bool:
         return self.system == other.system and abs(self.start_time - other.start_time) < _SLACK

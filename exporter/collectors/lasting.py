@@ -47,7 +47,8 @@ class _Database:
 class Lasting:
     """Adds up the counters of objects that share a name; what those that went had counted stays in the sum.
 
-    A name of which nothing is left is forgotten. When another server answers its counters go on from where they were.
+    A name of which nothing is left is forgotten. When another server answers, or this one after a restart, the sums
+    go on from where they were.
     """
 
     def __init__(self, name: tuple[str, ...], thing: str, counters: tuple[str, ...], then: Accumulator) -> None:
@@ -81,7 +82,7 @@ class Lasting:
         return self._then.feed(Rows((*self._name, *self._counters), summed), context)
 
     def rebase(self) -> None:
-        """Another server answers, whose next reading is the baseline."""
+        """Whoever answers now, the next reading is the baseline."""
         for known in self._databases.values():
             known.elsewhere = True
         self._then.rebase()

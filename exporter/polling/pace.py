@@ -43,6 +43,6 @@ class Pace:
             log.info("%s comes more seldom than every %g s: it took %.0f ms", self._name, self._every, cost * 1000)
 
     def rebase(self) -> None:
-        """Another server answers, to which it is nothing perhaps."""
+        """Another server answers, or this one after a restart, to which it is nothing perhaps."""
         self._took.clear()
         self.interval = self._every

@@ -387,8 +387,7 @@ class Sessions:
 
     def _another(self, old: Identity, new: Identity) -> None:
         name = self.config.name
-        moved = old.system != new.system or old.server_id != new.server_id
-        if moved or old.role != new.role or new.older_than(old):
+        if old.replaced_by(new):
             self.identity_changes += 1
             log.warning("%s: another server answers, or it changed its role from %s to %s", name, old.role, new.role)
         else:

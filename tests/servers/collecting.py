@@ -87,7 +87,7 @@ class Watch:
         return self.engine.learn(self.session, identity, self.config, Deadline.after(10))
 
     def forget(self) -> None:
-        """Another server answers from here on."""
+        """Another server answers from here on, or this one anew."""
         for state in self._states.values():
             state.rebase()
 

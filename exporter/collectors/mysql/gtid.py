@@ -176,7 +176,7 @@ class Errant:
         self._executed[server] = now, executed
 
     def rebase(self) -> None:
-        """Another server answers; what the others have is as it was."""
+        """Forget what was found here; what the others have is as it was."""
         self._waiting.clear()
         self._errant = None
 

@@ -53,7 +53,7 @@ class Findings:
         return _found(parts, self._anew.keys(), context)
 
     def rebase(self) -> None:
-        """Another server answers: it counts by itself."""
+        """Another server, or this one after a restart, counts reads from the start."""
         self._used, self._anew = frozenset(), {}
 
     def _notice(self, parts: Mapping[str, list[dict[str, Any]]], now: float) -> None:

@@ -245,7 +245,7 @@ class SignsOfLife(Asking):
         return Rows.of(rows.columns, found)
 
     def rebase(self) -> None:
-        """Another server answers."""
+        """See `Accumulator`."""
         self._heard = {}
 
 

@@ -227,7 +227,7 @@ class Differences:
         return Rows((*rows.columns, "cache_hits"), found)
 
     def rebase(self) -> None:
-        """Another server answers, with counters of its own."""
+        """Another server, or this one after a restart, has counters of its own."""
         self._hits, self._logins = Difference(), Logins()
 
 

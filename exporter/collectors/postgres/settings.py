@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from exporter.declare import Collector, Context, Query, Rows, block, counter, gauge
+from exporter.facts import Identity
 from exporter.gates import pg
 
 # Our own session has timeouts of its own, so that what a new session would have is told: reset_val. Only in these two
 # the server overrides that, by the transaction: as the account's transactions are when nobody says otherwise.
 _SQL = r"""
     WITH told AS (
-        SELECT name, vartype, unit, pending_restart::int AS pending,
+        SELECT name, context, vartype, unit, pending_restart::int AS pending,
                CASE WHEN name = 'transaction_read_only' AND pg_is_in_recovery() THEN 'on'
                     WHEN name IN ('transaction_read_only', 'transaction_deferrable')
                     THEN (SELECT reset_val FROM pg_settings d WHERE d.name = 'default_' || s.name)
@@ -20,7 +21,9 @@ _SQL = r"""
                ('h', 'seconds', 3600), ('d', 'seconds', 86400), ('B', 'bytes', 1), ('kB', 'bytes', 1024),
                ('MB', 'bytes', 1048576), ('GB', 'bytes', 1073741824), ('TB', 'bytes', 1099511627776)
     )
-    SELECT name, told, pending, CASE WHEN pending = 1 THEN 1 END AS waits,
+    SELECT name, pending, CASE WHEN pending = 1 THEN 1 END AS waits,
+           -- What nobody can set, such as the version, is no change when it changes.
+           CASE WHEN context <> 'internal' THEN told END AS told,
            CASE WHEN vartype IN ('bool', 'integer', 'real')
                 THEN replace(name, '.', '_') || coalesce('_' || base, '') END AS metric,
            CASE WHEN vartype = 'bool' THEN (told = 'on')::int::float8
@@ -38,19 +41,24 @@ class Changes:
     def __init__(self) -> None:
         self._changes = 0
         self._last: dict[str, str | None] = {}
+        self._whose: Identity | None = None
 
-    def feed(self, rows: Rows, context: Context) -> Rows:  # noqa: ARG002 - the protocol's
+    def feed(self, rows: Rows, context: Context) -> Rows:
         """The rows, of which name and told are looked at, with the count so far in the column changes."""
         name, told = rows.columns.index("name"), rows.columns.index("told")
         now = {row[name]: row[told] for row in rows.rows}
+        whose = context.facts.identity
+        if self._whose is not None and self._whose.replaced_by(whose):
+            # Another server has other settings, which is no change.
+            self._last = {}
+        self._whose = whose
         # What an extension brings with it or takes away is no change.
         self._changes += sum(now[known] != value for known, value in self._last.items() if known in now)
         self._last = now
         return Rows((*rows.columns, "changes"), [(*row, self._changes) for row in rows.rows])
 
     def rebase(self) -> None:
-        """Another server has other settings, which is no change either."""
-        self._last = {}
+        """Nothing is forgotten at a restart, with which the weightiest settings change; `feed` sees who answers."""
 
 
 settings = Collector(

@@ -116,5 +116,5 @@ class StandIn:
         return replace(rows, rows=changed)
 
     def rebase(self) -> None:
-        """Another server answers: what was counted stays."""
+        """See `Accumulator`: what was counted stays."""
         self._counts.rebase()

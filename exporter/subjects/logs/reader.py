@@ -192,7 +192,7 @@ class Counting:
         return rules if self.turn.log_counts else replace(rules, threshold=None)
 
     def rebase(self) -> None:
-        """Another server answers: where its log is comes with the next reading, and what was counted stays."""
+        """See `Accumulator`: where the log is comes with the next reading, and what was counted stays."""
         self._busiest.rebase()
 
 

@@ -85,7 +85,7 @@ class MySQLHistogram:
         return Rows(COLUMNS, [(None, None, None, slow, "histogram", threshold / PICOSECONDS, told)])
 
     def rebase(self) -> None:
-        """Another server answers: the next reading is a baseline."""
+        """See `Accumulator`: the next reading is a baseline."""
         self._events.rebase()
         self._sum.rebase()
         self._senders.rebase()
@@ -119,7 +119,7 @@ class Buckets:
         return new
 
     def rebase(self) -> None:
-        """Another server answers: the next reading is a baseline."""
+        """See `Accumulator`: the next reading is a baseline."""
         self._last = None
 
 

@@ -47,5 +47,5 @@ class Ours:
         self._waiting = []
 
     def rebase(self) -> None:
-        """Another server answers."""
+        """See `Accumulator`."""
         self._seen, self._waiting = None, []

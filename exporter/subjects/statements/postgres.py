@@ -60,7 +60,7 @@ class PostgresStatements:
         )
 
     def rebase(self) -> None:
-        """Another server answers."""
+        """See `Accumulator`."""
         self._totals.rebase()
         self._known = None
 

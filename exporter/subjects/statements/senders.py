@@ -43,7 +43,7 @@ class Senders:
         self._waiting = ended if ended.count else None
 
     def rebase(self) -> None:
-        """Another server answers."""
+        """See `Accumulator`."""
         self._last = self._waiting = None
 
 

@@ -177,6 +177,6 @@ class Unsteady:
         return calls, time
 
     def rebase(self) -> None:
-        """Another server answers."""
+        """See `Accumulator`."""
         self._last.clear()
         self._fallen.clear()

@@ -165,7 +165,7 @@ class Tracked(ABC):
         return self._with_texts(self.shaped(Rows(numbers.columns, list(found.values()))), context)
 
     def rebase(self) -> None:
-        """Another server answers: its statements are others."""
+        """Another server, or this one after a restart, has other statements."""
         self._selection = Selection()
         self._texts = Texts()
         self._runs_left = 0
