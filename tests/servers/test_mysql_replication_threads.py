@@ -687,6 +687,26 @@ def test_a_set_of_many_pieces_is_counted_whole(
 
 
 @pytest.mark.flavor("mysql")
+def test_nothing_is_told_to_be_errant_where_a_channel_gives_gtids_to_what_comes_without(
+    standby: DatabaseServer, watch: Watch
+) -> None:
+    """What came from a source without GTIDs has this server's own then, as what was written here."""
+    errant = "mysql_replica_errant_transactions"
+    assert len(watch.run("mysql_gtid_sets").values(errant)) == 1
+    standby.execute(
+        "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT=1, SOURCE_AUTO_POSITION=0,"
+        " ASSIGN_GTIDS_TO_ANONYMOUS_TRANSACTIONS=LOCAL FOR CHANNEL 'without'"
+    )
+    try:
+        found = watch.run("mysql_gtid_sets")
+        assert found.values(errant) == []
+        assert found.one("mysql_gtid_executed_transactions") > 0
+    finally:
+        standby.execute("RESET REPLICA ALL FOR CHANNEL 'without'")
+    assert len(watch.run("mysql_gtid_sets").values(errant)) == 1
+
+
+@pytest.mark.flavor("mysql")
 def test_where_the_source_is_watched_its_own_set_tells_what_is_errant(standby: DatabaseServer, watch: Watch) -> None:
     """What a replica wrote and its source then has is not errant; what a third server began and the source lacks is."""
     source = standby.primary

@@ -91,12 +91,15 @@ _SETS = """
     FROM performance_schema.replication_connection_status c
     UNION ALL
     SELECT NULL, NULL, NULL, GTID_SUBTRACT(@@GLOBAL.gtid_executed, ''), GTID_SUBTRACT(@@GLOBAL.gtid_purged, ''),
-           GTID_SUBTRACT(@@GLOBAL.gtid_executed, COALESCE((
+           {alone}, NULL, NULL"""
+_ALONE = """GTID_SUBTRACT(@@GLOBAL.gtid_executed, COALESCE((
                SELECT GROUP_CONCAT(NULLIF(CONCAT_WS(',', NULLIF(RECEIVED_TRANSACTION_SET, ''), IF(
                    CHANNEL_NAME = 'group_replication_applier' AND SOURCE_UUID <> '',
                    CONCAT(SOURCE_UUID, ':1-9223372036854775806'), NULL)), ''))
-               FROM performance_schema.replication_connection_status), '')),
-           NULL, NULL"""
+               FROM performance_schema.replication_connection_status), ''))"""
+# Where a channel gives GTIDs to what comes without, nothing tells that from what this server wrote.
+_UNLESS_ASSIGNED = f"""IF((SELECT COUNT(*) FROM performance_schema.replication_applier_configuration
+               WHERE ASSIGN_GTIDS_TO_ANONYMOUS_TRANSACTIONS_TYPE <> 'OFF'), NULL, {_ALONE})"""
 
 
 def counted(rows: Rows, context: Context) -> Rows:
@@ -185,7 +188,8 @@ _ERRANT = (
     "Transactions that this replica has and its source has not: all of them where the exporter watches the source too "
     "(mysql_replica_source_compared), as of the scrape before, else those that began on this replica and that it did "
     "not receive; errant unless the source has them from when this server was the source. A member of a group has its "
-    "primary for a source, and is absent unless that one is watched. On MariaDB those beyond what was received, until "
+    "primary for a source, and is absent unless that one is watched; so is a replica that gives GTIDs to transactions "
+    "that come without. On MariaDB those beyond what was received, until "
     "the source overtakes."
 )
 PENDING = (
@@ -198,7 +202,10 @@ gtid_sets = Collector(
     about="How many transactions were executed, received, are pending, and began where they should not.",
     engine="mysql",
     when=mysql(8) & _ON & GRANTED,
-    queries=(Query(mysql(8), _SETS),),
+    queries=(
+        Query(mysql(8, 0, 23), _SETS.replace("{alone}", _UNLESS_ASSIGNED)),
+        Query(mysql(8), _SETS.replace("{alone}", _ALONE)),
+    ),
     rows=counted,
     state=Errant,
     blocks=(
