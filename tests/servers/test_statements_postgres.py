@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from exporter.engines.deadline import Deadline
 from exporter.failure import Reason
 from exporter.polling.snapshot import State
 from tests.providers.base import DatabaseServer, wait_for
@@ -225,6 +226,34 @@ def test_a_dropped_database_vanishes_and_the_others_stay(server, database, watch
     left = {labels["database"] for labels, _ in watch.look("pg_statements").all("db_statements_total")}
     assert database not in left
     assert "postgres" in left
+
+
+def test_statements_of_an_account_that_is_ours_alone_are_no_client_s(server, database):
+    """One that may have no more connections than ours needs; any other may be somebody else's, too."""
+    account = server.account()
+    with watching(server, account) as watch:
+
+        def grown(sleep: float = 0.0) -> list[float]:
+            """Statements and slow ones in the database of our session, by a statement of ours."""
+            before = watch.look("pg_statements")
+            watch.session.run(f"SELECT pg_sleep({sleep})", Deadline.after(10))
+            after = watch.look("pg_statements")
+            return [
+                after(name, **labels) - before(name, **labels)
+                for name, labels in (
+                    ("db_statements_total", {"database": "postgres"}),
+                    ("db_slow_statements_total", {"database": "postgres", "source": "statements"}),
+                )
+            ]
+
+        assert grown(1.1) == [0, 0]
+        server.execute(f"ALTER ROLE {account.user} CONNECTION LIMIT -1")
+        try:
+            statements, slow = grown(1.1)
+        finally:
+            server.execute(f"ALTER ROLE {account.user} CONNECTION LIMIT 3")
+    # And that of the reading before.
+    assert (statements >= 2, slow) == (True, 1)
 
 
 def test_an_account_that_sees_no_statements_of_others_is_told_what_to_grant(server, database):

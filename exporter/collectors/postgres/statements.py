@@ -5,7 +5,7 @@ from __future__ import annotations
 from exporter.declare import Collector, Query, block, counter, gauge
 from exporter.gates import RECORDED, Gate, extension, pg
 from exporter.subjects.statements.measures import SLOW, THRESHOLD, TOTALS
-from exporter.subjects.statements.postgres import PostgresStatements
+from exporter.subjects.statements.postgres import OWN, PostgresStatements
 
 _NAME = "pg_stat_statements"
 
@@ -26,7 +26,8 @@ def _sql(toplevel: str, since: str) -> str:
             SELECT s.dbid AS of, array_agg(userid) AS userids, array_agg(queryid) AS queryids,
                    array_agg(calls) AS calls, array_agg(total_exec_time) AS times,
                    array_agg(max_exec_time) AS longest, array_agg({since}) AS since
-            FROM {{schema:{_NAME}}}.pg_stat_statements(false) s{toplevel}
+            FROM {{schema:{_NAME}}}.pg_stat_statements(false) s
+            WHERE NOT {OWN}{toplevel}
             GROUP BY s.dbid
         ) s ON s.of = d.oid
         WHERE d.datallowconn OR s.calls IS NOT NULL"""
@@ -39,8 +40,8 @@ statements = Collector(
     when=_since(1, 8) & RECORDED,
     every=15,
     queries=(
-        Query(_since(1, 11), _sql(" WHERE toplevel", "extract(epoch FROM stats_since)::float8")),
-        Query(_since(1, 9), _sql(" WHERE toplevel", "NULL::float8")),
+        Query(_since(1, 11), _sql(" AND toplevel", "extract(epoch FROM stats_since)::float8")),
+        Query(_since(1, 9), _sql(" AND toplevel", "NULL::float8")),
         Query(_since(1, 8), _sql("", "NULL::float8")),
     ),
     blocks=(TOTALS, SLOW, THRESHOLD),

@@ -10,8 +10,14 @@ from typing import Any
 from exporter.declare import Context, Rows
 from exporter.engines.postgres.errors import identifier
 from exporter.failure import Failure, Reason
+from exporter.own_sessions import CONNECTION_LIMIT
 from exporter.subjects.statements.measures import COLUMNS, slow_threshold
 from exporter.subjects.statements.totals import Plain, Totals
+
+# An account that may have no more connections than ours needs is ours alone, and its statements are no client's.
+OWN = f"""
+    userid = ANY (ARRAY(SELECT oid FROM pg_roles
+                        WHERE rolname = current_user AND rolconnlimit BETWEEN 0 AND {CONNECTION_LIMIT}))"""
 
 
 class PostgresStatements:

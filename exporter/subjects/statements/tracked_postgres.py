@@ -9,9 +9,8 @@ from operator import add
 from exporter.collectors.recent import Key, Numbers
 from exporter.declare import Context, Rows
 from exporter.gates import Gate, extension
-from exporter.own_sessions import CONNECTION_LIMIT
 from exporter.subjects.statements.literals import without_literals
-from exporter.subjects.statements.postgres import hidden
+from exporter.subjects.statements.postgres import OWN, hidden
 from exporter.subjects.statements.tracked import Number, Tracked
 
 NAME = "pg_stat_statements"
@@ -101,14 +100,10 @@ OURS = {
 }
 LONGEST = Number("max_exec_time / 1000", "The longest call since the statement's statistics were reset.")
 
-# An account that may have no more connections than ours needs is ours alone, and its statements are no client's.
-_OWN = f"""
-    userid = ANY (ARRAY(SELECT oid FROM pg_roles
-                        WHERE rolname = current_user AND rolconnlimit BETWEEN 0 AND {CONNECTION_LIMIT}))"""
 # In arrays, as ten thousand rows cost both sides several times as much; without the texts, see `texts`.
 LOOK = f"""
 SELECT userid, dbid, pg_get_userbyid(userid)::text AS "user", d.datname,
-       {_OWN} AS own,
+       {OWN} AS own,
        array_agg(queryid) AS queryids,
        array_agg(calls) AS calls, array_agg(total_exec_time) AS times,
        array_agg(shared_blks_read + shared_blks_written + local_blks_read + local_blks_written + temp_blks_read
