@@ -115,7 +115,9 @@ def test_errors_deadlocks_and_files() -> None:
         ],
         rules,
     )
-    rows = list(tally.by_database(rules))
+    first, rows = (list(tally.by_database(rules)) for _ in range(2))
+    # From 0 on: rate() sees nothing of a series that begins with what it has counted.
+    assert by(first, "database", "sqlstate_class", "errors") == {("a", "40"): 0, ("a", ""): 0, ("", "3D"): 0}
     assert by(rows, "database", "sqlstate_class", "errors") == {("a", "40"): 2, ("a", ""): 1, ("", "3D"): 1}
     assert by(rows, "database", "deadlocks") == {"a": 1, "b": 0, "": 0}
     assert by(rows, "database", "temporary_bytes") == {"a": 7, "b": 0, "": 5}
@@ -124,10 +126,8 @@ def test_errors_deadlocks_and_files() -> None:
 def test_a_client_s_own_classes_of_errors_are_one() -> None:
     tally, rules = Tally("postgres"), Rules(1.0)
     tally.add([Error("a", f"{first}{second}001", deadlock=False) for first in "AZ0" for second in "QRST9"], rules)
-    assert by(list(tally.by_database(rules)), "database", "sqlstate_class", "errors") == {
-        ("a", "other"): 14,
-        ("a", "09"): 1,
-    }
+    _, rows = (list(tally.by_database(rules)) for _ in range(2))
+    assert by(rows, "database", "sqlstate_class", "errors") == {("a", "other"): 14, ("a", "09"): 1}
 
 
 def test_a_queryid_does_not_go_to_and_fro() -> None:

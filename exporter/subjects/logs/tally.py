@@ -57,6 +57,8 @@ class _Database:
     rows_examined: int = 0
     rows_sent: int = 0
     errors: dict[str, int] = field(default_factory=dict)
+    # Classes of them that were shown.
+    told: set[str] = field(default_factory=set)
     deadlocks: int = 0
     files: int = 0
     file_bytes: int = 0
@@ -130,7 +132,9 @@ class Tally:
                 temporary_bytes=found.file_bytes,
             )
             for kind, count in sorted(found.errors.items()):
-                yield _row(database=name, sqlstate_class=kind, errors=count)
+                # From 0 on, of which nothing would be seen in a series that begins with what it has counted.
+                yield _row(database=name, sqlstate_class=kind, errors=count if kind in found.told else 0)
+            found.told.update(found.errors)
         yield _row(source="log", threshold=rules.threshold)
 
     def by_statement(self) -> Iterator[tuple[Any, ...]]:

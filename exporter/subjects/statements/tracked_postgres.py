@@ -177,7 +177,7 @@ class TrackedStatements(Tracked):
         most = _TEXTS_LONGER * context.server.statements.text_bytes
         return f"""
             SELECT DISTINCT ON (queryid) queryid, left(query, {most}) FROM {VIEW}(true)
-            WHERE queryid IN (SELECT unnest({_array(ids)}::int8[])) AND NOT {_OWN}
+            WHERE queryid IN (SELECT unnest({_array(ids)}::int8[])) AND NOT {OWN}
             ORDER BY queryid, total_exec_time DESC"""
 
     def shaped(self, rows: Rows) -> Rows:
