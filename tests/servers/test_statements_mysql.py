@@ -444,6 +444,33 @@ def test_the_histogram_says_which_threshold_it_really_used(server: DatabaseServe
 
 
 @pytest.mark.flavor("mariadb")
+def test_a_flush_of_the_status_counts_nothing_again(digesting: DatabaseServer):
+    """It takes off what sessions did that have ended, and leaves what those did that are open."""
+    server = digesting
+    if server.version < (11, 5):
+        # FLUSH GLOBAL STATUS is not known yet.
+        return
+    with watching(server) as watch, server.connect() as connection, connection.cursor() as cursor:
+        server.execute("SET GLOBAL long_query_time = 0.001")
+        try:
+            cursor.execute("SET long_query_time = 0.001")
+
+            def slow(statements: int) -> float:
+                for _ in range(statements):
+                    cursor.execute("SELECT SLEEP(0.01)")
+                return watch.look("mysql_statements")(SLOW, database="", source="status")
+
+            base = slow(30)
+            assert slow(10) - base == 10
+            server.execute("FLUSH GLOBAL STATUS")
+            assert slow_queries(server) >= 40
+            assert slow(0) - base == 10
+            assert slow(5) - base == 15
+        finally:
+            server.execute("SET GLOBAL long_query_time = 10")
+
+
+@pytest.mark.flavor("mariadb")
 def test_mariadb_estimates_slow_statements_until_its_own_threshold_allows_to_count(digesting: DatabaseServer):
     server = digesting
     server.execute("SET GLOBAL long_query_time = 10")

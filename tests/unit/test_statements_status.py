@@ -8,7 +8,7 @@ from exporter.config.model import ServerConfig
 from exporter.declare import Context, Rows
 from exporter.facts import Facts, Identity, Role
 from exporter.failure import Failure
-from exporter.subjects.statements.mysql import SlowQueries
+from exporter.subjects.statements.status import SlowQueries
 
 SERVER = ServerConfig(name="tested", engine="mysql", host="127.0.0.1", port=3306)
 CONTEXT = Context(SERVER, Facts("mysql", "mysql", (9, 7), "9.7", Identity("", 0, Role.PRIMARY)), 0)
@@ -32,3 +32,12 @@ def test_what_is_counted_by_other_things_is_never_taken_for_slow_statements(wron
             fed(state, counter, **wrong)
     assert fed(state, 100_105) == 5
     assert fed(state, 100_107) == 7
+
+
+def test_what_sessions_did_that_stay_open_over_a_flush_is_not_counted_again() -> None:
+    state = SlowQueries()
+    fed(state, 300)
+    assert fed(state, 507) == 207
+    # FLUSH GLOBAL STATUS takes off what sessions did that have ended.
+    assert fed(state, 505) == 207
+    assert fed(state, 510) == 212

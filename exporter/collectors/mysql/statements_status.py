@@ -6,7 +6,7 @@ from exporter.collectors.mysql.performance_schema import ON
 from exporter.declare import Collector, Query
 from exporter.gates import mariadb, mysql
 from exporter.subjects.statements.measures import SLOW, THRESHOLD, TOTALS
-from exporter.subjects.statements.mysql import Questions, SlowQueries
+from exporter.subjects.statements.status import Questions, SlowQueries
 
 # With performance_schema the collectors mysql_statements and mysql_statement_histogram have more.
 _SETTINGS = " ".join(

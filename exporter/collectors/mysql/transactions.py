@@ -79,11 +79,7 @@ class Outcomes:
             if self._source == row["source"]:
                 if self._is_doubtful(now):
                     continue
-                added = {figure: _grown(self._last[figure], value) for figure, value in now.items()}
-                # Of several appliers one has gone: how much of what is left came since is not known.
-                if "applied" in now and now["applied"] < self._last["applied"]:
-                    added["applied"] = 0
-                self._count(added)
+                self._count({figure: self._grown(figure, now) for figure in now})
             self._source, self._last = row["source"], now
         return Rows(("outcome", "transactions"), [("commit", self.committed), ("rollback", self.rolled_back)])
 
@@ -92,6 +88,15 @@ class Outcomes:
         fell = "ended" in now and any(now[figure] < self._last[figure] for figure in _UNSTEADY)
         self._doubted = fell and not self._doubted
         return self._doubted
+
+    def _grown(self, figure: str, now: dict[str, int]) -> int:
+        before, value = self._last[figure], now[figure]
+        if value < before and "ended" in now and figure in _UNSTEADY:
+            # It was truncated, and what it shows came since.
+            return value
+        # Of several appliers one has gone; or FLUSH GLOBAL STATUS took off what sessions did that have ended. How much
+        # of what is left came since is not known.
+        return max(value - before, 0)
 
     def _count(self, added: dict[str, int]) -> None:
         undone = min(added["rollbacks"], added["handled"])
@@ -106,11 +111,6 @@ class Outcomes:
     def rebase(self) -> None:
         """Forget the last reading, keep the totals: the next reading is a baseline."""
         self._source, self._doubted = None, False
-
-
-def _grown(before: int, now: int) -> int:
-    """What was added; a figure that fell was reset, and what it shows came since."""
-    return now - before if now >= before else now
 
 
 transactions = Collector(

@@ -120,8 +120,8 @@ POSTGRES: tuple[Block, ...] = (
             "pg_log_errors_total",
             "errors",
             help="Messages of severity ERROR, FATAL and PANIC in the log, by the first two characters of their "
-            "SQLSTATE; other for those that PostgreSQL itself doesn't have, empty where the log doesn't carry it. Each is "
-            "0 when it is first shown, so that rate() sees its first message, too.",
+            "SQLSTATE; other for those that PostgreSQL itself doesn't have, empty where the log doesn't carry it. Each "
+            "is 0 when it is first shown, so that rate() sees its first message, too.",
         ),
         labels=("database", "sqlstate_class"),
     ),

@@ -12,7 +12,7 @@ from exporter.subjects.logs.mysql_slow import SlowLog
 from exporter.subjects.logs.reader import LogReader, Source
 from exporter.subjects.logs.tally import Rules
 from exporter.subjects.statements.measures import slow_threshold
-from exporter.subjects.statements.mysql import left_out
+from exporter.subjects.statements.status import left_out
 
 SETTINGS = (
     "datadir", "log_output", "log_slow_always_query_time", "log_slow_disabled_statements", "log_slow_filter",

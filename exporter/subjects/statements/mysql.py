@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: statements, their time and the slow ones, from the digests or from the status counters."""
+"""MySQL and MariaDB: statements, their time and the slow ones, from the digests."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from exporter.declare import Context, Rows
-from exporter.failure import Failure, Reason
 from exporter.own_sessions import OWN_SCHEMA
 from exporter.subjects.statements.blind import blindness
 from exporter.subjects.statements.histogram import PICOSECONDS
 from exporter.subjects.statements.measures import COLUMNS, slow_threshold
+from exporter.subjects.statements.status import StatusCounter
 from exporter.subjects.statements.totals import Reading, Totals, Unsteady
 
 # What Digests gives besides: statements that found no room in the digest table.
@@ -38,7 +38,7 @@ class Digests:
         self._events = Unsteady()
         self._totals = Totals(time_wraps=True)
         self._overflow = Totals()
-        self._status = Totals()
+        self._status = StatusCounter()
         # Databases that are no schema the account sees, and when they last had digests.
         self._unlisted: dict[str, float] = {}
 
@@ -73,8 +73,8 @@ class Digests:
         ]
         slow: tuple[Any, ...] = (None, None, None)
         if status is not None and by_status:
-            counted = self._status.take([Reading("", "", int(status[3]), 0)])[""].calls
-            slow = (counted, "status", int(status[4]) / PICOSECONDS)
+            self._status.take(int(status[3]))
+            slow = (self._status.total, "status", int(status[4]) / PICOSECONDS)
         if blind:
             # What stands still would look as if nobody asked anything.
             found, unseen = [], None
@@ -108,85 +108,6 @@ class Digests:
         """
         seen = self._unlisted | dict.fromkeys(unlisted, now)
         self._unlisted = {name: at for name, at in seen.items() if name == "" or now - at < KEPT_SECONDS}
-
-
-class Questions:
-    """Accumulates the status counter Questions, given in a column of that name. Gives one row of COLUMNS."""
-
-    def __init__(self) -> None:
-        self._total = Totals()
-
-    def feed(self, rows: Rows, context: Context) -> Rows:  # noqa: ARG002 - the protocol's
-        """Take a reading in; fewer than before means that FLUSH STATUS came between."""
-        ((questions,),) = rows.rows
-        total = self._total.take([Reading("", "", int(questions), 0)])[""]
-        return Rows(COLUMNS, [(None, total.calls, None, None, None, None, None)])
-
-    def rebase(self) -> None:
-        """See `Accumulator`."""
-        self._total.rebase()
-
-
-class SlowQueries:
-    """Accumulates the status counter Slow_queries, given in a column of that name beside the settings that rule it:
-    long_query_time (s), log_queries_not_using_indexes, min_examined_row_limit, and calls_unlogged (MariaDB).
-
-    Gives one row of COLUMNS.
-    """
-
-    def __init__(self) -> None:
-        self._total = Totals()
-
-    def feed(self, rows: Rows, context: Context) -> Rows:
-        """Take a reading in.
-
-        Raises:
-            Failure: The server counts from a higher threshold than ours, or by other things than time.
-        """
-        reading = rows.dicts()[0]
-        used, threshold = float(reading["long_query_time"]), slow_threshold(context)
-        wrong = list(_wrong(reading, threshold))
-        if wrong:
-            # What the server counts meanwhile is another thing: the next reading that is right is a baseline.
-            self._total.rebase()
-            raise Failure(
-                Reason.MISSING_EXTENSION,
-                f"the server {'; it '.join(what for what, _ in wrong)}",
-                fix="; ".join(f"SET GLOBAL {fix}" for _, fix in wrong)
-                + "; or performance_schema=ON in the configuration and a restart of the server",
-            )
-        total = self._total.take([Reading("", "", int(reading["slow_queries"]), 0)])[""]
-        return Rows(COLUMNS, [(None, None, None, total.calls, "status", used, None)])
-
-    def rebase(self) -> None:
-        """See `Accumulator`."""
-        self._total.rebase()
-
-
-def _wrong(reading: dict[str, Any], threshold: float) -> Iterator[tuple[str, str]]:
-    """What makes Slow_queries another count than that of slow statements, and the setting that mends it.
-
-    Measured on MySQL 9.7 and MariaDB 10.11 and 11.8. Neither the switch of the slow log, nor log_slow_filter,
-    log_slow_rate_limit or log_slow_admin_statements changes the counter.
-    """
-    used = float(reading["long_query_time"])
-    if used > threshold:
-        yield (
-            f"counts statements as slow from {used:g} s on, which is more than our {threshold:g} s",
-            f"long_query_time = {threshold:g}",
-        )
-    if int(reading["log_queries_not_using_indexes"]):
-        yield "counts fast statements without an index as slow", "log_queries_not_using_indexes = OFF"
-    unlogged = bool(int(reading.get("calls_unlogged") or 0))
-    yield from left_out(int(reading["min_examined_row_limit"]), calls_unlogged=unlogged)
-
-
-def left_out(min_examined_row_limit: int, *, calls_unlogged: bool) -> Iterator[tuple[str, str]]:
-    """What keeps slow statements out of Slow_queries and of the slow log alike, and the setting that mends it."""
-    if min_examined_row_limit:
-        yield "leaves slow statements out that read few rows", "min_examined_row_limit = 0"
-    if calls_unlogged:
-        yield "leaves slow calls of procedures out", "log_slow_disabled_statements = 'sp'"
 
 
 def _name(database: Any) -> str:
