@@ -1,5 +1,7 @@
 """Accounts that let in more than they should, or that are about to let nobody in."""
 
+from collections.abc import Mapping
+
 from exporter.accounts import read_roles, read_users
 from exporter.collectors.mysql.account_limits import ACCOUNTS
 from exporter.declare import Collector, Query, block, gauge
@@ -11,24 +13,47 @@ _ACTIVE = {
     "mysql": "account_locked <> 'Y'",
     "mariadb": "Host <> '' AND User <> 'mariadb.sys'",
 }
-# Whose privileges an account has, or may have by SET ROLE: its own, and those of its roles and of theirs.
+# An account has, or may have by SET ROLE, its own privileges, and those of its roles and of theirs. What a role and
+# those within it have is found once for each role, since accounts may be thousands. What is found is a sum of bits.
 _SQL = """
-    WITH RECURSIVE {before}held AS (
-        SELECT User AS name, Host AS host, User AS whose, Host AS of_host, 1 AS own FROM mysql.user WHERE {active}
-        UNION
-        {roles}
-    ), accounts AS (
-        SELECT h.name, h.host, CONCAT_WS(',', {found}) AS found
-        FROM held h JOIN mysql.user u ON u.User = h.whose AND u.Host = h.of_host
+    WITH RECURSIVE {before}granted AS ({granted}), everybodys AS ({everybodys}), privileges AS (
+        SELECT u.User AS whose, u.Host AS of_host, {privileges} AS found
+        FROM mysql.user u
         {beside}
-        GROUP BY h.name, h.host
-    ), kinds AS ({kinds})
-    SELECT k.kind, COUNT(a.name) AS findings, NULL AS account_user, NULL AS account_host, NULL AS one
-    FROM kinds k LEFT JOIN accounts a ON FIND_IN_SET(k.kind, a.found)
-    GROUP BY k.kind
-    UNION ALL
-    (SELECT k.kind, NULL, a.name, a.host, 1 FROM kinds k JOIN accounts a ON FIND_IN_SET(k.kind, a.found)
-     ORDER BY 1, 3, 4 LIMIT {{limit}})"""
+        GROUP BY u.User, u.Host
+    ), held AS (
+        SELECT role, role_host, role AS inner_role, role_host AS inner_host FROM granted
+        UNION
+        SELECT role, role_host, role, role_host FROM everybodys
+        UNION
+        SELECT h.role, h.role_host, g.role, g.role_host
+        FROM held h JOIN granted g ON g.whose = h.inner_role AND g.of_host = h.inner_host
+    ), roles AS (
+        SELECT h.role, h.role_host, BIT_OR(p.found) AS found
+        FROM held h JOIN privileges p ON p.whose = h.inner_role AND p.of_host = h.inner_host
+        GROUP BY h.role, h.role_host
+    ), of_everybody AS (
+        SELECT BIT_OR(r.found) AS found
+        FROM roles r JOIN everybodys e ON e.role = r.role AND e.role_host = r.role_host
+    ), accounts AS (
+        SELECT u.User AS name, u.Host AS host, BIT_OR({own} | p.found | COALESCE(r.found, 0) | e.found) AS found
+        FROM of_everybody e
+        JOIN mysql.user u
+        JOIN privileges p ON p.whose = u.User AND p.of_host = u.Host
+        LEFT JOIN granted g ON g.whose = u.User AND g.of_host = u.Host
+        LEFT JOIN roles r ON r.role = g.role AND r.role_host = g.role_host
+        WHERE {active}
+        GROUP BY u.User, u.Host
+    ), kinds AS ({kinds}), numbered AS (
+        SELECT k.kind, a.name, a.host, COUNT(a.name) OVER (PARTITION BY k.kind) AS findings,
+               ROW_NUMBER() OVER (PARTITION BY k.kind ORDER BY a.name, a.host) AS place_in_kind,
+               ROW_NUMBER() OVER (ORDER BY a.name IS NULL, k.kind, a.name, a.host) AS place
+        FROM kinds k LEFT JOIN accounts a ON a.found & k.bit
+    )
+    SELECT kind, findings, name AS account_user, host AS account_host,
+           CASE WHEN name IS NOT NULL AND place <= {{limit}} THEN 1 END AS one
+    FROM numbered
+    WHERE place <= {{limit}} OR place_in_kind = 1"""
 # Roles that everybody has by mandatory_roles, `user@host` or `user`, and commas between them. Any of three quotes opens
 # a piece that the same one ends, or the end, with no way to write that quote itself in it; blanks count in there only.
 _QUOTED = r"""''([^'']*)''?|"([^"]*)"?|`([^`]*)`?"""
@@ -44,19 +69,17 @@ _MANDATORY = f"""listed AS (
                COALESCE(NULLIF({_PLAIN.format("SUBSTRING(item, CHAR_LENGTH(name) + 2)")}, ''), '%') AS host
         FROM (SELECT item, REGEXP_SUBSTR(item, {_USER}) AS name FROM listed WHERE item IS NOT NULL) written
     ), """
-_ROLES = {
-    "mysql": """SELECT a.User, a.Host, m.User, m.Host, 0
-        FROM (SELECT User, Host FROM mysql.user WHERE {active}) a
-        JOIN (mandatory r JOIN mysql.user m
-              ON m.User = r.name COLLATE utf8mb4_bin AND m.Host = r.host COLLATE utf8mb4_bin)
-        UNION
-        SELECT h.name, h.host, e.FROM_USER, e.FROM_HOST, 0
-        FROM held h JOIN mysql.role_edges e ON e.TO_USER = h.whose AND e.TO_HOST = h.of_host""",
+_GRANTED = {
+    "mysql": """SELECT FROM_USER AS role, FROM_HOST AS role_host, TO_USER AS whose, TO_HOST AS of_host
+        FROM mysql.role_edges""",
+    "mariadb": "SELECT Role AS role, '' AS role_host, User AS whose, Host AS of_host FROM mysql.roles_mapping",
+}
+_EVERYBODYS = {
+    "mysql": """SELECT m.User AS role, m.Host AS role_host
+        FROM mandatory r
+        JOIN mysql.user m ON m.User = r.name COLLATE utf8mb4_bin AND m.Host = r.host COLLATE utf8mb4_bin""",
     # Everybody has what PUBLIC has; before 10.11 there is nobody of that name.
-    "mariadb": """SELECT User, Host, 'PUBLIC', '', 0 FROM mysql.user WHERE {active}
-        UNION
-        SELECT h.name, h.host, r.Role, '', 0
-        FROM held h JOIN mysql.roles_mapping r ON r.User = h.whose AND r.Host = h.of_host""",
+    "mariadb": "SELECT 'PUBLIC' AS role, '' AS role_host",
 }
 # The parts of SUPER that lead to the rest: whoever has one sets what the server runs with, takes any role, lets a view
 # act as anybody, or writes what no privilege on a table lets through (events of a binary log or of a source of its
@@ -95,23 +118,29 @@ _PRIVILEGES = {
     "reads_everywhere": "Select_priv = 'Y'",
     "writes_everywhere": "'Y' IN (Insert_priv, Update_priv, Delete_priv, Drop_priv, Alter_priv)",
 }
-_KINDS = " UNION ALL ".join(f"SELECT '{kind}' AS kind" for kind in (*_OWN, *_PRIVILEGES))
+_BIT = {kind: 1 << place for place, kind in enumerate((*_OWN, *_PRIVILEGES))}
+_KINDS = " UNION ALL ".join(f"SELECT '{kind}' AS kind, {bit} AS bit" for kind, bit in _BIT.items())
 
 
 def _sql(flavor: str, beside: str = "", also: str = "TRUE") -> str:
-    active = f"{_ACTIVE[flavor]} AND {also}"
-    found = {kind: f"own AND ({condition.format(expired=_EXPIRED[flavor])})" for kind, condition in _OWN.items()}
-    found |= _PRIVILEGES
+    own = {kind: condition.format(expired=_EXPIRED[flavor]) for kind, condition in _OWN.items()}
+    privileges = dict(_PRIVILEGES)
     if beside:
-        found["superuser"] += " OR g.User IS NOT NULL"
+        privileges["superuser"] += " OR g.User IS NOT NULL"
     return _SQL.format(
         before=_MANDATORY if flavor == "mysql" else "",
-        active=active,
-        roles=_ROLES[flavor].format(active=active),
-        found=", ".join(f"MAX(IF({condition}, '{kind}', NULL))" for kind, condition in found.items()),
+        granted=_GRANTED[flavor],
+        everybodys=_EVERYBODYS[flavor],
+        privileges=f"BIT_OR({_bits(privileges)})",
         beside=beside,
+        own=_bits(own),
+        active=f"{_ACTIVE[flavor]} AND {also}",
         kinds=_KINDS,
     )
+
+
+def _bits(conditions: Mapping[str, str]) -> str:
+    return " | ".join(f"IF({condition}, {_BIT[kind]}, 0)" for kind, condition in conditions.items())
 
 
 def _readable(flavor: str) -> Gate:
@@ -128,6 +157,8 @@ account_findings = Collector(
     about="Accounts without a name or a host, with an expired password, or with privileges on the whole server.",
     engine="mysql",
     every=300,
+    core_share=0.001,
+    timeout=30,
     limit=200,
     when=(mysql(8) & _readable("mysql")) | (mariadb(10, 6) & _readable("mariadb")),
     queries=(
