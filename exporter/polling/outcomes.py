@@ -47,8 +47,8 @@ class Outcomes:
 
     def served(self, task: Task) -> Snapshot | None:
         """What a scrape shows of a slow task: its last good outcome until that is stale."""
-        good = self.good.get(task.name)
-        every = task.interval
+        # By the interval that it was taken with: while the next run is made a snapshot, its pace may be another already.
+        good, every = self.good.get(task.name), self._intervals[task.name]
         if good is None or every is None or not _holds(good, every, time.monotonic()):
             return None
         return good

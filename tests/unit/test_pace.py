@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.declare import DeclarationError
+from exporter.declare import Context, DeclarationError, Rows
 from exporter.engines.deadline import Deadline
 from exporter.exposition.selfmetrics import about
 from exporter.polling import slow
 from exporter.polling.flight import Flight
 from exporter.polling.pace import Pace
 from exporter.polling.server import Watched
+from exporter.polling.snapshot import Snapshot
 from exporter.registry import collectors_by_name
 from tests.unit.test_slow_tier import Clock, Driven, Noted, collector
 from tests.unit.test_watched import (
@@ -108,6 +109,28 @@ def test_what_comes_seldom_is_shown_until_it_comes_again_and_not_of_another_serv
     engine.system = "two"
     scrape(server)
     assert task.interval == 15
+
+
+def test_what_comes_more_often_again_is_shown_without_a_gap(engine: FakeEngine) -> None:
+    shown: list[Snapshot | None] = []
+
+    def look(rows: Rows, _: Context) -> Rows:
+        shown.append(server.served(server.tasks["dear"]))
+        return rows
+
+    server = watched(engine, declared("dear", TAKES_TEN_SECONDS, every=15, core_share=0.1, rows=look))
+    task = server.tasks["dear"]
+    for _ in range(4):
+        server.background([task])
+    before = server.good["dear"]
+    engine.seconds += 90
+    engine.round_trip = 10.0
+    server.background([task])
+    assert task.interval == 15, "one run that is quick is enough"
+    assert shown[-1] is before
+    assert server.served(task) is not before
+    engine.seconds += 46
+    assert server.served(task) is None
 
 
 def test_the_clock_keeps_to_the_interval_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
