@@ -12,7 +12,7 @@ from exporter.config.model import ServerConfig
 from exporter.facts import Facts
 from exporter.failure import Failure, Reason
 from exporter.polling.backoff import Breaker
-from exporter.polling.runs import SOFT, Reading, Task, finish
+from exporter.polling.runs import SOFT, Reading, Task, rendered, taken_in
 from exporter.polling.sessions import Sessions
 from exporter.polling.snapshot import Snapshot, State
 
@@ -39,7 +39,10 @@ class Outcomes:
         self._tasks = tasks
         self._sessions = sessions
         self._intervals = {name: task.interval for name, task in tasks.items()}
-        # What is kept of a server, and whose it is, change together.
+        # What is kept of a server, and whose it is, change together, and what is rendered has the room that all others
+        # leave: that is one lock, under which scrapes take in what they read, too. What the background reads may take
+        # its time to be taken in, and has a lock of its own before that one: no scrape waits for it.
+        self._taking_in = threading.Lock()
         self._keeping = threading.RLock()
         self._breakers = {name: Breaker() for name in tasks}
         self._failed: dict[str, Snapshot] = {}
@@ -47,7 +50,7 @@ class Outcomes:
 
     def served(self, task: Task) -> Snapshot | None:
         """What a scrape shows of a slow task: its last good outcome until that is stale."""
-        # By the interval that it was taken with: while the next run is made a snapshot, its pace may be another already.
+        # By the interval that it was taken with: while the next run is taken in, its pace may be another.
         good, every = self.good.get(task.name), self._intervals[task.name]
         if good is None or every is None or not _holds(good, every, time.monotonic()):
             return None
@@ -67,12 +70,18 @@ class Outcomes:
         results: dict[str, Snapshot] | None = None,
     ) -> None:
         """Make a reading an outcome, unless the server it was read from answers no more."""
-        with self._keeping:
+        with self._keeping if task.every is None else self._taking_in:
             if generation != self._sessions.generation:
                 raise Failure(Reason.CONNECT, "another server answered meanwhile")
+            budget = self.budget(task)
             if isinstance(reading, Reading):
-                reading = finish(task, reading, self._config, facts, self.budget(task))
-            self.record(task, reading, results)
+                reading = taken_in(task, reading, self._config, facts, budget)
+            with self._keeping:
+                if isinstance(reading, Reading):
+                    # Meanwhile a scrape may have taken some of the room.
+                    budget = budget if task.every is None else self.budget(task)
+                    reading = rendered(task, reading, self._config, facts, budget)
+                self.record(task, reading, results)
 
     def record(self, task: Task, snapshot: Snapshot, results: dict[str, Snapshot] | None = None) -> None:
         """Keep an outcome; with `results`, those of a flight, its text is theirs alone."""
@@ -113,7 +122,7 @@ class Outcomes:
 
     def forget(self) -> None:
         """Drop what is of the server that answered before."""
-        with self._keeping:
+        with self._taking_in, self._keeping:
             self.good.clear()
             for breaker in self._breakers.values():
                 breaker.succeeded()

@@ -360,26 +360,37 @@ def cut(task: Task, rows: Rows) -> tuple[Rows, Failure | None]:
     return Rows(rows.columns, rows.rows[:limit]), failure
 
 
-def finish(task: Task, reading: Reading, config: ServerConfig, facts: Facts, budget: int) -> Snapshot:
-    """A reading to a snapshot: hook, accumulator, renderer. A bug in a hook fails this collector alone."""
-    rows, started, width = reading.rows, reading.started, max(1, task.collector.width(facts))
-    begun = started if reading.spent is None else time.monotonic() - reading.spent
-    if task.settings.limit is not None and task.collector.limit is None:
-        # What its SQL doesn't limit is limited here.
-        budget = min(budget, task.settings.limit * width)
-    context = Context(config, facts, started, budget // width)
+def taken_in(task: Task, reading: Reading, config: ServerConfig, facts: Facts, budget: int) -> Reading | Snapshot:
+    """A reading after hook and accumulator, a bug in which fails this collector alone.
+
+    Args:
+        budget: Series that there seems to be room for; what is left out is left out by `rendered`.
+    """
+    if task.collector.rows is None and task.state is None:
+        return reading
+    rows, started, begun = reading.rows, reading.started, time.monotonic()
     try:
+        context = Context(config, facts, started, _bounded(task, budget, facts) // _width(task, facts))
         if task.collector.rows is not None:
             rows = task.collector.rows(rows, context)
         if task.state is not None:
             rows = task.state.feed(rows, context)
-        rendered = render(task.collector, rows, context, budget, task.written if task.every is None else None)
-    except Failure as failure:
-        return task.fail(failure, started)
-    except Exception as error:
-        log.exception("collector %s on %s", task.name, config.name)
-        return task.fail(Failure(Reason.ERROR, f"{type(error).__name__} in the collector; see the log"), started)
-    for reason, count in rendered.dropped.items():
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong in it becomes its outcome
+        return _failed(task, error, started)
+    spent = None if reading.spent is None else reading.spent + time.monotonic() - begun
+    return replace(reading, rows=rows, spent=spent)
+
+
+def rendered(task: Task, reading: Reading, config: ServerConfig, facts: Facts, budget: int) -> Snapshot:
+    """What was taken in, as a snapshot of no more series than the budget."""
+    rows, started = reading.rows, reading.started
+    begun = started if reading.spent is None else time.monotonic() - reading.spent
+    written = task.written if task.every is None else None
+    try:
+        page = render(task.collector, rows, Context(config, facts, started), _bounded(task, budget, facts), written)
+    except Exception as error:  # noqa: BLE001 - as above
+        return _failed(task, error, started)
+    for reason, count in page.dropped.items():
         task.dropped[reason] = task.dropped.get(reason, 0) + count
     problem = reading.problem or rows.problem
     return Snapshot(
@@ -387,10 +398,28 @@ def finish(task: Task, reading: Reading, config: ServerConfig, facts: Facts, bud
         State.SUSPENDED if reading.suspended else State.OK if problem is None else State.FAILED,
         started,
         time.monotonic() - begun,
-        families=rendered.families,
-        series=rendered.series,
-        dropped=rendered.dropped,
+        families=page.families,
+        series=page.series,
+        dropped=page.dropped,
         reason=problem.reason if problem else None,
         message=problem.message if problem else reading.suspended,
         fix=problem.fix if problem else None,
     )
+
+
+def _bounded(task: Task, budget: int, facts: Facts) -> int:
+    """The budget of a task, which is less where its SQL does not limit what the config does."""
+    if task.settings.limit is None or task.collector.limit is not None:
+        return budget
+    return min(budget, task.settings.limit * _width(task, facts))
+
+
+def _width(task: Task, facts: Facts) -> int:
+    return max(1, task.collector.width(facts))
+
+
+def _failed(task: Task, error: Exception, started: float) -> Snapshot:
+    if isinstance(error, Failure):
+        return task.fail(error, started)
+    log.error("collector %s on %s", task.name, task.server.name, exc_info=error)
+    return task.fail(Failure(Reason.ERROR, f"{type(error).__name__} in the collector; see the log"), started)

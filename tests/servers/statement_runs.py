@@ -14,7 +14,7 @@ from exporter.engines.deadline import Deadline
 from exporter.engines.mysql.engine import MYSQL
 from exporter.engines.postgres.engine import POSTGRES
 from exporter.facts import Facts
-from exporter.polling.runs import Reading, Task, finish, read
+from exporter.polling.runs import Reading, Task, read, rendered, taken_in
 from exporter.polling.snapshot import Snapshot, State
 from exporter.registry import collectors_by_name
 from exporter.subjects.logs.choice import counting_slow
@@ -54,7 +54,9 @@ class Watch:
     def snapshot(self, name: str) -> Snapshot:
         task = self.task(name)
         reading = read(task, self.session, self.facts, Deadline.after(SECONDS))
-        return finish(task, reading, self.config, self.facts, 100_000) if isinstance(reading, Reading) else reading
+        if isinstance(reading, Reading):
+            reading = taken_in(task, reading, self.config, self.facts, 100_000)
+        return rendered(task, reading, self.config, self.facts, 100_000) if isinstance(reading, Reading) else reading
 
     def look(self, name: str) -> Sample:
         """One run, which has to work."""

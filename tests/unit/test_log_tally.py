@@ -25,7 +25,7 @@ from exporter.config.model import ServerConfig, SlowLogSettings, Statements
 from exporter.declare import Context, Rows
 from exporter.facts import Facts, Identity, Role
 from exporter.failure import Failure, Reason
-from exporter.polling.runs import Reading, Task, finish
+from exporter.polling.runs import Reading, Task, rendered, taken_in
 from exporter.polling.snapshot import State
 from exporter.registry import collectors_by_name
 from exporter.statement import filled
@@ -828,7 +828,9 @@ def test_a_log_without_slow_statements_is_a_failure_beside_all_else_that_it_tell
         ("kind", "name", "value"), [("setting", "log_min_duration_statement", threshold), ("database", "d", None)]
     )
     task = Task.of(collectors_by_name()["pg_slow_log"], run.server)
-    snapshot = finish(task, Reading(rows, None, time.monotonic()), run.server, run.facts, 1000)
+    reading = taken_in(task, Reading(rows, None, time.monotonic()), run.server, run.facts, 1000)
+    assert isinstance(reading, Reading)
+    snapshot = rendered(task, reading, run.server, run.facts, 1000)
     page = "".join(family.text for family in snapshot.families)
     assert 'pg_log_deadlocks_total{database="d"' in page.replace('server="s",', "")
     assert ("db_slow_statements_total" in page) is on

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from exporter.gates import ANY
 from exporter.polling import second as polling_second
 from exporter.polling import sessions as polling_sessions
 from exporter.polling.flight import Flight
-from exporter.polling.runs import Cost
+from exporter.polling.runs import Cost, Reading
 from exporter.polling.scrape import Scrapes
 from exporter.polling.server import Watched
 from exporter.polling.snapshot import Snapshot, State
@@ -200,6 +202,91 @@ def test_a_reading_of_the_server_that_was_there_before_is_not_kept() -> None:
     server.outcomes.keep = kept  # type: ignore[method-assign]
     server.background(server.slow_tasks())
     assert [family.text for family in server.good["second"].families] == ['db_second{server="s",engine="mysql"} 2\n']
+
+
+class Slow:
+    """What a collector keeps that takes its time to take a reading in; what happened to it, in that order."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.entered, self.over = threading.Event(), threading.Event()
+
+    def feed(self, rows: Rows, _: Context) -> Rows:
+        self.events.append("begins")
+        self.entered.set()
+        assert self.over.wait(30)
+        self.events.append("ends")
+        return rows
+
+    def rebase(self) -> None:
+        self.events.append("rebased")
+
+
+@contextmanager
+def taking_in(**more: Any) -> Iterator[tuple[FakeEngine, Watched, Slow, threading.Thread]]:
+    """A server on which background work is taking in what it has read, until told that it is over."""
+    engine, state = FakeEngine(), Slow()
+    slow, quick = declared("slow", every=60, state=lambda: state), declared("quick", every=300)
+    server = watched(engine, declared("at_scrape"), slow, quick, **more)
+    scrape(server)
+    thread = threading.Thread(target=server.background, args=([server.tasks["slow"]],))
+    thread.start()
+    try:
+        assert state.entered.wait(30)
+        yield engine, server, state, thread
+    finally:
+        state.over.set()
+        thread.join(30)
+
+
+def test_no_scrape_waits_for_what_the_background_takes_in() -> None:
+    with taking_in() as (_, server, state, thread):
+        assert scrape(server).results["at_scrape"].state is State.OK
+        assert state.events == ["begins"]
+        state.over.set()
+        thread.join(30)
+        assert server.good["slow"].state is State.OK
+
+
+def test_what_the_background_takes_in_it_takes_in_one_after_another() -> None:
+    with taking_in() as (_, server, state, thread):
+        facts = server.sessions.facts
+        assert facts is not None
+        reading = Reading(Rows(("value",), [(1,)]), None, time.monotonic())
+        other = threading.Thread(target=server.outcomes.keep, args=(server.tasks["quick"], reading, 0, facts))
+        other.start()
+        other.join(0.2)
+        assert "quick" not in server.good, "it may look at what the first one keeps"
+        state.over.set()
+        for one in (other, thread):
+            one.join(30)
+        assert server.good.keys() == {"quick", "slow"}
+
+
+def test_what_is_being_taken_in_when_another_server_answers_is_forgotten_whole() -> None:
+    with taking_in() as (engine, server, state, thread):
+        engine.system = "another"
+        server.sessions.close_main()
+        scraping = threading.Thread(target=scrape, args=(server,))
+        scraping.start()
+        assert wait_for(lambda: server.sessions.generation == 1, 10)
+        scraping.join(0.2)
+        assert state.events == ["begins"], "nothing is forgotten in the midst of it"
+        state.over.set()
+        for one in (scraping, thread):
+            one.join(30)
+        assert state.events == ["begins", "ends", "rebased"]
+        assert server.good == {}
+
+
+def test_what_was_taken_in_has_the_room_that_scrapes_have_left_meanwhile() -> None:
+    with taking_in(max_series=100) as (_, server, state, thread):
+        before = server.latest["at_scrape"]
+        server.outcomes.record(server.tasks["at_scrape"], replace(before, series=100))
+        state.over.set()
+        thread.join(30)
+        assert server.latest["slow"].dropped == {"budget": 1}
+        assert server.latest["slow"].series == 0
 
 
 def test_why_a_collector_is_left_alone_outlives_an_outage() -> None:
