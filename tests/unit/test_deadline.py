@@ -111,7 +111,9 @@ with watchdog.guard(ours.fileno(), Deadline.after(0.2)) as guard:
 assert (got, guard.fired) == (b"", True)
 # The descriptor is still the caller's.
 ours.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
-print("ended")
+print("ended", flush=True)
+# A thread that is ended with the interpreter needs a descriptor for that, and would say so.
+os._exit(0)
 """
 
 
