@@ -10,8 +10,6 @@ from exporter.polling.snapshot import Snapshot
 
 # A second scrape within this time of a landing gets the first one's result.
 REUSE_SECONDS = 1.0
-# Nothing that a flight does outlasts its deadline by this; if one ever does, scrapes must not wait for it for ever.
-LOST_SECONDS = 30.0
 
 
 class Flight:
@@ -41,7 +39,8 @@ class Flight:
         """Whether a scrape that comes now may have this one's result, or wait for it."""
         now = time.monotonic()
         if self.duration is None:
-            return now < self.deadline.at + LOST_SECONDS
+            # After that it asks no more, but to end on the server what was cut off may take it some seconds.
+            return now < self.deadline.at
         # That a server did not answer is worth asking again.
         return self.answered and now - self.started - self.duration < REUSE_SECONDS
 

@@ -1,4 +1,4 @@
-"""Scrapes: one flight per server at a time, which concurrent scrapes join, and which never outlasts its deadline."""
+"""Scrapes: one flight per server at a time, joined by concurrent scrapes, which asks no more after its deadline."""
 
 from __future__ import annotations
 

@@ -428,6 +428,27 @@ def test_a_kill_that_failed_is_tried_again_for_a_while(monkeypatch: pytest.Monke
     assert (tries(), tries()) == (1, 0)
 
 
+def test_a_scrape_does_not_get_what_an_earlier_one_has_had_whose_time_is_over() -> None:
+    engine, over = FakeEngine(), threading.Event()
+    config = ServerConfig(name="s", engine="mysql", host="h", port=1)
+    scrapes = Scrapes([config], {"mysql": engine}, [declared("hangs", HANGS)])  # type: ignore[dict-item]
+    engine.when_cancelling = lambda: over.wait(30) and None
+    try:
+        first = scrapes.start("s", Deadline.after(0.5))
+        assert scrapes.start("s", Deadline.after(0.5)) is first
+        assert wait_for(lambda: "hangs" in first.results and first.deadline.passed, 10)
+        assert first.duration is None, "it ends what it has cut off"
+        second = scrapes.start("s", Deadline.after(30))
+        assert second is not first
+        assert scrapes.start("s", Deadline.after(30)) is second
+        over.set()
+        second.future.result(30)
+        assert second.results["hangs"] is not first.results["hangs"]
+    finally:
+        over.set()
+        scrapes.close(30)
+
+
 def test_the_second_session_is_not_waited_for_longer_than_the_deadline() -> None:
     server = watched(FakeEngine())
     entered, over = threading.Event(), threading.Event()
