@@ -212,6 +212,15 @@ RECORDED: Gate = _Leaf(
 )
 
 
+# MariaDB runs without it, too, and then has neither its settings nor its status.
+INNODB: Gate = _Leaf(
+    "InnoDB",
+    lambda facts: facts.settings.get("innodb") != "OFF",
+    Reason.MISSING_EXTENSION,
+    lambda _: "set innodb=ON in the server's configuration and restart it",
+)
+
+
 def granted(privilege: str, *, fix: str) -> Gate:
     """A role membership or privilege that our account has; `fix` is the statement that gives it to {account}."""
     return _Leaf(

@@ -10,7 +10,7 @@ from exporter.collectors.mysql.schema_sizes import SEES_TABLES
 from exporter.collectors.mysql.schemas import INTERNAL
 from exporter.collectors.mysql.shared_tables import STATISTICS
 from exporter.declare import Collector, Query, block, gauge
-from exporter.gates import Gate, granted, mariadb, mysql
+from exporter.gates import INNODB, Gate, granted, mariadb, mysql
 from exporter.own_sessions import OUR_USER
 
 # Sizes are more than was asked for: where they are not seen, findings are told without.
@@ -102,7 +102,7 @@ index_findings = Collector(
     timeout=60,
     # For each table the server reads its definition, and opens it for its figures.
     tables=10_000,
-    when=(mysql(8) | mariadb(10, 6)) & SEES_TABLES,
+    when=(mysql(8) | mariadb(10, 6)) & INNODB & SEES_TABLES,
     queries=tuple(_queries()),
     state=Findings,
     blocks=(

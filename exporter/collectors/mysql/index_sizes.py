@@ -6,7 +6,7 @@ from exporter.collectors.mysql.schema_sizes import SEES_TABLES
 from exporter.collectors.mysql.schemas import INTERNAL
 from exporter.collectors.mysql.shared_tables import STATISTICS
 from exporter.declare import Collector, Query, block, gauge
-from exporter.gates import granted, mariadb, mysql
+from exporter.gates import INNODB, granted, mariadb, mysql
 
 # Here they are all there is, so what is wanting is told.
 _SEES_SIZES = granted(STATISTICS, fix=f"GRANT {STATISTICS} TO {{account}};") & granted(
@@ -23,7 +23,7 @@ index_sizes = Collector(
     # To know which are compressed the server reads the definition of each table.
     tables=10_000,
     default=False,
-    when=(mysql(8) | mariadb(10, 6)) & SEES_TABLES & _SEES_SIZES,
+    when=(mysql(8) | mariadb(10, 6)) & INNODB & SEES_TABLES & _SEES_SIZES,
     queries=(
         Query(mysql(8), _OTHERS.format(sizes=SIZES_MYSQL)),
         Query(mariadb(10, 6), _OTHERS.format(sizes=SIZES_MARIADB)),

@@ -8,7 +8,7 @@ import re
 
 from exporter.collectors.mysql.history import checkpoint_age
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
-from exporter.gates import mariadb, mysql
+from exporter.gates import INNODB, mariadb, mysql
 
 # Each pool's hash index has some tables, and each has a line; the others stand there once.
 _FIGURES = {
@@ -55,7 +55,7 @@ innodb_status = Collector(
     engine="mysql",
     every=60,
     default=False,
-    when=mysql(8) | mariadb(10, 6),
+    when=(mysql(8) | mariadb(10, 6)) & INNODB,
     queries=(Query(mysql(8) | mariadb(10, 6), "SHOW ENGINE INNODB STATUS"),),
     rows=read,
     blocks=(

@@ -11,10 +11,11 @@ from exporter.subjects.statements.measures import DURATIONS, SLOW, THRESHOLD, TO
 from exporter.subjects.statements.mysql import Digests
 
 _DIGESTS = "performance_schema.events_statements_summary_by_digest"
-# Every schema has a row, so that one without statements starts at 0.
+# Every schema has a row, so that one without statements starts at 0. With lower_case_table_names = 1 their names have
+# another collation.
 _SCHEMAS = """
-    SELECT 'schema' AS kind, SCHEMA_NAME AS `database`, NULL AS digest, NULL AS calls, NULL AS time, NULL AS longest,
-           NULL AS since
+    SELECT 'schema' AS kind, CONVERT(SCHEMA_NAME USING utf8mb4) COLLATE utf8mb4_bin AS `database`, NULL AS digest,
+           NULL AS calls, NULL AS time, NULL AS longest, NULL AS since
     FROM information_schema.SCHEMATA"""
 # What drivers prepare on the server and execute by the binary protocol. MariaDB gives it no digest and tells no schema
 # (measured on 10.11 and 11.8), nor does MySQL 8.0 and 8.4 (by their source). MySQL 9.7 has it among the digests

@@ -5,15 +5,16 @@ from __future__ import annotations
 from exporter.collectors.mysql.values import number
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Measure, Query, block, gauge
-from exporter.gates import ANY, Gate, mariadb, mysql
+from exporter.gates import ANY, INNODB, Gate, mariadb, mysql
 
+_LOG_FILES = mysql(8, below=(8, 0, 30)) | (mariadb(10, 6) & INNODB)
 # What exists on MySQL or on MariaDB alone is gated, since asking for an unknown variable is an error.
 _VARIABLES: tuple[tuple[str, str, Gate], ...] = (
     ("max_connections", "Connections that ordinary users may have in all.", ANY),
     ("max_user_connections", "Connections that one account may have, 0 for no limit.", ANY),
-    ("innodb_buffer_pool_size", "Bytes of the buffer pool.", ANY),
-    ("innodb_log_buffer_size", "Bytes of the log buffer.", ANY),
-    ("innodb_page_size", "Bytes of a page.", ANY),
+    ("innodb_buffer_pool_size", "Bytes of the buffer pool.", INNODB),
+    ("innodb_log_buffer_size", "Bytes of the log buffer.", INNODB),
+    ("innodb_page_size", "Bytes of a page.", INNODB),
     ("key_buffer_size", "Bytes of the cache for MyISAM indexes.", ANY),
     ("long_query_time", "Seconds from which on a statement counts as slow.", ANY),
     ("slow_query_log", "Whether slow statements are logged.", ANY),
@@ -25,7 +26,7 @@ _VARIABLES: tuple[tuple[str, str, Gate], ...] = (
     ("table_open_cache", "Tables kept open.", ANY),
     ("thread_cache_size", "Threads kept for new connections.", ANY),
     ("tmp_table_size", "Bytes of an internal temporary table in memory.", ANY),
-    ("innodb_log_file_size", "Bytes of a file of the redo log.", mysql(8, below=(8, 0, 30)) | mariadb(10, 6)),
+    ("innodb_log_file_size", "Bytes of a file of the redo log.", _LOG_FILES),
     ("innodb_redo_log_capacity", "Bytes that the redo log may have.", mysql(8, 0, 30)),
     ("server_id", "Who the server is in replication.", ANY),
 )
@@ -78,7 +79,7 @@ variables = Collector(
                 when=mysql(8, below=(8, 0, 30)),
                 sql="@@GLOBAL.innodb_log_file_size * @@GLOBAL.innodb_log_files_in_group",
             ),
-            shared("db_storage_bytes", "redo", when=mariadb(10, 6), sql="@@GLOBAL.innodb_log_file_size"),
+            shared("db_storage_bytes", "redo", when=mariadb(10, 6) & INNODB, sql="@@GLOBAL.innodb_log_file_size"),
             labels=("kind",),
         ),
     ),

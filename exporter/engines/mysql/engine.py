@@ -116,7 +116,8 @@ class MySQLEngine:
             charset="utf8mb4",
             use_unicode=False,
             conv=DECODERS,  # type: ignore[arg-type]  # with use_unicode=False they get bytes
-            autocommit=True,
+            # Among our own settings: PyMySQL can't write its statement for it without encoders.
+            autocommit=None,
             local_infile=False,
             program_name=server.application_name,
             ssl=context,

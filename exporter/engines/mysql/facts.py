@@ -123,6 +123,8 @@ def learn(session: MySQLSession, identity: Identity, deadline: Deadline) -> Fact
     settings = {str(name): str(value) for name, value in shown.rows}
     [(limit,)] = session.run("SELECT @@SESSION.max_user_connections", deadline).rows
     settings["connections_of_account"] = str(limit)
+    if "innodb_page_size" not in settings:
+        settings["innodb"] = "OFF"
     grants = privileges(row[0] for row in session.run("SHOW GRANTS", deadline).rows)
     if settings.get("performance_schema") == "ON" and "SELECT ON performance_schema.*" in grants:
         try:

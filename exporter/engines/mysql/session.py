@@ -47,6 +47,7 @@ _STEPS = 8
 # off from it: just when its figures are wanted.
 _AT_ANY_NODE = ["wsrep_sync_wait=0", "wsrep_dirty_reads=1"]
 _UNKNOWN_VARIABLE = "(error 1193)"
+_INNODB = "innodb_lock_wait_timeout"
 # The server's limit is this share of the time that is left, so that it gives up before the client does.
 _SHARE = 0.95
 
@@ -128,6 +129,16 @@ class MySQLSession:
         if not early and _may_be_node(self.flavor, f"{text} {comment}"):
             at_any_node = self._answer_at_any_node(deadline)
         settings += at_any_node
+        try:
+            self._set_what_it_may(settings, courtesies, deadline)
+        except Failure as refused:
+            # MariaDB runs without InnoDB, too.
+            if _UNKNOWN_VARIABLE not in refused.message or _INNODB not in refused.message:
+                raise
+            settings = [setting for setting in settings if not setting.startswith(_INNODB)]
+            self._set_what_it_may(settings, courtesies, deadline)
+
+    def _set_what_it_may(self, settings: list[str], courtesies: list[str], deadline: Deadline) -> None:
         attempts = [settings + courtesies, settings]
         # Also where it is off: it may be switched on while the session goes on.
         if self.flavor != "mariadb":
@@ -277,7 +288,7 @@ def session_settings(flavor: str, version: tuple[int, ...], lock_seconds: float)
     wait = max(1, math.ceil(lock_seconds))
     settings = [
         f"lock_wait_timeout={wait}",
-        f"innodb_lock_wait_timeout={wait}",
+        f"{_INNODB}={wait}",
         f"wait_timeout={IDLE_SECONDS}",
         "autocommit=1",
         "sql_mode=''",
