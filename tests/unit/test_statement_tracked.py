@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from exporter.subjects.statements.digest_durations import DigestDurations
 from exporter.subjects.statements.digests import DetailedDigests, TrackedDigests, shown
 from exporter.subjects.statements.texts import KEPT, Texts, cut
 from exporter.subjects.statements.tracked import EVERY_RUN, QUICK_STATEMENTS, Tracked
+from exporter.subjects.statements.tracked_postgres import TrackedStatements
 
 FACTS = Facts("mysql", "mysql", (9, 7, 0), "9.7.0", Identity("1", 0.0, Role.PRIMARY))
 
@@ -235,6 +237,36 @@ def test_another_server_is_asked_for_everything_anew() -> None:
     asked, rows = server.run()
     assert asked == ["look", "numbers", "texts"]
     assert [row[:3] for row in rows.rows] == [("other", "a", 1)]
+
+
+def test_what_postgresql_keeps_over_a_restart_is_kept_here_too() -> None:
+    state, config = TrackedStatements(), Server(room=1, text="none").config
+    columns = ("userid", "dbid", "user", "database", "own", "queryids", "calls", "seconds", "io")
+    now = 0.0
+
+    def chosen(facts: Facts, **calls: int) -> list[int]:
+        """The statements whose numbers are asked for, those of old and new being numbers 1 and 2."""
+        nonlocal now
+        now += 15.0
+        context = Context(config, facts, now)
+        numbers = list(calls.values())
+        looked = Rows(columns, [(10, 5, "u", "d", False, [1, 2], numbers, numbers, numbers)])
+        assert state.ask("look", [], context) == "look"
+        asked = state.ask("look", [looked], context)
+        assert asked is not None
+        found = [number for number in (1, 2) if f"'{{{number}}}'::int8[]" in asked]
+        state.feed(Rows(columns, looked.rows, (Rows(("userid", "dbid", "queryid"), []),)), context)
+        return found
+
+    assert chosen(FACTS, old=1000, new=10) == [1]
+    assert chosen(FACTS, old=1000, new=500) == [1]
+    assert chosen(FACTS, old=1000, new=500) == [2]
+    state.rebase()
+    restarted = replace(FACTS, identity=replace(FACTS.identity, start_time=100.0))
+    assert chosen(restarted, old=1000, new=500) == [2]
+    state.rebase()
+    another = replace(FACTS, identity=replace(FACTS.identity, system="2"))
+    assert chosen(another, old=1000, new=500) == [1]
 
 
 def test_no_statement_no_question() -> None:

@@ -8,6 +8,7 @@ from operator import add
 
 from exporter.collectors.recent import Key, Numbers
 from exporter.declare import Context, Rows
+from exporter.facts import Identity
 from exporter.gates import Gate, extension
 from exporter.subjects.statements.literals import without_literals
 from exporter.subjects.statements.postgres import OWN, hidden
@@ -129,6 +130,18 @@ class TrackedStatements(Tracked):
         super().__init__()
         # Statements that the config leaves out.
         self._unwanted = 0
+        self._whose: Identity | None = None
+
+    def ask(self, sql: str, answers: Sequence[Rows], context: Context) -> str | None:
+        """See Tracked."""
+        whose = context.facts.identity
+        if self._whose is not None and self._whose.replaced_by(whose):
+            super().rebase()
+        self._whose = whose
+        return super().ask(sql, answers, context)
+
+    def rebase(self) -> None:
+        """Nothing is forgotten at a restart, over which the server keeps its statistics; `ask` sees who answers."""
 
     def totals(self, looked: Rows, context: Context) -> dict[Key, Numbers]:
         """See Tracked.
