@@ -28,6 +28,7 @@ from exporter.measures import (
 __all__ = [
     "NAME",
     "RESERVED_LABELS",
+    "STALE_INTERVALS",
     "Accumulator",
     "Asking",
     "Block",
@@ -56,6 +57,8 @@ Merge = Literal["drop", "sum", "max", "min"]
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _LABEL = re.compile(r"[a-z_][a-z0-9_]*\Z")
 _ANY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
+# So many intervals without a good run, and the series of a collector that runs in the background are dropped.
+STALE_INTERVALS = 3.0
 # Every series of ours carries these; a collector can't have its own.
 RESERVED_LABELS = frozenset({"server", "engine", "instance", "job", "le"})
 

@@ -76,6 +76,15 @@ class Accumulator(Protocol):
 
 
 @runtime_checkable
+class TakesTurns(Accumulator, Protocol):
+    """State that counts only while something else does not, such as the log of slow statements."""
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether that has changed since the last reading, so that the next one should come at once."""
+
+
+@runtime_checkable
 class Asking(Accumulator, Protocol):
     """State that says itself what is asked of the server, one statement after the other, as the answers come."""
 

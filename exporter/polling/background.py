@@ -12,13 +12,13 @@ from exporter.engines.base import Engine, Session
 from exporter.engines.deadline import Deadline
 from exporter.facts import Facts
 from exporter.failure import ClosedDatabase, Failure, Reason
+from exporter.hooks import TakesTurns
 from exporter.polling.closed import Closed
 from exporter.polling.outcomes import Outcomes
 from exporter.polling.rounds import read_each_database
 from exporter.polling.runs import Task, read
 from exporter.polling.sessions import Sessions, Side
 from exporter.polling.snapshot import Snapshot, State
-from exporter.subjects.logs.choice import StandIn
 
 # Background work is not under a scrape's deadline; its own keeps a dead path from holding a thread.
 BACKGROUND_SECONDS = 60.0
@@ -59,7 +59,7 @@ class Background:
         self._main_lock = main_lock
         self._unread: dict[_Kind, frozenset[str]] = {}
         running = [task for task in tasks if task.enabled]
-        self._standing_in = [(task, task.state) for task in running if isinstance(task.state, StandIn)]
+        self._standing_in = [(task, task.state) for task in running if isinstance(task.state, TakesTurns)]
         # Where samples have a session all the time, a third one all the time would leave none of the account's for
         # `check` beside us.
         self._soon_again = (

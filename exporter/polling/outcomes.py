@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from exporter.config.model import ServerConfig
+from exporter.declare import STALE_INTERVALS
 from exporter.facts import Facts
 from exporter.failure import Failure, Reason
 from exporter.polling.backoff import Breaker
@@ -20,8 +21,6 @@ log = logging.getLogger(__name__)
 
 # Of a server's series, what those of tables, indexes and other objects may be together.
 OBJECTS_SHARE = 0.95
-# Three intervals without a good run, and a slow collector's series are dropped.
-STALE_INTERVALS = 3.0
 
 
 class Outcomes:

@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any
 
 from exporter.config.model import SLOW_LOG_COLLECTORS, CollectorSettings, ServerConfig
-from exporter.declare import Accumulator, Collector, Context, Rows
-from exporter.polling.outcomes import STALE_INTERVALS
+from exporter.declare import STALE_INTERVALS, Accumulator, Collector, Context, Rows
 from exporter.subjects.logs.reader import Counting
 from exporter.subjects.logs.turn import Turn
 from exporter.subjects.statements.measures import SLOW
