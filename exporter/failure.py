@@ -48,5 +48,9 @@ class ClosedDatabase(Failure):
     """The database that we wanted to connect to does not let us in; others of the same server may."""
 
 
+class Undefined(Failure):
+    """What the statement names isn't there, or not any more."""
+
+
 class NoDatabase(Failure):
     """The database that we wanted to connect to, or were in, does not exist; listed a moment ago, it was dropped."""

@@ -84,7 +84,11 @@ class Outcomes:
 
     def record(self, task: Task, snapshot: Snapshot, results: dict[str, Snapshot] | None = None) -> None:
         """Keep an outcome; with `results`, those of a flight, its text is theirs alone."""
-        self._tell(task, self.latest.get(task.name), snapshot)
+        before = self.latest.get(task.name)
+        self._tell(task, before, snapshot)
+        if snapshot.doubtful and not (before and before.doubtful):
+            # Once, since what the facts don't tell either is not to be learnt by asking for them at each scrape.
+            self._sessions.doubt()
         if snapshot.state is State.OK:
             self._breakers[task.name].succeeded()
         elif snapshot.reason and not (snapshot.families or snapshot.told) and self._sessions.up is not False:

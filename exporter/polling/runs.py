@@ -17,7 +17,7 @@ from exporter.engines.deadline import Deadline
 from exporter.exposition.render import render
 from exporter.exposition.written import Written
 from exporter.facts import Facts
-from exporter.failure import Failure, Reason
+from exporter.failure import Failure, Reason, Undefined
 from exporter.gates import Miss
 from exporter.polling.pace import Pace
 from exporter.polling.snapshot import Snapshot, State
@@ -195,6 +195,9 @@ class Task:
     def fail(self, failure: Failure, started: float) -> Snapshot:
         """The outcome of a failure."""
         duration = time.monotonic() - started
+        doubtful = isinstance(failure, Undefined) and not self.collector.user_defined
+        # An extension that was moved or made anew is not mended by CREATE EXTENSION; one that was dropped is found so.
+        fix = failure.fix if not doubtful else None
         # What the config defines, it asks for.
         if failure.reason in SOFT and not self.by_name and not self.collector.user_defined:
             return Snapshot(
@@ -204,9 +207,10 @@ class Task:
                 duration,
                 reason=failure.reason,
                 message=failure.message,
-                fix=failure.fix,
+                fix=fix,
+                doubtful=doubtful,
             )
-        snapshot = Snapshot.failed(self.name, failure, started, duration)
+        snapshot = replace(Snapshot.failed(self.name, failure, started, duration), fix=fix, doubtful=doubtful)
         known = (failure.fix or "").startswith("in database ")
         if self.collector.user_defined and failure.reason is Reason.PERMISSION and not known:
             # What our own queries need is no help here.

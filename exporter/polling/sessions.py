@@ -137,6 +137,10 @@ class Sessions:
         if session is not None and failure.reason is Reason.TIMEOUT:
             self.end(session)
 
+    def doubt(self) -> None:
+        """Have the facts learnt anew at the next scrape: something they tell of isn't there any more."""
+        self._learned = float("-inf")
+
     def end(self, session: Session) -> None:
         """End on the server what a session that was cut off may still be running there.
 

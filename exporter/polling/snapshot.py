@@ -38,6 +38,7 @@ class Snapshot:
         message: The same for people.
         fix: What would mend it.
         told: Whether the log has it already, said of a database rather than of each collector.
+        doubtful: Whether something isn't there that was when the facts of the server were learnt.
     """
 
     collector: str
@@ -51,6 +52,7 @@ class Snapshot:
     message: str = ""
     fix: str | None = None
     told: bool = False
+    doubtful: bool = False
 
     @staticmethod
     def failed(collector: str, failure: Failure, at: float, duration: float = 0.0) -> Snapshot:

@@ -483,6 +483,53 @@ def test_an_extension_created_while_running_is_noticed(
         assert one.sessions.identity_changes == 0
 
 
+@pytest.mark.engine("postgres")
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER EXTENSION pg_stat_statements SET SCHEMA moved",
+        # It has no column `toplevel`.
+        "DROP EXTENSION pg_stat_statements; CREATE EXTENSION pg_stat_statements VERSION '1.8'",
+    ],
+)
+def test_an_extension_that_is_changed_while_running_is_read_on(
+    server: DatabaseServer, fresh_server: Any, change: str
+) -> None:
+    fresh = fresh_server(server.name)
+    newest = fresh.execute("SELECT extversion FROM pg_extension WHERE extname = 'pg_stat_statements'")
+    if "1.8" in change and newest == [("1.8",)]:
+        pytest.skip("it has no newer one")
+    fresh.execute("CREATE SCHEMA moved; GRANT USAGE ON SCHEMA moved TO PUBLIC")
+    with watched(config_of(fresh)) as one:
+        tasks = [one.tasks["pg_statements"]]
+
+        def run() -> Snapshot:
+            scrape(one)
+            one.background(tasks)
+            return one.latest["pg_statements"]
+
+        assert run().state is State.OK
+        known = one.sessions.facts
+        assert run().state is State.OK
+        assert one.sessions.facts is known
+        fresh.execute(change)
+        between = one.sessions.facts
+        one.background(tasks)
+        assert one.latest["pg_statements"].reason is not None
+        # It is there, so to create it would not mend it.
+        assert one.latest["pg_statements"].fix is None
+        assert one.sessions.facts is between
+        assert run().state is State.OK
+        # That costs a server one look, whatever failed.
+        known = one.sessions.facts
+        assert run().state is State.OK
+        assert one.sessions.facts is known
+        fresh.execute("DROP EXTENSION pg_stat_statements")
+        for _ in range(2):
+            dropped = run()
+        assert dropped.fix == "in database postgres: CREATE EXTENSION pg_stat_statements;"
+
+
 def test_a_privilege_granted_while_running_is_noticed(server: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> None:
     account = server.account()
     sqls = {"probe": "SELECT 1 AS value"}

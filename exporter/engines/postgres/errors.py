@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from exporter.failure import ClosedDatabase, Failure, NoDatabase, Reason
+from exporter.failure import ClosedDatabase, Failure, NoDatabase, Reason, Undefined
 from exporter.own_sessions import CONNECTION_LIMIT
 
 _LONGEST = 300
@@ -32,6 +32,7 @@ _REASONS = {
     "25P04": Reason.TIMEOUT,
 }
 _UNDEFINED = frozenset({"42P01", "42883", "42704", "3F000"})
+_UNDEFINED_COLUMN = "42703"
 
 # libpq's own words, where no server spoke. Poolers answer most things with one code, so their words count too.
 _WORDS = (
@@ -118,7 +119,13 @@ def failure(
     elif code == "25006":
         message = f"{message} (sessions of the exporter are read-only)"
     lost = broken or connecting or code in {"25P03", "25P04", "57P04"}
-    kind = NoDatabase if code in _DROPPED else ClosedDatabase if connecting and _closed(code, reason, text) else Failure
+    kind: type[Failure] = Failure
+    if code in _DROPPED:
+        kind = NoDatabase
+    elif code in _UNDEFINED | {_UNDEFINED_COLUMN}:
+        kind = Undefined
+    elif connecting and _closed(code, reason, text):
+        kind = ClosedDatabase
     return kind(reason, message, fix=_fix(code, reason, text, login, connecting=connecting), broken=lost)
 
 
