@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -505,3 +505,32 @@ def test_a_tablespace_of_several_files_is_as_large_as_all_of_them(server: Databa
             assert len(found.values("mysql_innodb_tablespace_free_bytes", tablespace_name=name)) == 1
     finally:
         made.remove()
+
+
+def test_a_table_of_another_server_that_is_gone_takes_no_others_figures(
+    server: DatabaseServer, fresh_server: Callable[..., DatabaseServer]
+) -> None:
+    made = fresh_server(server.name, {"federated": "ON"} if server.flavor == "mysql" else {})
+    if server.flavor == "mariadb":
+        made.execute("INSTALL SONAME 'ha_federatedx'")
+    made.execute("CREATE DATABASE near")
+    columns = "(a int AUTO_INCREMENT PRIMARY KEY, b int, KEY one (b), KEY two (b))"
+    for table in ("here", "there"):
+        made.execute(f"CREATE TABLE near.{table} {columns}")
+        made.execute(f"INSERT INTO near.{table} (b) VALUES (1)")
+    place = f"mysql://admin:{made.admin.password}@127.0.0.1:{made.port}/near/there"
+    made.execute(f"CREATE TABLE near.far {columns} ENGINE = FEDERATED CONNECTION = '{place}'")
+    assert made.execute("SELECT COUNT(*) FROM near.far") == [(1,)]
+    made.execute("DROP TABLE near.there")
+    made.execute("FLUSH TABLES")
+    with watching(made) as watch:
+        numbers = watch.run("mysql_auto_increment").by("mysql_info_schema_auto_increment_column", "schema", "table")
+        findings = watch.run("mysql_index_findings").by("mysql_index_findings", "kind")
+        rows = watch.run("mysql_tables").by("mysql_info_schema_table_rows", "schema", "table")
+        sizes = watch.run("mysql_schema_sizes").by("db_size_bytes", "database")
+    assert numbers["near", "here"] == 2
+    assert ("near", "far") not in numbers
+    # MySQL has the indexes of the other in its dictionary.
+    assert findings["duplicate"] == (2 if server.flavor == "mysql" else 1)
+    assert ("near", "here") in rows
+    assert "near" in sizes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from exporter.collectors.mysql.remote_tables import LOCAL_MARIADB, LOCAL_MYSQL
 from exporter.collectors.mysql.schema_sizes import SEES_TABLES
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import mariadb, mysql
@@ -15,7 +16,7 @@ _SQL = """
     FROM information_schema.COLUMNS WHERE EXTRA LIKE '%auto_increment%'
     UNION ALL
     SELECT 'table', TABLE_SCHEMA, TABLE_NAME, NULL, NULL, AUTO_INCREMENT
-    FROM information_schema.TABLES WHERE AUTO_INCREMENT IS NOT NULL"""
+    FROM information_schema.TABLES WHERE {local} AND AUTO_INCREMENT IS NOT NULL"""
 _BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 
 
@@ -30,7 +31,12 @@ def most(column_type: str) -> int | None:
 
 def joined(rows: Rows, context: Context) -> Rows:  # noqa: ARG001
     """A row for each column, those nearest to their end first: those are shown where there is no room for all."""
-    following = {(schema, table): number for part, schema, table, _, _, number in rows.rows if part == "table"}
+    # MySQL tells no number of a table that it can't open, and takes it for one that has one.
+    following = {
+        (schema, table): number
+        for part, schema, table, _, _, number in rows.rows
+        if part == "table" and number is not None
+    }
     found = [
         (schema, table, column, following[schema, table], top)
         for part, schema, table, column, kind, _ in rows.rows
@@ -50,7 +56,10 @@ auto_increment = Collector(
     # For each table the server reads its definition, and opens it for its figures.
     tables=10_000,
     when=(mysql(8) | mariadb(10, 6)) & SEES_TABLES,
-    queries=(Query(mysql(8) | mariadb(10, 6), _SQL),),
+    queries=(
+        Query(mysql(8), _SQL.format(local=LOCAL_MYSQL)),
+        Query(mariadb(10, 6), _SQL.format(local=LOCAL_MARIADB)),
+    ),
     rows=joined,
     blocks=(
         block(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from exporter.collectors.mysql.needless_indexes import WEEK, Findings
 from exporter.collectors.mysql.performance_schema import READABLE
+from exporter.collectors.mysql.remote_tables import LOCAL_MARIADB
 from exporter.collectors.mysql.schema_sizes import SEES_TABLES
 from exporter.collectors.mysql.schemas import INTERNAL
 from exporter.collectors.mysql.shared_tables import STATISTICS
@@ -21,17 +22,19 @@ _INDEXES = f"""
     SELECT 'index' AS part, TABLE_SCHEMA AS `schema`, TABLE_NAME AS `table`, INDEX_NAME AS `index`,
            COALESCE(COLUMN_NAME, {{expression}}) AS `column`, SUB_PART AS length, NON_UNIQUE AS several,
            INDEX_TYPE AS type, SEQ_IN_INDEX AS place, COLLATION AS direction, {{visible}} AS visible
-    FROM information_schema.STATISTICS WHERE TABLE_SCHEMA NOT IN ({INTERNAL})
+    FROM information_schema.STATISTICS WHERE TABLE_SCHEMA NOT IN ({INTERNAL}) AND {{local}}
     UNION ALL
     SELECT 'reference', TABLE_SCHEMA, TABLE_NAME, NULL, COLUMN_NAME, NULL, NULL, NULL, ORDINAL_POSITION, NULL,
            NULL
     FROM information_schema.KEY_COLUMN_USAGE
     WHERE REFERENCED_TABLE_NAME IS NOT NULL AND ORDINAL_POSITION = 1 AND TABLE_SCHEMA NOT IN ({INTERNAL})
+      AND {{local}}
     UNION ALL
     SELECT 'reference', REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, NULL, REFERENCED_COLUMN_NAME, NULL, NULL, NULL,
            ORDINAL_POSITION, NULL, NULL
     FROM information_schema.KEY_COLUMN_USAGE
-    WHERE REFERENCED_TABLE_NAME IS NOT NULL AND ORDINAL_POSITION = 1 AND TABLE_SCHEMA NOT IN ({INTERNAL})"""
+    WHERE REFERENCED_TABLE_NAME IS NOT NULL AND ORDINAL_POSITION = 1 AND TABLE_SCHEMA NOT IN ({INTERNAL})
+      AND {{local}}"""
 # Where reads are not counted at all, as some switch off for its cost, or not those of all clients, nothing is known to
 # be unused. That an account of ours is left out is no loss.
 _UNUSED = f"""
@@ -54,7 +57,7 @@ _UNUSED = f"""
     SELECT 'young', TABLE_SCHEMA, TABLE_NAME, NULL, NULL, TIMESTAMPDIFF(SECOND, CREATE_TIME, NOW()),
            NULL, NULL, NULL, NULL, NULL
     FROM information_schema.TABLES
-    WHERE CREATE_TIME > NOW() - INTERVAL {WEEK} SECOND AND TABLE_SCHEMA NOT IN ({INTERNAL})"""
+    WHERE CREATE_TIME > NOW() - INTERVAL {WEEK} SECOND AND TABLE_SCHEMA NOT IN ({INTERNAL}) AND {{local}}"""
 # In pages, and with the size of those of compressed tables, by the name of the file.
 _PAGES = """
     SELECT 'pages' AS part, database_name AS `schema`, table_name AS `table`, index_name AS `index`, NULL AS `column`,
@@ -81,15 +84,17 @@ SIZES_MYSQL, SIZES_MARIADB = _PAGES + _COMPRESSED_MYSQL, _PAGES + _COMPRESSED_MA
 
 
 def _queries() -> Iterator[Query]:
-    for servers, expression, visible, told in (
-        (mysql(8, 0, 13), "EXPRESSION", "IS_VISIBLE = 'YES'", SIZES_MYSQL),
-        (mysql(8), "NULL", "IS_VISIBLE = 'YES'", SIZES_MYSQL),
-        (mariadb(10, 6), "NULL", "IGNORED = 'NO'", SIZES_MARIADB),
+    # MySQL opens no table for these.
+    for servers, expression, visible, local, told in (
+        (mysql(8, 0, 13), "EXPRESSION", "IS_VISIBLE = 'YES'", "TRUE", SIZES_MYSQL),
+        (mysql(8), "NULL", "IS_VISIBLE = 'YES'", "TRUE", SIZES_MYSQL),
+        (mariadb(10, 6), "NULL", "IGNORED = 'NO'", LOCAL_MARIADB, SIZES_MARIADB),
     ):
-        indexes = _INDEXES.format(expression=expression, visible=visible)
+        indexes = _INDEXES.format(expression=expression, visible=visible, local=local)
+        unused = _UNUSED.format(local=local)
         sizes = f"\n    UNION ALL{told}"
-        yield Query(servers & READABLE & _SEES_SIZES, indexes + _UNUSED + sizes)
-        yield Query(servers & READABLE, indexes + _UNUSED)
+        yield Query(servers & READABLE & _SEES_SIZES, indexes + unused + sizes)
+        yield Query(servers & READABLE, indexes + unused)
         yield Query(servers & _SEES_SIZES, indexes + sizes)
         yield Query(servers, indexes)
 

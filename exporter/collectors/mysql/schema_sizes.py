@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from exporter.collectors.mysql import shared_tables
+from exporter.collectors.mysql.remote_tables import FILE_NAME
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Asking, Collector, Context, Query, Rows, block
 from exporter.failure import Failure
@@ -55,14 +56,12 @@ _OF_SESSIONS = """
 # nothing, also as the condition that says which tables to look at. So from the names those of InnoDB's tables are
 # taken away, views by their definition, and the few that are left are opened. Where many are left, to look for each of
 # so many names would cost more than to look at every table.
-_NAME = """CONCAT(CAST(CONVERT(TABLE_SCHEMA USING filename) AS BINARY), '/',
-                  CAST(CONVERT(TABLE_NAME USING filename) AS BINARY))"""
 _FEW = "IF(COUNT(*) > 500, NULL, COALESCE(GROUP_CONCAT(name), ''))"
 _AMONG = "COALESCE(FIND_IN_SET({name}, ({names})), 1) > 0"
 _NOT_INNODB = f"""
     SELECT {_FEW} FROM (
         SELECT name FROM (
-            SELECT {_NAME} AS name, 1 AS listed FROM information_schema.TABLES
+            SELECT {FILE_NAME} AS name, 1 AS listed FROM information_schema.TABLES
             WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema')
             UNION ALL
             SELECT CAST(SUBSTRING_INDEX(NAME, '#P#', 1) AS BINARY), 0 FROM information_schema.INNODB_SYS_TABLES
@@ -71,8 +70,8 @@ _NOT_INNODB = f"""
     ) AS left_over"""
 _TO_OPEN = f"""
     SELECT {_FEW} FROM (
-        SELECT {_NAME} AS name FROM information_schema.TABLES
-        WHERE {_AMONG.format(name=_NAME, names=_NOT_INNODB)} AND {_OTHERS}
+        SELECT {FILE_NAME} AS name FROM information_schema.TABLES
+        WHERE {_AMONG.format(name=FILE_NAME, names=_NOT_INNODB)} AND {_OTHERS}
     ) AS others"""
 # MariaDB writes names as in the file system, and knows how to read them.
 _MARIADB = f"""
@@ -90,7 +89,7 @@ _MARIADB = f"""
     WHERE VARIABLE_NAME = 'TMP_SPACE_USED'
     {
     _REST.format(
-        others=f"{_AMONG.format(name=_NAME, names=_TO_OPEN)} AND {_OTHERS}",
+        others=f"{_AMONG.format(name=FILE_NAME, names=_TO_OPEN)} AND {_OTHERS}",
         shared=shared_tables.MARIADB,
     )
 }"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from exporter.collectors.mysql.remote_tables import LOCAL_MARIADB, LOCAL_MYSQL
 from exporter.collectors.mysql.schema_sizes import SEES_TABLES
 from exporter.collectors.mysql.schemas import INTERNAL
 from exporter.declare import Collector, Query, block, gauge
@@ -19,7 +20,7 @@ _SQL = """
            VERSION AS version, TABLE_ROWS AS counted, DATA_LENGTH AS data_length, INDEX_LENGTH AS index_length,
            DATA_FREE AS data_free, NULL AS left_out
     FROM information_schema.TABLES
-    WHERE {which} AND IF(TABLE_NAME IS NULL, 0, ({count}) <= {{limit}})
+    WHERE {which} AND IF(TABLE_NAME IS NULL, 0, ({count}) <= {{limit}}) AND {local}
     UNION ALL
     SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
            IF(({count}) <= {{limit}}, 0, ({count}))"""
@@ -27,8 +28,8 @@ _TABLE = ("schema", "table")
 _COMPONENTS = ("data_length", "index_length", "data_free")
 
 
-def _sql(which: str) -> str:
-    return _SQL.format(which=which, count=_COUNT.format(which=which))
+def _sql(which: str, local: str) -> str:
+    return _SQL.format(which=which, count=_COUNT.format(which=which), local=local)
 
 
 def tables_of(schemas: Sequence[str] = ()) -> Collector:
@@ -45,7 +46,7 @@ def tables_of(schemas: Sequence[str] = ()) -> Collector:
         share=0.05,
         default=False,
         when=_SERVERS & SEES_TABLES,
-        queries=(Query(_SERVERS, _sql(which)),),
+        queries=(Query(mysql(8), _sql(which, LOCAL_MYSQL)), Query(mariadb(10, 6), _sql(which, LOCAL_MARIADB))),
         blocks=(
             # First, since tables take what room there is.
             block(
