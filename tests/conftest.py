@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.live import Live, live, live_prometheus  # noqa: F401 - fixtures for every folder
 from tests.providers.base import Account, DatabaseServer, ProviderError
@@ -24,6 +25,10 @@ FIXTURE_FLAVORS = {flavor: flavor for flavor in FLAVORS} | {
     "mariadb_replica": "mariadb",
 }
 FLEET = pytest.StashKey[Fleet]()
+# How long an example takes is up to the machine and its other work. And all machines try the same ones, so that what
+# passes on one does so on the next: --hypothesis-profile=default looks for others.
+settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -184,7 +184,7 @@ class Exporter:
         assert status == 200, text
         return Samples.of(text)
 
-    def scrape_until(self, condition: Any, target: str | None = None, seconds: float = 30.0) -> Samples:
+    def scrape_until(self, condition: Any, target: str | None = None, seconds: float = 60.0) -> Samples:
         """Scrape until the page fulfils a condition; what runs in the background appears after a while."""
         end = time.monotonic() + seconds
         while True:
@@ -308,7 +308,7 @@ def server_entry(server: Any, account: Any, **more: Any) -> dict[str, Any]:
     return {"name": server.name, "url": server.url(account), **more}
 
 
-def wait_for(condition: Any, seconds: float = 30.0) -> Any:
+def wait_for(condition: Any, seconds: float = 60.0) -> Any:
     end = time.monotonic() + seconds
     while True:
         found = condition()

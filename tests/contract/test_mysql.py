@@ -16,12 +16,12 @@ from exporter.collectors.mysql.processes import word
 from exporter.compare.deviations import Deviation, applying
 from exporter.compare.deviations.mysql import DEVIATIONS
 from exporter.compare.pages import Page, fetch
-from exporter.compare.series import Comparison, Reading, compare
+from exporter.compare.series import Comparison, Reading
 from exporter.facts import Facts
 from exporter.registry import collectors_of
 from tests.contract.mutations import Mutation, unnoticed
 from tests.contract.mysql_scene import DATABASE, Scene, scene
-from tests.contract.peers import mysqld_exporter, ours, page_of, readings, unexplained
+from tests.contract.peers import compared, mysqld_exporter, ours, page_of, read_since, readings, unexplained
 from tests.exporters import Exporter
 from tests.providers.base import Account, DatabaseServer, wait_for
 from tests.providers.fleet import Fleet
@@ -99,7 +99,7 @@ def test_everything_of_theirs_is_here_with_the_same_value(beside: Beside) -> Non
         # The command learns from our page what server it is.
         assert applying(DEVIATIONS, beside.ours(role)) == here
         expected |= {item for item in here if item.provoked and item.aspects}
-        results[role] = compare(beside.read(role), here)
+        results[role] = compared(beside.exporter, role, beside.peers[role], here, beside.read(role))
         used |= {item.deviation for item in results[role].deliberate()}
     assert [f"{role}: {line}" for role, result in results.items() for line in unexplained(result)] == []
     assert [(item.metrics, item.theirs) for item in expected - used] == []
@@ -267,7 +267,7 @@ def test_tables_are_those_of_the_server(beside: Beside) -> None:
             " FROM information_schema.TABLES"
             " WHERE TABLE_SCHEMA NOT IN ('mysql', 'performance_schema', 'information_schema', 'sys')"
         )
-        page = beside.ours(role)
+        page = read_since(beside.exporter, role, time.monotonic())
         counted = {
             (dict(labels)["schema"], dict(labels)["table"]): value
             for labels, value in page.metrics.get("mysql_info_schema_table_rows", {}).items()
@@ -419,12 +419,12 @@ def test_idle_sessions_count_twice_until_they_end(beside: Beside) -> None:
     before = waited()
     with contextlib.ExitStack() as stack:
         sessions = [stack.enter_context(contextlib.closing(source.connect())) for _ in range(30)]
-        time.sleep(3)
+        time.sleep(6)
         for session in sessions:
             session.query("SELECT 1")
-        # Three seconds each, twice; other sessions are idle as well, for a while.
+        # Six seconds each, twice; other sessions are idle as well, for a while.
         most = waited()
-        assert most > before + 180
+        assert most > before + 360
     assert wait_for(lambda: waited() < most - 40, 20)
     assert wait_for(lambda: before < shown() < most, 20)
 
@@ -465,10 +465,9 @@ def test_texts_of_what_does_not_read_or_change_rows_are_cut(beside: Beside) -> N
             found[labels.get("schema"), labels.get("digest")] = labels.get("digest_text", "").strip(), value
         return found
 
-    first = beside.theirs("source")
+    first, answered = beside.theirs("source"), time.monotonic()
     before = by_digest(first)
-    assert wait_for(lambda: before.keys() <= by_digest(beside.ours("source")).keys(), 30)
-    page = beside.ours("source")
+    page = read_since(beside.exporter, "source", answered)
     ours, after = by_digest(page), by_digest(beside.theirs("source"))
     for name in first.metrics:
         _, is_one, ending = name.partition("mysql_perf_schema_events_statements_")

@@ -11,11 +11,10 @@ import pytest
 from exporter.compare.deviations import Deviation, applying
 from exporter.compare.deviations.postgres import DEVIATIONS
 from exporter.compare.pages import Page, fetch
-from exporter.compare.series import compare
 from exporter.facts import Facts
 from exporter.registry import collectors_of
 from tests.contract.mutations import Mutation, unnoticed
-from tests.contract.peers import page_of, readings, scene_exporters, unexplained
+from tests.contract.peers import compared, page_of, readings, scene_exporters, unexplained
 from tests.contract.scene import DATABASE, Scene, scene
 from tests.exporters import Exporter
 from tests.providers.base import DatabaseServer, wait_for
@@ -76,7 +75,7 @@ def test_everything_of_theirs_is_here_with_the_same_value(pair: Pair, role: str)
     here = _applying(facts)
     # The command learns from our page what server it is.
     assert applying(DEVIATIONS, pair.ours(role)) == here
-    result = compare(readings(pair.exporter, role, pair.peers[role]), here)
+    result = compared(pair.exporter, role, pair.peers[role], here, readings(pair.exporter, role, pair.peers[role]))
     # A standby has no statements of its own to speak of.
     assert result.series > (1000 if role == "primary" else 900)
     assert unexplained(result) == []

@@ -10,7 +10,7 @@ import pytest
 from exporter.compare.deviations import applying, of
 from exporter.compare.series import Reading, compare
 from tests.contract.mutations import unnoticed
-from tests.contract.peers import ours, postgres_exporter, readings, unexplained
+from tests.contract.peers import compared, ours, postgres_exporter, readings, unexplained
 from tests.contract.scene import SETTINGS
 from tests.providers.base import Account, DatabaseServer
 from tests.providers.fleet import Fleet
@@ -31,7 +31,9 @@ def read(server: DatabaseServer, fleet: Fleet, tmp_path_factory: pytest.TempPath
         page = stack.enter_context(postgres_exporter(fleet, quiet, peer, database="shop"))
         servers = {"quiet": (quiet, quiet.account())}
         exporter = stack.enter_context(ours(tmp_path_factory.mktemp("quiet"), servers, database="postgres"))
-        yield readings(exporter, "quiet", page)
+        found = readings(exporter, "quiet", page)
+        compared(exporter, "quiet", page, applying(of("postgres"), found[-1].after), found)
+        yield found
 
 
 def test_nothing_differs_but_on_purpose(read: list[Reading]) -> None:

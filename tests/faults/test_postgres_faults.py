@@ -15,6 +15,7 @@ from psycopg import sql
 from exporter.config.model import TLS
 from exporter.config.secrets import Secret
 from exporter.failure import Failure, Reason
+from tests.alone import alone
 from tests.postgres_sessions import (  # noqa: F401 - fixtures among them
     ENGINE,
     Connect,
@@ -188,6 +189,8 @@ def test_a_server_without_a_free_slot_is_full_not_down(
     other = full.account(name="early", limit=20)
     taken: list[psycopg.Connection[tuple[Any, ...]]] = []
     try:
+        taken.append(full.connect())
+        alone(taken[0])
         with pytest.raises(psycopg.OperationalError):
             taken.extend(full.connect(user=other.user, password=other.password) for _ in range(20))
         failure = failing(connect, config(full, account))

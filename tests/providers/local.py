@@ -17,6 +17,7 @@ from tests.providers.base import (
     Address,
     DatabaseServer,
     Kind,
+    NotStartedError,
     ProviderError,
 )
 from tests.providers.mysql import MySQLServer
@@ -116,12 +117,19 @@ class LocalProvider:
                 f"{name} cannot be had without Docker; local servers are: {', '.join(NAMES)}. "
                 "Start Docker and use --provider=containers for the others."
             )
-        if kind.engine == "postgres":
-            server: DatabaseServer = self._postgres(kind, settings or {}, tls=tls, env=env)
-            server.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-        else:
-            server = self._mysql(kind, kind.name, settings or {}, tls=tls, env=env)
-        return server
+
+        def make() -> DatabaseServer:
+            if kind.engine == "mysql":
+                return self._mysql(kind, kind.name, settings or {}, tls=tls, env=env)
+            made = self._postgres(kind, settings or {}, tls=tls, env=env)
+            made.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+            return made
+
+        try:
+            return make()
+        except NotStartedError:
+            # Its port was free when it was chosen, and somebody may have taken it meanwhile: another one, elsewhere.
+            return make()
 
     def close(self) -> None:
         """Stop every server and delete all data."""

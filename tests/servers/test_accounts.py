@@ -13,6 +13,7 @@ import psycopg
 import pymysql
 import pytest
 
+from tests.alone import sessions_of
 from tests.checks import check
 from tests.exporters import Exporter, server_entry
 from tests.providers.base import Account, DatabaseServer
@@ -184,16 +185,12 @@ def test_the_exporter_keeps_within_three_sessions(made: tuple[DatabaseServer, Ac
     }[server.engine]
     entry = server_entry(server, account, collectors={name: {"every": "1s"} for name in slow})
     # Each scrape is a run of its own, so that sessions are used as much as they can be.
-    count = {
-        "postgres": "SELECT count(*) FROM pg_stat_activity WHERE usename = %s",
-        "mysql": "SELECT count(*) FROM information_schema.processlist WHERE user = %s",
-    }[server.engine]
     most, done = 0, threading.Event()
 
     def watch() -> None:
         nonlocal most
         while not done.wait(0.02):
-            most = max(most, int(server.execute(count, params=(NAME,))[0][0]))
+            most = max(most, sessions_of(server, NAME, 3))
 
     watcher = threading.Thread(target=watch)
     watcher.start()

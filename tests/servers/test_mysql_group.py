@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from exporter.facts import Role
+from tests.alone import alone
 from tests.providers.base import DatabaseServer, wait_for
 from tests.providers.processes import free_port
 from tests.servers.collecting import Samples, Watch, watching
@@ -109,12 +110,15 @@ def test_a_group_and_its_member(mysql: DatabaseServer, fresh_server: Callable[..
 def _sessions_of_the_x_protocol(server: DatabaseServer, watch: Watch, port: int) -> None:
     """Who has connected and said nothing yet has no number of a session, and is one."""
     active = "SHOW GLOBAL STATUS LIKE 'Mysqlx_worker_threads_active'"
-    before = watch.run("mysql_activity").one("db_connections", state="idle")
+    with server.connect() as other:
+        alone(other, others=1)
+        # But for this one, which is gone by then.
+        before = watch.run("mysql_activity").one("db_connections", state="idle") - 1
     with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
         assert wait_for(lambda: server.execute(active)[0][1] == "2", 10)
         numbered = "SELECT COUNT(PROCESSLIST_ID) FROM performance_schema.threads WHERE NAME LIKE 'thread/mysqlx/%'"
         assert server.execute(numbered) == [(0,)]
-        assert watch.run("mysql_activity").one("db_connections", state="idle") == before + 2
+        assert wait_for(lambda: watch.run("mysql_activity").one("db_connections", state="idle") == before + 2, 10)
     assert wait_for(lambda: server.execute(active)[0][1] == "0", 10)
 
 

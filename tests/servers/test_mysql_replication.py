@@ -400,15 +400,18 @@ def test_two_channels(standby: DatabaseServer, watch: Watch) -> None:
         standby.execute("CHANGE MASTER 'second' TO MASTER_HOST = '127.0.0.1', MASTER_PORT = 1, MASTER_USER = 'x'")
         standby.execute("START SLAVE 'second'")
         stop, reset = "STOP SLAVE 'second'", "RESET SLAVE 'second' ALL"
-    try:
+    label = "channel_name" if standby.flavor == "mysql" else "connection_name"
+
+    def told() -> list[dict[str, float]]:
         found = replication(watch)
+        by = ((RUNNING, "channel"), (LAG, "channel"), ("mysql_slave_status_slave_io_running", label))
+        return [found.by(name, of) for name, of in by]
+
+    try:
+        assert wait_for(lambda: told() == [{"": 1, "second": 0}, {"": 0}, {"": 1, "second": 0}], 15), told()
     finally:
         standby.execute(stop)
         standby.execute(reset)
-    assert found.by(RUNNING, "channel") == {"": 1, "second": 0}
-    assert found.by(LAG, "channel") == {"": 0}
-    label = "channel_name" if standby.flavor == "mysql" else "connection_name"
-    assert found.by("mysql_slave_status_slave_io_running", label) == {"": 1, "second": 0}
 
 
 @pytest.mark.flavor("mysql")

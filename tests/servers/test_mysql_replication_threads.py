@@ -173,6 +173,8 @@ def test_how_far_a_source_and_its_replica_are_in_each_domain(standby: DatabaseSe
         return {(domain, by): float(number) for domain, by, number in parts}
 
     with watching(source) as there:
+        # Its account, too, goes to the replica.
+        standby.wait_until_caught_up()
         for server, looks in ((source, there), (standby, watch)):
             found = looks.run("mysql_gtid_positions")
             for name in ("gtid_binlog_pos", "gtid_current_pos"):

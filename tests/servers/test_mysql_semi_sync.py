@@ -30,7 +30,7 @@ def reconnect(replica: DatabaseServer) -> None:
 
 @pytest.fixture
 def pair(server: DatabaseServer, replica: DatabaseServer) -> Iterator[tuple[DatabaseServer, DatabaseServer]]:
-    """A source whose commits wait for a replica, for a second at most."""
+    """A source whose commits wait for a replica, for three seconds at most."""
     server.execute("CREATE DATABASE IF NOT EXISTS semi")
     server.execute("CREATE TABLE IF NOT EXISTS semi.t (a int PRIMARY KEY AUTO_INCREMENT)")
     replica.wait_until_caught_up()
@@ -40,7 +40,7 @@ def pair(server: DatabaseServer, replica: DatabaseServer) -> Iterator[tuple[Data
         switch = {side: f"rpl_semi_sync_{side}" for side in sides}
         for side, each in sides.items():
             each.execute(f"INSTALL PLUGIN rpl_semi_sync_{side} SONAME 'semisync_{side}.so'")
-    server.execute(f"SET GLOBAL {switch['source']}_timeout = 1000")
+    server.execute(f"SET GLOBAL {switch['source']}_timeout = 3000")
     for side, each in sides.items():
         each.execute(f"SET GLOBAL {switch[side]}_enabled = ON")
     reconnect(replica)
@@ -78,7 +78,7 @@ def test_commits_that_wait_and_commits_that_wait_in_vain(pair: tuple[DatabaseSer
         lost = told("transactions_total", acknowledged="no")
         fallbacks, waited = told("fallbacks_total"), told("wait_seconds_total")
         assert waited == pytest.approx(int(said(source, "source")["tx_wait_time"]) / 1e6)
-        # The replica takes nothing: the commit waits for its second, and then goes on alone.
+        # The replica takes nothing: the commit waits for its three seconds, and then goes on alone.
         replica.pause()
         try:
             writer = threading.Thread(target=source.execute, args=(insert,))

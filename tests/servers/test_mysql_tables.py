@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import ssl
@@ -21,6 +22,7 @@ from exporter.collectors.mysql.processes import SQL as PROCESSES
 from exporter.engines.deadline import Deadline
 from exporter.facts import Facts
 from exporter.registry import collectors_by_name
+from tests.alone import alone
 from tests.providers.base import DatabaseServer, wait_for
 from tests.providers.fleet import Fleet
 from tests.providers.mysql import ROLE_TABLES
@@ -762,7 +764,9 @@ def test_encrypted_connections(server: DatabaseServer, watch: Watch) -> None:
         found = watch.run("mysql_connections_tls").by("mysql_tls_connections", "version", "transport")
         return sum(value for (version, _), value in found.items() if version)
 
-    before = encrypted()
+    with server.connect(ssl_disabled=True) as plain:
+        alone(plain, others=1)
+        before = encrypted()
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_version'")
         [(_, version)] = cursor.fetchall()
@@ -780,12 +784,16 @@ def test_only_encrypted_sessions_are_looked_up_and_once_each(server: DatabaseSer
     with watching(server) as watch:
         query = connections_tls.query(watch.facts())
     assert query is not None
-    with server.connect(ssl_disabled=True), server.connect(ssl_disabled=True), server.connect():
-        [(steps,)] = server.execute(f"EXPLAIN ANALYZE {query.sql}")
-        [(encrypted,)] = server.execute(
-            "SELECT COUNT(*) FROM performance_schema.threads "
-            "WHERE CONNECTION_TYPE = 'SSL/TLS' AND PROCESSLIST_ID <> CONNECTION_ID()"
-        )
+    with server.connect(ssl_disabled=True) as plain, server.connect(ssl_disabled=True), server.connect():
+        alone(plain, others=2)
+        with server.connect() as asking, asking.cursor() as cursor:
+            cursor.execute(f"EXPLAIN ANALYZE {query.sql}")
+            [(steps,)] = cursor.fetchall()
+            cursor.execute(
+                "SELECT COUNT(*) FROM performance_schema.threads "
+                "WHERE CONNECTION_TYPE = 'SSL/TLS' AND PROCESSLIST_ID <> CONNECTION_ID()"
+            )
+            [(encrypted,)] = cursor.fetchall()
     # All variables of a session are read to find two.
     [(variables,)] = server.execute(
         "SELECT COUNT(*) FROM performance_schema.status_by_thread WHERE THREAD_ID = PS_CURRENT_THREAD_ID()"
@@ -814,7 +822,9 @@ def test_encrypted_connections_of_mariadb(fresh_server: Callable[..., DatabaseSe
         def connections() -> dict[tuple[str, str, str], float]:
             return watch.run("mysql_connections_tls").by("mysql_tls_connections", "version", "cipher", "transport")
 
-        before = connections()
+        with made.connect(ssl_disabled=True) as plain:
+            alone(plain, others=1)
+            before = connections()
         with made.connect(ssl={"ca": str(made.certificate.authority)}) as connection, connection.cursor() as cursor:
             cursor.execute("SHOW SESSION STATUS WHERE Variable_name IN ('Ssl_version', 'Ssl_cipher')")
             said = dict(cursor.fetchall())
@@ -870,15 +880,19 @@ def test_sessions_of_the_x_protocol(fresh_server: Callable[..., DatabaseServer],
             found = watch.run("mysql_connections_tls").by("mysql_tls_connections", "version", "cipher", "transport")
             return {(version, cipher): count for (version, cipher, transport), count in found.items() if count}
 
-        before = connections().get(("", ""), 0)
-        with x_session(made, port):
-            assert made.execute(
-                "SELECT CONNECTION_TYPE FROM performance_schema.threads "
-                "WHERE NAME = 'thread/mysqlx/worker' AND PROCESSLIST_ID IS NOT NULL"
-            ) == [("SSL/TLS",)]
-            found = connections()
-            assert found[("unknown", "unknown")] == 1
-            assert found.get(("", ""), 0) == before
+        with contextlib.ExitStack() as stack:
+            with made.connect(ssl_disabled=True) as plain, plain.cursor() as cursor:
+                alone(plain, others=1)
+                before = connections().get(("", ""), 0)
+                stack.enter_context(x_session(made, port))
+                cursor.execute(
+                    "SELECT CONNECTION_TYPE FROM performance_schema.threads "
+                    "WHERE NAME = 'thread/mysqlx/worker' AND PROCESSLIST_ID IS NOT NULL"
+                )
+                assert cursor.fetchall() == (("SSL/TLS",),)
+                found = connections()
+                assert found[("unknown", "unknown")] == 1
+                assert found.get(("", ""), 0) == before
 
             def all_counted() -> bool:
                 """All that the server counts but for the session that asks it: ours, those of X, and nobody else."""

@@ -232,15 +232,15 @@ def test_a_slow_collector_that_fails_is_shown_for_three_intervals_and_success_sa
 
 
 def test_what_takes_the_server_long_comes_more_seldom(server: DatabaseServer) -> None:
-    slow = {"postgres": "SELECT 1 AS value FROM pg_sleep(0.3)", "mysql": "SELECT 1 + SLEEP(0.3) AS value"}
-    more = {"every": 20.0, "core_share": 0.01}
+    slow = {"postgres": "SELECT 1 AS value FROM pg_sleep(1.2)", "mysql": "SELECT 1 + SLEEP(1.2) AS value"}
+    more = {"every": 100.0, "core_share": 0.01}
     dear = declared(server.engine, "dear", slow[server.engine], **more)
     with watched(config_of(server), dear, declared(server.engine, "cheap", **more)) as made:
         for _ in range(2):
             made.background(made.slow_tasks())
-        # No sleep is shorter than it was to be; 0.2 s on the way or at work would be for the other one.
-        assert made.tasks["dear"].interval >= 29
-        assert made.tasks["cheap"].interval == 20
+        # No sleep is shorter than it was to be; a second on the way or at work would be for the other one.
+        assert made.tasks["dear"].interval >= 117
+        assert made.tasks["cheap"].interval == 100
         assert made.good["dear"].series == 1
 
 
@@ -282,13 +282,13 @@ def test_a_database_that_fails_leaves_the_others_intact_for_ever(server: Databas
 def test_what_goes_through_databases_together_takes_its_own_time(server: DatabaseServer) -> None:
     quick, slow = (
         declared("postgres", name, sql, labels=("database",), every=60, each_database=True)
-        for name, sql in (("quick", "SELECT 1 AS value"), ("slow", "SELECT 1 AS value FROM pg_sleep(0.5)"))
+        for name, sql in (("quick", "SELECT 1 AS value"), ("slow", "SELECT 1 AS value FROM pg_sleep(1.5)"))
     )
     with watched(config_of(server, databases={"include": ["postgres"]}), quick, slow) as one:
         one.background(one.slow_tasks())
         took = {name: one.latest[name].duration for name in ("quick", "slow")}
         asked = one.tasks["quick"].cost.seconds
-    assert took["slow"] >= 0.5
+    assert took["slow"] >= 1.5
     # All of it but the slow one's.
     assert asked <= took["quick"] < took["slow"] - 0.25
 
@@ -371,7 +371,7 @@ def test_one_that_uses_up_the_time_of_the_scrape_leaves_the_server_up(server: Da
     hangs = declared("mysql", "hangs", "DO SLEEP(60)")
     with watched(config_of(server, server.account()), declared("mysql", "fine"), hangs) as made:
         for _ in range(2):
-            found = scrape(made, 2)
+            found = scrape(made, 5)
             assert made.sessions.up is True
             assert found["fine"].state is State.OK
             assert found["hangs"].reason is Reason.TIMEOUT
@@ -395,11 +395,11 @@ def test_what_the_background_left_running_is_ended_within_the_connections_that_t
         assert made.latest["hangs"].reason is Reason.TIMEOUT
         running = "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'"
         # Every five seconds of a SLEEP the server looks by itself whether its client is there.
-        assert wait_for(lambda: server.execute(running) == [(0,)], 2)
+        assert wait_for(lambda: server.execute(running) == [(0,)], 3)
         # Samples go on.
         made.sampler.sample()
         assert scrape(made)["fine"].state is State.OK
-        assert sessions(server, account.user) == 2
+        assert wait_for(lambda: sessions(server, account.user) == 2)
 
 
 def test_a_wrong_password_is_tried_ever_more_seldom_than_a_connect(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from cryptography import x509
 
+from tests.alone import alone
 from tests.providers.base import DatabaseServer
 from tests.servers.collecting import Watch, watching
 
@@ -88,6 +89,7 @@ def test_encrypted_connections_and_the_end_of_the_certificate(
         made.connect(sslmode="disable"),
     ):
         [(version, cipher)] = first.execute("SELECT version, cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        alone(first, others=3)
         samples = watch.run("pg_stat_ssl")
     connections = samples.by("pg_stat_ssl_connections", "version", "cipher", "transport")
     assert connections == {(version, cipher, "tcp"): 2, ("", "", "tcp"): 1, ("", "", "socket"): 0}

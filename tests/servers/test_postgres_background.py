@@ -127,7 +127,8 @@ def test_a_block_with_a_wrong_checksum(fresh_server: Callable[..., DatabaseServe
         with watching(server) as watch:
             assert not watch.run("pg_checksums").all
         return
-    made = fresh_server(server.name)
+    # Nobody but the test is to come across it.
+    made = fresh_server(server.name, {"autovacuum": "off"})
     assert made.data is not None
     made.execute("CREATE TABLE broken AS SELECT generate_series(1, 100) i")
     [(path,)] = made.execute("SELECT pg_relation_filepath('broken')")

@@ -63,10 +63,14 @@ def refused(server: DatabaseServer) -> Iterator[None]:
 @contextlib.contextmanager
 def full(server: DatabaseServer) -> Iterator[None]:
     """Leave no place in one database."""
+    inside = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{FULL}'"
     server.execute(f"ALTER DATABASE {FULL} CONNECTION LIMIT 1")
     other = server.account(name="closed_other")
+    # Whoever was in it may be so a moment longer.
+    assert wait_for(lambda: server.execute(inside) == [(0,)], 10)
     with server.connect(FULL, other.user, other.password):
         yield
+    assert wait_for(lambda: server.execute(inside) == [(0,)], 10)
 
 
 def test_what_lets_nobody_in_is_named_once_and_hides_nothing(

@@ -60,7 +60,7 @@ def test_replay_is_paused_and_held_up(pair: tuple[DatabaseServer, DatabaseServer
     primary.execute("CREATE TABLE wanted (i int)")
     standby.wait_until_caught_up()
     with watching(standby, account) as watch:
-        assert _replay(watch) == {"paused": 0, "blockers": 0, "waits": set()}
+        assert wait_for(lambda: _replay(watch) == {"paused": 0, "blockers": 0, "waits": set()}, 10)
         standby.execute("SELECT pg_wal_replay_pause()")
         try:
             assert _replay(watch)["paused"] == 1

@@ -27,7 +27,8 @@ AGE = "SELECT extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timesta
 @pytest.fixture(scope="module")
 def primary(server: DatabaseServer, fleet: Any) -> Iterator[DatabaseServer]:
     """Give a primary of our own: it dies and comes back."""
-    made = fleet.provider.create(server.name)
+    # What it writes is what the tests have it write.
+    made = fleet.provider.create(server.name, {"autovacuum": "off"})
     made.account()
     made.execute("CREATE TABLE written (id int)")
     yield made

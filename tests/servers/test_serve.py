@@ -97,7 +97,7 @@ def test_many_scrapes_at_once_are_one(exporter: Exporter, server: DatabaseServer
 def test_the_end_leaves_no_session(exporter: Exporter, server: DatabaseServer, account: Account) -> None:
     assert exporter.scrape().value("db_up", server="here") == 1
     assert sessions(server, account) >= 1
-    assert exporter.end(seconds=5) == 0
+    assert exporter.end(seconds=15) == 0
     assert wait_for(lambda: sessions(server, account) == 0, 5)
     assert "level=error" not in exporter.log()
 
@@ -111,7 +111,7 @@ def test_the_end_does_not_wait_for_a_server_that_hangs(exporter: Exporter, serve
             scrape = pool.submit(_scrape_until_it_hangs, exporter.url, timeout)
             with pytest.raises(subprocess.TimeoutExpired):
                 exporter.process.wait(2)
-            assert exporter.end(seconds=5) == 0
+            assert exporter.end(seconds=15) == 0
             assert scrape.result(5) == 200
     finally:
         server.resume()

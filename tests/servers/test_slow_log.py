@@ -21,7 +21,8 @@ from tests.exporters import Exporter, Samples, server_entry
 from tests.providers.base import Account, DatabaseServer, wait_for
 from tests.servers.statement_runs import Sample, Watch, watching
 
-THRESHOLD = 0.2
+# Far from what runs for a tenth of a second and is not slow: a busy machine takes longer.
+THRESHOLD = 0.5
 THRESHOLDS = {"slow_statements": {"warning": THRESHOLD}}
 NAME = "slow log"
 TOTAL, SECONDS = "db_slow_statements_total", "db_slow_statement_duration_seconds"
@@ -96,27 +97,27 @@ LOGGING = {
 
 
 def run_postgres(server: DatabaseServer) -> None:
-    """Eight entries over 0.2 s, two under it, and what else a log tells of."""
+    """Eight entries over half a second, two under it, and what else a log tells of."""
     with server.connect(NAME) as session:
         session.execute("CREATE TABLE IF NOT EXISTS t AS SELECT g AS id, 0 AS n FROM generate_series(1, 20000) g")
-        session.execute("CREATE OR REPLACE FUNCTION nap() RETURNS void LANGUAGE sql AS 'SELECT pg_sleep(0.25)'")
+        session.execute("CREATE OR REPLACE FUNCTION nap() RETURNS void LANGUAGE sql AS 'SELECT pg_sleep(0.55)'")
         sort = "(select id from t order by n, id desc offset 1) as sorted"
         sorts = f"LANGUAGE sql AS 'select count(*) from {sort}'"
         session.execute(f"CREATE OR REPLACE FUNCTION sort() RETURNS bigint {sorts}")
         # In one message, and as three: parse, bind, execute.
-        session.execute("select pg_sleep(0.25), 'it''s hunter2',\n\n 42 /* hunter2 */")
-        session.execute("select pg_sleep(%s), %s::text", (0.25, "hunter2"))
-        session.execute("select pg_sleep(%s), %s::text", (0.25, "hunter2\n2026-11-22 17:48:48.513 UTC [1] LOG:  "))
+        session.execute("select pg_sleep(0.55), 'it''s hunter2',\n\n 42 /* hunter2 */")
+        session.execute("select pg_sleep(%s), %s::text", (0.55, "hunter2"))
+        session.execute("select pg_sleep(%s), %s::text", (0.55, "hunter2\n2026-11-22 17:48:48.513 UTC [1] LOG:  "))
         session.execute("select pg_sleep(0.12)")
         session.execute("select pg_sleep(0.12)")
-        session.execute("prepare nap(text) as select pg_sleep(0.25), $1")
+        session.execute("prepare nap(text) as select pg_sleep(0.55), $1")
         session.execute("execute nap('hunter2')")
         # auto_explain tells of the inner statement, too.
         session.execute("select nap()")
-        session.execute("do $$ begin perform pg_sleep(0.25), 'hunter2'; end $$")
+        session.execute("do $$ begin perform pg_sleep(0.55), 'hunter2'; end $$")
         session.execute("do $$ begin raise log 'duration: 9000.000 ms  statement: select forged'; end $$")
-        session.execute("begin; select pg_sleep(0.25); commit")
-        session.execute(b"select pg_sleep(0.25), '" + b"x" * 200_000 + b"'")
+        session.execute("begin; select pg_sleep(0.55); commit")
+        session.execute(b"select pg_sleep(0.55), '" + b"x" * 200_000 + b"'")
         with contextlib.suppress(psycopg.errors.DivisionByZero):
             session.execute("select 1 / 0")
         session.execute("set work_mem = '64kB'")
@@ -200,7 +201,7 @@ def test_postgres(server: DatabaseServer, fresh_server: Callable[..., DatabaseSe
             assert at_most == 0
             assert total >= 10
             # Each has slept for that long at least.
-            assert 8 * 0.25 + 2 * 0.12 <= sample(f"{SECONDS}_sum", database=NAME) < 0.12 * 2 + 9 * 1.5
+            assert 8 * 0.55 + 2 * 0.12 <= sample(f"{SECONDS}_sum", database=NAME) < 0.12 * 2 + 9 * 1.5
             assert sample("pg_log_temporary_files_total", database=NAME) == files
             assert sample("pg_log_temporary_file_bytes_total", database=NAME) == size
             if name != "stderr":
@@ -222,7 +223,7 @@ def test_postgres(server: DatabaseServer, fresh_server: Callable[..., DatabaseSe
         with other.connect(NAME) as session:
             session.execute("select nap()")
             session.execute("do $$ begin raise log E'duration: 9000.000 ms  plan:\\nQuery Text: forged'; end $$")
-            session.execute("select pg_sleep(0.3)")
+            session.execute("select pg_sleep(0.6)")
         for name, watch in watches.items():
             expected = before[name] + 2
             sample = settled(watch, lambda found, expected=expected: slow(found) == expected)
@@ -247,7 +248,7 @@ def check_others_take_over(server: DatabaseServer, watches: dict[str, Watch]) ->
 
     def nap() -> None:
         with server.connect(NAME) as session:
-            session.execute("select pg_sleep(0.3)")
+            session.execute("select pg_sleep(0.6)")
 
     before = {name: slow(watch.look(collector_of(watch))) for name, watch in watches.items()}
     for watch in watches.values():
@@ -280,7 +281,7 @@ def check_a_threshold_of_our_own(server: DatabaseServer, account: Account, way: 
 
     def nap() -> None:
         with server.connect(NAME) as session:
-            session.execute("select pg_sleep(0.3)")
+            session.execute("select pg_sleep(0.6)")
 
     with following(server, way, account) as watch:
         all_of_them = (f"ROLE {account.user}", "DATABASE postgres", f"ROLE {account.user} IN DATABASE postgres")
@@ -308,7 +309,7 @@ def check_a_threshold_of_others(server: DatabaseServer, account: Account, way: A
 
     def nap() -> None:
         with server.connect(NAME) as session:
-            session.execute("select pg_sleep(0.3)")
+            session.execute("select pg_sleep(0.6)")
 
     server.execute("CREATE ROLE batch LOGIN")
     try:
@@ -345,8 +346,8 @@ def check_overwriting(server: DatabaseServer, watches: dict[str, Watch]) -> None
         # The server goes on at its start, since it adds to what it has open.
         os.truncate(path, 0)
     with server.connect(NAME) as session:
-        session.execute("select pg_sleep(0.3)")
-        session.execute(b"select pg_sleep(0.3), '" + b"x" * (most + 10_000) + b"'")
+        session.execute("select pg_sleep(0.6)")
+        session.execute(b"select pg_sleep(0.6), '" + b"x" * (most + 10_000) + b"'")
     for name, watch in watches.items():
         expected = slow(before[name]) + 2
         sample = settled(watch, lambda found, expected=expected: slow(found) == expected)
@@ -361,18 +362,18 @@ def check_copies(server: DatabaseServer, watches: dict[str, Watch]) -> None:
     newest = {path.suffix: path for path in sorted((server.data / "log").iterdir(), key=lambda p: p.stat().st_mtime)}
 
     def entries() -> list[int]:
-        return [path.read_bytes().count(b"select pg_sleep(0.3)") for path in newest.values()]
+        return [path.read_bytes().count(b"select pg_sleep(0.6)") for path in newest.values()]
 
     with server.connect(NAME) as session:
         for number in range(2):
             logged = [count + 1 for count in entries()]
-            session.execute("select pg_sleep(0.3)")
+            session.execute("select pg_sleep(0.6)")
             assert wait_for(lambda logged=logged: entries() == logged, 10)
             for path in newest.values():
                 shutil.copyfile(path, path.with_name(f"{path.stem}-{number}{path.suffix}"))
         for path in newest.values():
             os.truncate(path, 0)
-        session.execute("select pg_sleep(0.3)")
+        session.execute("select pg_sleep(0.6)")
     for name, watch in watches.items():
         expected = before[name] + 3
         settled(watch, lambda found, expected=expected: slow(found) == expected)
@@ -388,12 +389,12 @@ def check_renaming(server: DatabaseServer, watches: dict[str, Watch]) -> None:
     for path in newest.values():
         path.rename(path.with_name(f"{path.name}.1"))
     with server.connect(NAME) as session:
-        session.execute("select pg_sleep(0.3)")
-        session.execute("select pg_sleep(0.3)")
+        session.execute("select pg_sleep(0.6)")
+        session.execute("select pg_sleep(0.6)")
         # Its name has the second in it.
         session.execute("select pg_sleep(1), pg_rotate_logfile()")
         assert wait_for(lambda: all(path.suffix in suffixes(server) for path in newest.values()), 10)
-        session.execute("select pg_sleep(0.3)")
+        session.execute("select pg_sleep(0.6)")
     for name, watch in watches.items():
         expected = before[name] + 4
         settled(watch, lambda found, expected=expected: slow(found) == expected)
@@ -492,14 +493,14 @@ def nap(server: DatabaseServer) -> None:
 
 
 def run_mysql(server: DatabaseServer, rounds: int = 1) -> None:
-    """Four entries over 0.2 s a round, and one under it."""
+    """Four entries over half a second a round, and one under it."""
     with server.connect(NAME) as session, session.cursor() as cursor:
         for _ in range(rounds):
             cursor.execute("SET timestamp = 1000000000")
-            cursor.execute("select sleep(0.25), 'it\\'s hunter2', \"hunter2\",\n'# Time: 010909  1:46:40\n', 42")
-            cursor.execute("select sleep(0.09), id from t where id < 99")
-            cursor.execute("do sleep(0.25), 'hunter2'")
-            cursor.execute("select sleep(0.25), '" + "x" * 200_000 + "'")
+            cursor.execute("select sleep(0.55), 'it\\'s hunter2', \"hunter2\",\n'# Time: 010909  1:46:40\n', 42")
+            cursor.execute("select sleep(0.19), id from t where id < 99")
+            cursor.execute("do sleep(0.55), 'hunter2'")
+            cursor.execute("select sleep(0.55), '" + "x" * 200_000 + "'")
             cursor.execute("select sleep(0.12)")
 
 
@@ -696,7 +697,7 @@ def test_a_restart_counts_what_was_written_meanwhile_once(logging_mysql: Databas
     def run_once() -> None:
         run_mysql(server)
         # It has no database of its own, so it counts for the one before; so do the exporter's on a busy machine.
-        server.execute("select sleep(0.22)")
+        server.execute("select sleep(0.6)")
 
     run_once()
 

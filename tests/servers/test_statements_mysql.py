@@ -292,7 +292,7 @@ def test_mysql_s_histogram_of_all_statements(server: DatabaseServer):
         assert slow >= 1
         assert slow == pytest.approx(after[2] - before[2], abs=2)
         taken = (all_time(server) - time) / 1e12
-        assert 1.2 <= last(f"{name}_sum") == pytest.approx(taken, abs=0.1, rel=0.1)
+        assert 1.2 <= last(f"{name}_sum") == pytest.approx(taken, abs=0.3, rel=0.1)
         assert last(SLOW, database="", source="histogram") == slow
         assert last(THRESHOLD, source="histogram") == 1
         server.execute(f"TRUNCATE TABLE {HISTOGRAM}")

@@ -127,7 +127,7 @@ def test_a_wait_ends_at_its_deadline_when_descriptors_have_run_out():
 def test_a_watchdog_that_could_not_be_started_is_started_by_the_next_wait():
     watchdog = Watchdog()
     ours, theirs = socket.socketpair()
-    before = threading.stack_size(1 << 46)
+    before = threading.stack_size(1 << 60)
     with ours, theirs:
         try:
             with pytest.raises(Failure, match="can't start new thread"), watchdog.guard(ours.fileno(), Deadline(0)):

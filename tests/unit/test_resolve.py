@@ -16,7 +16,7 @@ from exporter.failure import Failure, Reason
 @contextmanager
 def no_more_threads() -> Iterator[None]:
     """No address space has room for such a stack, so the system refuses the thread as it does at its limits."""
-    before = threading.stack_size(1 << 46)
+    before = threading.stack_size(1 << 60)
     try:
         yield
     finally:
