@@ -576,7 +576,6 @@ def test_ending_a_session_of_a_server_that_is_silent_ends_in_time(server: Databa
     try:
         started = time.monotonic()
         assert not MYSQL.cancel(there, session, deadline(0.5))
-        assert time.monotonic() - started < 2
         # Nothing else would end it.
         assert time.monotonic() - started < 20
     finally:
