@@ -126,6 +126,7 @@ _COVERED = {
     ("mysql_info_schema_table_size", "series gone"): "test_tables_are_those_of_the_server",
     ("mysql_perf_schema_memory_events_used_bytes", "value changed"): "test_memory_is_that_of_the_server",
     ("mysql_sys_current_memory_bytes", "value changed"): "test_memory_is_that_of_the_server",
+    ("mysql_sys_memory_allocated_bytes_total", "value changed"): "test_memory_is_that_of_the_server",
     ("mysql_global_status_memory_used", "value changed"): "test_memory_is_that_of_the_server",
     ("mysql_perf_schema_events_statements_*", "series gone"): (
         "test_texts_of_what_does_not_read_or_change_rows_are_cut"
@@ -371,6 +372,9 @@ def test_memory_is_that_of_the_server(beside: Beside) -> None:
         ),
         ("mysql_sys_current_memory_bytes", "user"): (
             "SELECT user, current_memory FROM sys.x$user_summary WHERE user NOT IN ('exporter', 'peer', 'root')"
+        ),
+        ("mysql_sys_memory_allocated_bytes_total", "user"): (
+            "SELECT user, total_memory_allocated FROM sys.x$user_summary WHERE user NOT IN ('exporter', 'peer', 'root')"
         ),
     }
     for (metric, label), sql in truth.items():
