@@ -21,9 +21,9 @@ from exporter.engines.postgres.facts import PROVIDERS_OWN
 from exporter.failure import Failure
 from exporter.gates import FLAVOR_NAMES
 from exporter.polling.flight import Flight
-from exporter.polling.runs import Task
 from exporter.polling.server import Watched
 from exporter.polling.snapshot import Snapshot, State
+from exporter.polling.tasks import Task
 
 OK, DEGRADED, BROKEN = 0, 1, 2
 _STYLES = {State.OK: "green", State.FAILED: "bold red", State.UNSUPPORTED: "yellow"}

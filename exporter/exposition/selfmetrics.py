@@ -9,9 +9,9 @@ from typing import Any
 from exporter.declare import Block, Rows, block, counter, gauge
 from exporter.exposition.render import Family, render_blocks
 from exporter.polling.flight import Flight
-from exporter.polling.runs import Task
 from exporter.polling.server import Watched
 from exporter.polling.snapshot import Snapshot, State
+from exporter.polling.tasks import Task
 
 SERVER: tuple[Block, ...] = (
     block(

@@ -16,9 +16,10 @@ from exporter.hooks import TakesTurns
 from exporter.polling.closed import Closed
 from exporter.polling.outcomes import Outcomes
 from exporter.polling.rounds import read_each_database
-from exporter.polling.runs import Task, read
+from exporter.polling.runs import read
 from exporter.polling.sessions import Sessions, Side
 from exporter.polling.snapshot import Snapshot, State
+from exporter.polling.tasks import Task
 
 # Background work is not under a scrape's deadline; its own keeps a dead path from holding a thread.
 BACKGROUND_SECONDS = 60.0

@@ -9,7 +9,7 @@ from exporter.engines.base import Engine, Session
 from exporter.engines.deadline import Deadline
 from exporter.facts import Facts, Identity
 from exporter.failure import Failure, Reason
-from exporter.polling.runs import Cost
+from exporter.polling.tasks import Cost
 
 # DROP DATABASE gives up after five seconds if somebody is still in the database, so nobody of ours stays that long.
 VISIT_STATEMENT_SECONDS = 3.2

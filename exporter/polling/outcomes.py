@@ -13,9 +13,10 @@ from exporter.declare import STALE_INTERVALS
 from exporter.facts import Facts
 from exporter.failure import Failure, Reason
 from exporter.polling.backoff import Breaker
-from exporter.polling.runs import SOFT, Reading, Task, rendered, taken_in
+from exporter.polling.runs import Reading, rendered, taken_in
 from exporter.polling.sessions import Sessions
 from exporter.polling.snapshot import Snapshot, State
+from exporter.polling.tasks import SOFT, Task
 
 log = logging.getLogger(__name__)
 

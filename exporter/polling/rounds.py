@@ -15,8 +15,9 @@ from exporter.facts import Facts
 from exporter.failure import ClosedDatabase, Failure, NoDatabase, Reason
 from exporter.gates import Miss
 from exporter.polling.opening import VISIT_STATEMENT_SECONDS
-from exporter.polling.runs import Reading, Task, cut, fetch
+from exporter.polling.runs import Reading, cut, fetch
 from exporter.polling.snapshot import Snapshot, State
+from exporter.polling.tasks import Task
 
 # A visit is short (see VISIT_STATEMENT_SECONDS): statements are begun in its first second only, and the next visit
 # waits in front of a DROP DATABASE, not in its way.

@@ -14,9 +14,10 @@ from exporter.engines.deadline import Deadline
 from exporter.facts import Facts
 from exporter.failure import Failure, Reason
 from exporter.polling.backoff import Backoff
-from exporter.polling.runs import SOFT, Reading, Task, fetch
+from exporter.polling.runs import Reading, fetch
 from exporter.polling.sessions import SESSION_SECONDS, Sessions, Side, TooSoon
 from exporter.polling.snapshot import Snapshot
+from exporter.polling.tasks import SOFT, Task
 
 log = logging.getLogger(__name__)
 

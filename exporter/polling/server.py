@@ -16,10 +16,11 @@ from exporter.polling.background import Background
 from exporter.polling.closed import Closed
 from exporter.polling.flight import Flight
 from exporter.polling.outcomes import Outcomes
-from exporter.polling.runs import Task, read
+from exporter.polling.runs import read
 from exporter.polling.sampler import Sampler
 from exporter.polling.sessions import Sessions
 from exporter.polling.snapshot import Snapshot, State
+from exporter.polling.tasks import Task
 from exporter.subjects.logs.choice import counting_slow
 from exporter.subjects.statements.following import following
 from exporter.tailor import without

@@ -18,8 +18,8 @@ from exporter.facts import Facts, Identity
 from exporter.failure import Failure, Reason
 from exporter.polling.backoff import Backoff
 from exporter.polling.opening import Opener
-from exporter.polling.runs import Cost
 from exporter.polling.second import Second
+from exporter.polling.tasks import Cost
 
 log = logging.getLogger(__name__)
 

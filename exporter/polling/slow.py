@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from exporter.polling.runs import Task
 from exporter.polling.server import Watched
+from exporter.polling.tasks import Task
 
 log = logging.getLogger(__name__)
 

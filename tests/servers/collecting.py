@@ -21,7 +21,8 @@ from exporter.exposition.page import Dialect, page
 from exporter.exposition.render import render
 from exporter.facts import Facts
 from exporter.failure import Failure, Reason
-from exporter.polling.runs import arranged, asked
+from exporter.polling.runs import asked
+from exporter.polling.shapes import arranged
 from exporter.registry import collectors_by_name
 from exporter.statement import statement
 from tests.providers.base import Account, DatabaseServer

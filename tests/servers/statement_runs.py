@@ -14,8 +14,9 @@ from exporter.engines.deadline import Deadline
 from exporter.engines.mysql.engine import MYSQL
 from exporter.engines.postgres.engine import POSTGRES
 from exporter.facts import Facts
-from exporter.polling.runs import Reading, Task, read, rendered, taken_in
+from exporter.polling.runs import Reading, read, rendered, taken_in
 from exporter.polling.snapshot import Snapshot, State
+from exporter.polling.tasks import Task
 from exporter.registry import collectors_by_name
 from exporter.subjects.logs.choice import counting_slow
 from exporter.subjects.statements.following import following

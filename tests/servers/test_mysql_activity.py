@@ -16,7 +16,7 @@ from exporter.collectors.mysql.row_waiters import MOST_LISTED
 from exporter.engines.deadline import Deadline
 from exporter.engines.mysql.engine import MYSQL
 from exporter.failure import Reason
-from exporter.polling.runs import Task
+from exporter.polling.tasks import Task
 from exporter.registry import collectors_by_name
 from tests.alone import alone
 from tests.providers.base import DatabaseServer, wait_for

@@ -13,8 +13,8 @@ import pytest
 from exporter.config.model import CollectorSettings
 from exporter.engines.mysql import facts as mysql_facts
 from exporter.failure import Reason
-from exporter.polling.runs import Task
 from exporter.polling.snapshot import State
+from exporter.polling.tasks import Task
 from exporter.registry import collectors_by_name
 from tests.exporters import Exporter, server_entry
 from tests.providers.base import DatabaseServer, wait_for

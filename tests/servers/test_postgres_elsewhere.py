@@ -15,9 +15,9 @@ from exporter.exposition.page import Dialect, page
 from exporter.facts import Facts
 from exporter.gates import ANY
 from exporter.polling.flight import Flight
-from exporter.polling.runs import Task
 from exporter.polling.server import Watched
 from exporter.polling.snapshot import State
+from exporter.polling.tasks import Task
 from tests.providers.base import DatabaseServer, wait_for
 from tests.servers.collecting import Samples, config_of
 

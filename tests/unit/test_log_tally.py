@@ -25,8 +25,9 @@ from exporter.config.model import ServerConfig, SlowLogSettings, Statements
 from exporter.declare import Context, Rows
 from exporter.facts import Facts, Identity, Role
 from exporter.failure import Failure, Reason
-from exporter.polling.runs import Reading, Task, rendered, taken_in
+from exporter.polling.runs import Reading, rendered, taken_in
 from exporter.polling.snapshot import State
+from exporter.polling.tasks import Task
 from exporter.registry import collectors_by_name
 from exporter.statement import filled
 from exporter.subjects.logs import reader

@@ -15,7 +15,7 @@ from exporter.exposition.render import render_blocks
 from exporter.failure import Failure
 from exporter.gates import ANY
 from exporter.measures import Measure
-from exporter.polling.runs import unpacked
+from exporter.polling.shapes import unpacked
 from tests.unit.test_mysql_rows import context
 
 NUMBER = st.one_of(st.none(), st.integers().map(str), st.floats(allow_nan=False, allow_infinity=False).map(repr))

@@ -14,9 +14,11 @@ from exporter.engines.known import ENGINES
 from exporter.facts import Facts, Identity, Role
 from exporter.failure import Failure, Reason
 from exporter.gates import ANY, Gate, extension, granted, pg
-from exporter.polling.runs import Task, fetch, pivoted
+from exporter.polling.runs import fetch
 from exporter.polling.server import Watched
+from exporter.polling.shapes import pivoted
 from exporter.polling.snapshot import Snapshot, State
+from exporter.polling.tasks import Task
 
 FACTS = Facts("postgres", "postgres", (15, 4), "15.4", Identity("1", 0.0, Role.PRIMARY), database="shop")
 MONITOR = granted("pg_monitor", fix="GRANT pg_monitor TO {account};")

@@ -15,10 +15,10 @@ from exporter.declare import Collector, Query, block, gauge
 from exporter.engines.known import ENGINES
 from exporter.gates import ANY
 from exporter.polling import slow
-from exporter.polling.runs import Task
 from exporter.polling.server import Watched
 from exporter.polling.slow import SlowTier
 from exporter.polling.snapshot import Snapshot, State
+from exporter.polling.tasks import Task
 from tests.providers.base import wait_for
 
 

@@ -20,10 +20,11 @@ from exporter.gates import ANY
 from exporter.polling import second as polling_second
 from exporter.polling import sessions as polling_sessions
 from exporter.polling.flight import Flight
-from exporter.polling.runs import Cost, Reading
+from exporter.polling.runs import Reading
 from exporter.polling.scrape import Scrapes
 from exporter.polling.server import Watched
 from exporter.polling.snapshot import Snapshot, State
+from exporter.polling.tasks import Cost
 from exporter.subjects.logs.choice import StandIn
 from exporter.subjects.logs.turn import Turn
 from tests.providers.base import wait_for
