@@ -215,7 +215,7 @@ RECORDED: Gate = _Leaf(
 # MariaDB runs without it, too, and then has neither its settings nor its status.
 INNODB: Gate = _Leaf(
     "InnoDB",
-    lambda facts: facts.settings.get("innodb") != "OFF",
+    lambda facts: facts.settings.get("innodb", "ON") == "ON",
     Reason.MISSING_EXTENSION,
     lambda _: "set innodb=ON in the server's configuration and restart it",
 )
