@@ -334,6 +334,22 @@ def test_a_server_that_records_no_statements_says_so_and_counts_none(digesting: 
             digesting.execute(switch.format("YES"))
 
 
+@pytest.mark.parametrize("setting", ["performance_schema_digests_size", "max_digest_length"])
+def test_a_server_without_digests_says_so_and_counts_none(fresh_server: Fresh, digesting: DatabaseServer, setting: str):
+    server = fresh_server(digesting.name, {"performance_schema": "ON", setting: "0"})
+    with watching(server, thresholds={"slow_statements": {"warning": 10}}) as watch:
+        if server.flavor == "mariadb":
+            # It counts slow statements without.
+            assert watch.look("mysql_statements").names() == {SLOW, THRESHOLD}
+            return
+        failed = watch.snapshot("mysql_statements")
+        assert (failed.state, failed.reason) == (State.UNSUPPORTED, Reason.MISSING_EXTENSION)
+        assert failed.fix is not None
+        assert setting in failed.fix
+        # The histogram needs no digests.
+        assert {SLOW, THRESHOLD} <= watch.look("mysql_statement_histogram").names()
+
+
 @pytest.mark.flavor("mysql")
 def test_our_own_statements_are_no_slow_ones(server: DatabaseServer):
     with watching(server, thresholds={"slow_statements": {"warning": 0.3}}) as watch, watching(server) as other:

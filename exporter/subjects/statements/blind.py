@@ -12,6 +12,8 @@ _SELECT = "NAME = 'statement/sql/select' AND ENABLED = 'YES' AND TIMED = 'YES'"
 _EVERYBODY = "HOST = '%' AND USER = '%' AND ROLE = '%'"
 # By the kind that a row has then: whether it is off, in SQL, in words, and what mends it. Of the instruments the one
 # that most statements have stands for all; of the accounts those that are named nowhere.
+_ROOM = "performance_schema_digests_size"
+_LENGTH = "max_digest_length"
 _OFF = {
     "no statements": (
         _CONSUMER.format("global_instrumentation"),
@@ -33,6 +35,12 @@ _OFF = {
         "the consumer statements_digest is off",
         f"UPDATE {_SETUP}consumers SET ENABLED = 'YES' WHERE NAME = 'statements_digest';",
     ),
+    # Read-only on a server that runs.
+    "no digest table": (
+        f"0 IN (@@GLOBAL.{_ROOM}, @@GLOBAL.{_LENGTH})",
+        f"there is no room for digests ({_ROOM} or {_LENGTH} is 0)",
+        f"take {_ROOM} = 0 or {_LENGTH} = 0 out of the server's configuration and restart it",
+    ),
 }
 
 
@@ -42,7 +50,7 @@ def switched_off(columns: int, *, digests: bool) -> str:
     return "\n".join(
         f"            UNION ALL SELECT '{kind}'{nothing} FROM (SELECT 1) AS one WHERE {off}"
         for kind, (off, _, _) in _OFF.items()
-        if digests or kind != "no digests"
+        if digests or not kind.startswith("no digest")
     )
 
 
