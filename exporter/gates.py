@@ -134,9 +134,11 @@ def mariadb(*at_least: int, below: tuple[int, ...] | None = None) -> Gate:
     return _versioned(("mariadb",), at_least, below)
 
 
-def condition(text: str, test: Callable[[Facts], bool]) -> Gate:
-    """A condition of its own, which `text` says in words."""
-    return _Leaf(text, test)
+def condition(text: str, test: Callable[[Facts], bool], *, fix: str | None = None) -> Gate:
+    """A condition of its own, which `text` says in words; `fix` says what would make it true."""
+    if fix is None:
+        return _Leaf(text, test)
+    return _Leaf(text, test, Reason.MISSING_EXTENSION, lambda _: fix)
 
 
 def _role(role: Role, text: str) -> Gate:

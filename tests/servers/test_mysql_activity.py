@@ -160,11 +160,15 @@ def test_waits_for_whole_tables(watch: Watch, table: str, client: Callable[[], A
     threads.append(in_background(slow[1], "UPDATE activity.whole SET a = SLEEP(60)"))
     in_state = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE = '{}'"
     assert wait_for(lambda: server.execute(in_state.format("User sleep")) == [(2,)], 10)
-    threads.append(in_background(client(), f"FLUSH TABLES {table}"))
+    # Whoever replays a binary log sets its own clock.
+    replaying = [client(), client()]
+    for cursor in replaying:
+        cursor.execute("SET TIMESTAMP = 86400")
+    threads.append(in_background(replaying[0], f"FLUSH TABLES {table}"))
     # That asks for no lock on MySQL, nor do those behind it; on MariaDB it is one on the definition.
     flush = "Waiting for table flush" if server.flavor == "mysql" else "Waiting for table metadata lock"
     assert wait_for(lambda: server.execute(in_state.format(flush)) == [(1,)], 10)
-    threads.append(in_background(client(), f"SELECT a FROM {table}"))
+    threads.append(in_background(replaying[1], f"SELECT a FROM {table}"))
     threads.append(in_background(client(), "UPDATE activity.whole SET a = 3"))
     assert wait_for(lambda: server.execute(in_state.format(flush)) == [(2,)], 10)
     assert wait_for(lambda: server.execute(in_state.format("Waiting for table level lock")) == [(1,)], 10)
@@ -176,6 +180,7 @@ def test_waits_for_whole_tables(watch: Watch, table: str, client: Callable[[], A
     assert found[0].one("db_lock_waiting_sessions") == 3
     expected = {"metadata": 0, "table": 3} if server.flavor == "mysql" else {"metadata": 2, "table": 1}
     assert found[1].by("mysql_lock_waiting_sessions", "kind") == {"row": 0, **expected}
+    assert 0 < found[1].one("mysql_lock_wait_longest_seconds", kind="table") < 60
     # Who holds definitions MariaDB does not tell.
     known = {"row", "metadata"} if server.flavor == "mysql" else {"row"}
     assert {kind for kind, _ in found[1].by("mysql_lock_blocking_sessions", "kind", "state")} == known
@@ -228,6 +233,53 @@ def test_without_performance_schema(fresh_server: Callable[..., DatabaseServer],
         assert watch.run("mysql_activity").one("db_connections", state="idle") == 1
         status = watch.run("mysql_status")
         assert status.one("mysql_global_status_threads_connected") == 2
+
+
+@pytest.mark.flavor("mysql")
+def test_sessions_for_which_performance_schema_has_no_room_count(
+    fresh_server: Callable[..., DatabaseServer], server: DatabaseServer
+) -> None:
+    made = fresh_server(server.name, {"performance_schema_max_thread_instances": "60", "max_connections": "100"})
+    made.execute("CREATE DATABASE shop")
+    made.execute("CREATE TABLE shop.t (a int PRIMARY KEY, b int)")
+    made.execute("INSERT INTO shop.t VALUES (1, 1)")
+    with contextlib.ExitStack() as stack, watching(made) as watch:
+        connections = [stack.enter_context(made.connect()) for _ in range(43)]
+        holder, *waiters = (connection.cursor() for connection in connections[-3:])
+        holder.execute("BEGIN")
+        holder.execute("UPDATE shop.t SET b = 2")
+        threads = [in_background(waiter, "UPDATE shop.t SET b = 3") for waiter in waiters]
+        waiting = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"
+        assert wait_for(lambda: made.execute(waiting) == [("Innodb_row_lock_current_waits", "2")], 10)
+        [[_, lost]] = made.execute("SHOW GLOBAL STATUS LIKE 'Performance_schema_thread_instances_lost'")
+        facts = watch.facts()
+        activity = watch.run("mysql_activity", facts)
+        transactions = watch.run("mysql_open_transactions", facts)
+        miss = lock_waits.when.miss(facts)
+        holder.execute("ROLLBACK")
+        for thread in threads:
+            thread.join(10)
+    assert int(lost) > 0
+    assert sum(activity.by("db_connections", "state").values()) == 43
+    assert activity.one("db_lock_waiting_sessions") == 2
+    assert sum(transactions.by("mysql_open_transactions", "state").values()) == 3
+    assert miss is not None
+    assert "performance_schema_max_thread_instances" in (miss.fix or "")
+
+
+@pytest.mark.flavor("mysql")
+def test_our_own_sessions_are_known_without_their_attributes(
+    fresh_server: Callable[..., DatabaseServer], server: DatabaseServer
+) -> None:
+    made = fresh_server(server.name, {"performance_schema_session_connect_attrs_size": "0"})
+    with watching(made) as watch:
+        second = MYSQL.connect(watch.config, Deadline.after(10))
+        try:
+            found = watch.run("mysql_activity")
+        finally:
+            second.close()
+    assert sum(found.by("db_connections", "state").values()) == 0
+    assert found.one("db_connections_reserved") == 2
 
 
 def test_of_a_long_queue_for_a_row_all_who_wait_are_counted(

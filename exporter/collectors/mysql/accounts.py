@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporter.collectors.mysql.account_limits import ACCOUNTS
 from exporter.collectors.mysql.clients import CONNECTED_PROCESSES, CONNECTED_THREADS, SEES_SESSIONS
-from exporter.collectors.mysql.performance_schema import READABLE
+from exporter.collectors.mysql.performance_schema import ALL_THREADS
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Query, block
 from exporter.gates import mariadb, mysql
@@ -39,7 +39,7 @@ accounts = Collector(
     # Without the others' limits there would be no row, as where nobody has one.
     when=ACCOUNTS,
     queries=(
-        Query(mysql(8) & READABLE, _filled("PROCESSLIST_USER", "performance_schema.threads", CONNECTED_THREADS)),
+        Query(mysql(8) & ALL_THREADS, _filled("PROCESSLIST_USER", "performance_schema.threads", CONNECTED_THREADS)),
         Query(
             (mysql(8) | mariadb(10, 6)) & SEES_SESSIONS,
             _filled("USER", "information_schema.PROCESSLIST", CONNECTED_PROCESSES),

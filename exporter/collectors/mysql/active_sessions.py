@@ -1,7 +1,7 @@
 """Active sessions by what they wait for, sampled once a second."""
 
 from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS, SEES_SESSIONS
-from exporter.collectors.mysql.performance_schema import READABLE
+from exporter.collectors.mysql.performance_schema import ALL_THREADS
 from exporter.declare import Collector, Query
 from exporter.gates import SAMPLED, mariadb, mysql
 from exporter.subjects.sessions import mysql as subject
@@ -109,13 +109,13 @@ active_sessions = Collector(
     engine="mysql",
     when=(mysql(8) | mariadb(10, 6)) & SEES_SESSIONS & SAMPLED,
     queries=(
-        Query(mysql(8) & READABLE, _THREADS),
+        Query(mysql(8) & ALL_THREADS, _THREADS),
         Query(mysql(8), _processes(**_MYSQL, seconds="t.TIME")),
         Query(mariadb(10, 6), _processes(**_MARIADB)),
     ),
     sampled=subject.sessions,
     timeout=0.9,
     limit=MOST_STATEMENTS,
-    blocks=blocks("mysql", "digest", mysql(8) & READABLE),
+    blocks=blocks("mysql", "digest", mysql(8) & ALL_THREADS),
     grants=("PROCESS", "SELECT ON performance_schema.*"),
 )

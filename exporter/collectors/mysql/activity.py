@@ -6,7 +6,7 @@ from typing import Any
 
 from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS, CONNECTED_PROCESSES, CONNECTED_THREADS
 from exporter.collectors.mysql.innodb_ages import age
-from exporter.collectors.mysql.performance_schema import READABLE
+from exporter.collectors.mysql.performance_schema import ALL_THREADS
 from exporter.collectors.mysql.row_waiters import FEW, many
 from exporter.collectors.vocabulary import shared
 from exporter.declare import Collector, Context, Query, Rows, block
@@ -136,7 +136,7 @@ activity = Collector(
     engine="mysql",
     when=mysql(8) | mariadb(10, 6),
     queries=(
-        Query(mysql(8) & READABLE, _THREADS + _MYSQLX),
+        Query(mysql(8) & ALL_THREADS, _THREADS + _MYSQLX),
         Query(mysql(8), _processes("t.TIME")),
         Query(mariadb(10, 6), _processes("t.TIME_MS / 1000", FEW) + _MANY),
     ),

@@ -18,18 +18,24 @@ CONNECTED_PROCESSES = """
 
 # performance_schema takes no lock for this. Replication, events and group replication have threads of other names;
 # who sends the binary log to a replica is a connection, told by its command. Ours are those of our account that call
-# themselves what this session calls itself.
+# themselves what this session calls itself; where the server keeps no attributes of sessions, those from our host.
 CLIENT_THREADS = f"""
     {CONNECTED_THREADS}
     AND t.PROCESSLIST_COMMAND NOT IN ('Binlog Dump', 'Binlog Dump GTID', 'Daemon')
     AND t.PROCESSLIST_ID <> CONNECTION_ID()
     AND NOT (
         t.PROCESSLIST_USER = {OUR_USER}
-        AND EXISTS (
-            SELECT 1 FROM performance_schema.session_connect_attrs theirs
-            JOIN performance_schema.session_connect_attrs mine ON mine.ATTR_VALUE = theirs.ATTR_VALUE
-            WHERE theirs.PROCESSLIST_ID = t.PROCESSLIST_ID AND theirs.ATTR_NAME = 'program_name'
-              AND mine.PROCESSLIST_ID = CONNECTION_ID() AND mine.ATTR_NAME = 'program_name'
+        AND (
+            EXISTS (
+                SELECT 1 FROM performance_schema.session_connect_attrs theirs
+                JOIN performance_schema.session_connect_attrs mine ON mine.ATTR_VALUE = theirs.ATTR_VALUE
+                WHERE theirs.PROCESSLIST_ID = t.PROCESSLIST_ID AND theirs.ATTR_NAME = 'program_name'
+                  AND mine.PROCESSLIST_ID = CONNECTION_ID() AND mine.ATTR_NAME = 'program_name'
+            )
+            OR t.PROCESSLIST_HOST = SUBSTRING_INDEX(USER(), '@', -1) AND NOT EXISTS (
+                SELECT 1 FROM performance_schema.session_connect_attrs mine
+                WHERE mine.PROCESSLIST_ID = CONNECTION_ID() AND mine.ATTR_NAME = 'program_name'
+            )
         )
     )"""
 

@@ -1,7 +1,7 @@
 """Which connections are encrypted, and how."""
 
 from exporter.collectors.mysql.clients import CONNECTED_THREADS
-from exporter.collectors.mysql.performance_schema import READABLE
+from exporter.collectors.mysql.performance_schema import ALL_THREADS
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import mariadb, mysql
 
@@ -49,7 +49,7 @@ connections_tls = Collector(
     every=60,
     # MySQL 9.7: 28 ms of its CPU time for 1,000 encrypted sessions.
     core_share=0.001,
-    when=(mysql(8) | mariadb(10, 6)) & READABLE,
+    when=(mysql(8) | mariadb(10, 6)) & ALL_THREADS,
     queries=(Query(mysql(8), _MYSQL), Query(mariadb(10, 6), _MARIADB)),
     blocks=(
         block(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from exporter.collectors.mysql.innodb_ages import age
-from exporter.collectors.mysql.performance_schema import READABLE
+from exporter.collectors.mysql.performance_schema import ALL_THREADS
 from exporter.collectors.mysql.row_waiters import FEW, many
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import mariadb, mysql
@@ -38,6 +38,11 @@ _LAST = """(
 # NULL where no thread has the transaction: somebody prepared it (XA) and has gone.
 _SLEEPS = "IF(h.THREAD_ID IS NULL, NULL, COALESCE(h.PROCESSLIST_COMMAND, '') = 'Sleep')"
 _STATEMENT = f"{_LAST.format(column='CURRENT_SCHEMA')}, {_LAST.format(column='DIGEST')}"
+# Right also for a client that has set its own clock, unlike the age in the list of threads.
+_AGE = "COALESCE(s.TIMER_WAIT / 1e12, t.PROCESSLIST_TIME)"
+_RUNNING = """performance_schema.threads t
+    LEFT JOIN performance_schema.events_statements_current s
+        ON s.THREAD_ID = t.THREAD_ID AND s.END_EVENT_ID IS NULL AND s.NESTING_EVENT_LEVEL = 0"""
 # Who holds what these wait for is told nowhere.
 _TABLE = "('Waiting for table level lock', 'Waiting for table flush')"
 _THREADS = f"""
@@ -71,10 +76,8 @@ _THREADS = f"""
     ) w
     LEFT JOIN performance_schema.threads h ON h.THREAD_ID = w.holder
     UNION ALL
-    SELECT 'metadata', t.THREAD_ID, NULL, NULL, COALESCE(s.TIMER_WAIT / 1e12, t.PROCESSLIST_TIME), NULL, NULL
-    FROM performance_schema.threads t
-    LEFT JOIN performance_schema.events_statements_current s
-        ON s.THREAD_ID = t.THREAD_ID AND s.END_EVENT_ID IS NULL AND s.NESTING_EVENT_LEVEL = 0
+    SELECT 'metadata', t.THREAD_ID, NULL, NULL, {_AGE}, NULL, NULL
+    FROM {_RUNNING}
     WHERE t.PROCESSLIST_ID IS NOT NULL AND t.PROCESSLIST_STATE LIKE 'Waiting for %lock'
       AND t.PROCESSLIST_STATE NOT IN ('Waiting for table level lock', 'Waiting for locking service lock')
     UNION ALL
@@ -107,8 +110,9 @@ _THREADS = f"""
        OR NOT EXISTS (SELECT 1 FROM performance_schema.setup_consumers
                       WHERE NAME = 'global_instrumentation' AND ENABLED = 'YES')
     UNION ALL
-    SELECT 'table', THREAD_ID, NULL, NULL, PROCESSLIST_TIME, NULL, NULL
-    FROM performance_schema.threads WHERE PROCESSLIST_STATE IN {_TABLE}"""
+    SELECT 'table', t.THREAD_ID, NULL, NULL, {_AGE}, NULL, NULL
+    FROM {_RUNNING}
+    WHERE t.PROCESSLIST_STATE IN {_TABLE}"""
 # Who holds the definition of a table MariaDB tells only with a plugin, or an instrument that is off as it comes. What a
 # global read lock or a backup holds up has one name there; MySQL has it among the locks on definitions, too.
 _PROCESSES = f"""
@@ -186,7 +190,7 @@ lock_waits = Collector(
     about="Sessions that wait for locks on rows, on definitions of tables and on whole tables, and who holds them up.",
     engine="mysql",
     limit=10_000,
-    when=(mysql(8) & READABLE) | mariadb(10, 6),
+    when=(mysql(8) & ALL_THREADS) | mariadb(10, 6),
     queries=(Query(mysql(8), _THREADS), Query(mariadb(10, 6), _PROCESSES)),
     rows=counted,
     blocks=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporter.collectors.mysql.clients import CLIENT_PROCESSES, CLIENT_THREADS
 from exporter.collectors.mysql.innodb_ages import age
-from exporter.collectors.mysql.performance_schema import READABLE
+from exporter.collectors.mysql.performance_schema import ALL_THREADS
 from exporter.collectors.mysql.row_waiters import FEW, many
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import mariadb, mysql
@@ -61,7 +61,7 @@ open_transactions = Collector(
     when=mysql(8) | mariadb(10, 6),
     queries=(
         Query(
-            mysql(8) & READABLE,
+            mysql(8) & ALL_THREADS,
             _SQL.format(
                 command="PROCESSLIST_COMMAND",
                 asleep="t.PROCESSLIST_TIME",

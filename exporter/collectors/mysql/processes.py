@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from exporter.collectors.mysql.clients import SEES_SESSIONS
-from exporter.collectors.mysql.performance_schema import READABLE
+from exporter.collectors.mysql.performance_schema import ALL_THREADS
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import mariadb, mysql
 
@@ -65,7 +65,7 @@ processes = Collector(
     when=(mysql(8) | mariadb(10, 6)) & SEES_SESSIONS,
     queries=(
         # Unlike the list in information_schema this one takes no lock that new connections wait for.
-        Query(mysql(8, 0, 22) & READABLE, SQL.format("performance_schema.processlist")),
+        Query(mysql(8, 0, 22) & ALL_THREADS, SQL.format("performance_schema.processlist")),
         Query(mysql(8) | mariadb(10, 6), SQL.format("information_schema.PROCESSLIST")),
     ),
     rows=summed,

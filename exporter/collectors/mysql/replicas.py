@@ -1,7 +1,7 @@
 """The replicas of a source: who is registered, and how many are being sent the binary log."""
 
 from exporter.collectors.mysql.clients import SEES_SESSIONS
-from exporter.collectors.mysql.performance_schema import READABLE
+from exporter.collectors.mysql.performance_schema import ALL_THREADS
 from exporter.declare import Collector, Context, Query, Rows, block, gauge
 from exporter.gates import Gate, granted, mariadb, mysql
 
@@ -65,7 +65,7 @@ senders = Collector(
     engine="mysql",
     when=mysql(8) | mariadb(10, 6),
     queries=(
-        Query(mysql(8) & READABLE, _DUMPS.format("performance_schema.threads", "PROCESSLIST_COMMAND")),
+        Query(mysql(8) & ALL_THREADS, _DUMPS.format("performance_schema.threads", "PROCESSLIST_COMMAND")),
         Query((mysql(8) | mariadb(10, 6)) & SEES_SESSIONS, _DUMPS.format("information_schema.PROCESSLIST", "COMMAND")),
     ),
     blocks=(

@@ -28,6 +28,8 @@ SETTINGS = (
 
 # Not a setting, but asked for like one: whether performance_schema counts transactions.
 _INSTRUMENT = "SELECT ENABLED FROM performance_schema.setup_instruments WHERE NAME = 'transaction'"
+# Threads for which performance_schema had no room: it lists none of them.
+_LOST = "SHOW GLOBAL STATUS LIKE 'Performance_schema_thread_instances_lost'"
 # The same of MariaDB 11.5's plugin: whether it tells reads and writes apart. An upgraded server has the parts of it
 # that were installed before.
 _SPLIT = """
@@ -130,6 +132,8 @@ def learn(session: MySQLSession, identity: Identity, deadline: Deadline) -> Fact
         try:
             for (enabled,) in session.run(_INSTRUMENT, deadline).rows:
                 settings["transaction_instrument"] = str(enabled)
+            for _, lost in session.run(_LOST, deadline).rows:
+                settings["performance_schema_threads_lost"] = str(lost)
         except Failure as refused:
             if refused.reason is not Reason.PERMISSION:
                 raise
