@@ -15,7 +15,7 @@ from exporter.collectors.mysql.lock_waits import MOST_ASKED, lock_waits
 from exporter.collectors.mysql.row_waiters import MOST_LISTED
 from exporter.engines.deadline import Deadline
 from exporter.engines.mysql.engine import MYSQL
-from exporter.failure import Reason
+from exporter.failure import Failure, Reason
 from exporter.polling.tasks import Task
 from exporter.registry import collectors_by_name
 from tests.alone import alone
@@ -483,6 +483,29 @@ def test_deadlocks_are_counted(watch: Watch, table: str, client: Callable[[], An
         two.execute(f"UPDATE {table} SET b = 9 WHERE a = 1")
     waiting.join(10)
     assert watch.run(name).one("db_deadlocks_total") == before + 1
+
+
+@pytest.mark.flavor("mysql")
+def test_transactions_that_are_not_seen_are_not_told_to_be_none(watch: Watch, server: DatabaseServer) -> None:
+    actors, consumers = "performance_schema.setup_actors", "performance_schema.setup_consumers"
+    for off, on, what in (
+        (f"UPDATE {actors} SET ENABLED = 'NO'", f"UPDATE {actors} SET ENABLED = 'YES'", "setup_actors"),
+        (
+            f"UPDATE {consumers} SET ENABLED = 'NO' WHERE NAME = 'global_instrumentation'",
+            f"UPDATE {consumers} SET ENABLED = 'YES' WHERE NAME = 'global_instrumentation'",
+            "global_instrumentation",
+        ),
+    ):
+        server.execute(off)
+        try:
+            with pytest.raises(Failure, match=what) as told:
+                watch.run("mysql_transactions")
+        finally:
+            server.execute(on)
+        assert told.value.reason is Reason.MISSING_EXTENSION
+        assert told.value.fix is not None
+        assert what in told.value.fix
+        assert watch.run("mysql_transactions").names() == {"db_transactions_total"}
 
 
 def test_transactions_by_outcome(watch: Watch, table: str, client: Callable[[], Any], server: DatabaseServer) -> None:

@@ -385,6 +385,26 @@ def test_above_its_number_of_tables_a_collector_steps_down(filled: DatabaseServe
         assert Task.of(narrow, watch.config).miss(watch.facts()) is None
 
 
+@pytest.mark.flavor("mariadb")
+def test_tables_that_keep_their_history_and_sequences_have_a_size(filled: DatabaseServer) -> None:
+    filled.execute("CREATE DATABASE history")
+    try:
+        filled.execute("CREATE TABLE history.t (a char(200)) ENGINE = Aria WITH SYSTEM VERSIONING")
+        filled.execute("INSERT INTO history.t SELECT REPEAT('x', 200) FROM history.seq_1_to_20000")
+        filled.execute("CREATE SEQUENCE history.s ENGINE = MyISAM")
+        filled.execute("FLUSH TABLES")
+        if filled.data is None:
+            return
+        files = sum(path.stat().st_size for path in (filled.data / "history").glob("*.MA[DI]"))
+        files += sum(path.stat().st_size for path in (filled.data / "history").glob("*.MY[DI]"))
+        with watching(filled) as watch:
+            size = watch.run("mysql_schema_sizes").one("db_size_bytes", database="history")
+        assert files > 4_000_000
+        assert size == pytest.approx(files, abs=32 * 1024)
+    finally:
+        filled.execute("DROP DATABASE history")
+
+
 def test_tables_count_whatever_their_engine_and_file(filled: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = ["ENGINE = MyISAM", "ENGINE = InnoDB", "ENGINE = InnoDB", "ENGINE = InnoDB"]
     if filled.flavor == "mariadb":

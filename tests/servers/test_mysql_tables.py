@@ -289,6 +289,34 @@ def test_an_index_whose_reads_nobody_counts_is_not_unused(
     server.execute("DROP DATABASE searched")
 
 
+@pytest.mark.flavor("mysql")
+def test_an_index_whose_reads_there_was_no_room_to_count_is_not_unused(
+    fresh_server: Callable[..., DatabaseServer], server: DatabaseServer
+) -> None:
+    made = fresh_server(server.name, {"performance_schema_max_table_handles": "3"})
+    made.execute("CREATE DATABASE searched")
+    for number in range(6):
+        made.execute(f"CREATE TABLE searched.t{number} (id int PRIMARY KEY, a int, KEY a (a))")
+
+    def uptimes() -> int:
+        """Rows without which nothing is unused."""
+        with watching(made) as watch:
+            facts = watch.facts()
+            query = collectors_by_name()["mysql_index_findings"].query(facts)
+            assert query is not None
+            rows = watch.session.run(query.sql, Deadline.after(20))
+        return sum(row["part"] == "uptime" for row in rows.dicts())
+
+    with made.connect() as session, session.cursor() as cursor:
+        cursor.execute("SELECT " + ", ".join(f"(SELECT COUNT(*) FROM searched.t{n})" for n in range(6)))
+    lost = "SHOW GLOBAL STATUS LIKE 'Performance_schema_table_handles_lost'"
+    assert int(made.execute(lost)[0][1]) > 0
+    assert uptimes() == 0
+    made.restart(performance_schema_max_table_handles="-1")
+    assert int(made.execute(lost)[0][1]) == 0
+    assert uptimes() == 1
+
+
 def test_files_memory_and_how_much_is_recorded(recorded: DatabaseServer) -> None:
     shop(recorded)
     with watching(recorded) as watch:

@@ -35,8 +35,8 @@ _INDEXES = f"""
     FROM information_schema.KEY_COLUMN_USAGE
     WHERE REFERENCED_TABLE_NAME IS NOT NULL AND ORDINAL_POSITION = 1 AND TABLE_SCHEMA NOT IN ({INTERNAL})
       AND {{local}}"""
-# Where reads are not counted at all, as some switch off for its cost, or not those of all clients, nothing is known to
-# be unused. That an account of ours is left out is no loss.
+# Where reads are not counted at all, as some switch off for its cost, or not those of all clients, or there was no room
+# to count them, nothing is known to be unused. That an account of ours is left out is no loss.
 _UNUSED = f"""
     UNION ALL
     SELECT IF(COUNT_STAR = 0, 'unused', 'used'), OBJECT_SCHEMA, OBJECT_NAME, INDEX_NAME, NULL, NULL, NULL, NULL, NULL,
@@ -53,6 +53,9 @@ _UNUSED = f"""
       AND EXISTS (SELECT 1 FROM performance_schema.setup_actors
                   WHERE HOST = '%' AND USER = '%' AND ROLE = '%' AND ENABLED = 'YES')
       AND NOT EXISTS (SELECT 1 FROM performance_schema.setup_actors WHERE ENABLED = 'NO' AND USER <> {OUR_USER})
+      AND NOT EXISTS (SELECT 1 FROM performance_schema.global_status
+                      WHERE VARIABLE_NAME IN ('Performance_schema_table_handles_lost',
+                                              'Performance_schema_thread_instances_lost') AND VARIABLE_VALUE <> '0')
     UNION ALL
     SELECT 'young', TABLE_SCHEMA, TABLE_NAME, NULL, NULL, TIMESTAMPDIFF(SECOND, CREATE_TIME, NOW()),
            NULL, NULL, NULL, NULL, NULL

@@ -28,7 +28,8 @@ _REST = """
     UNION ALL
     {shared}"""
 # Not those without files of their own, which may even lie on another server.
-_OTHERS = """TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema')
+_OTHERS = """TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED', 'SEQUENCE')
+    AND TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema')
     AND ENGINE NOT IN ('InnoDB', 'MEMORY', 'PERFORMANCE_SCHEMA', 'MRG_MYISAM', 'BLACKHOLE', 'FEDERATED', 'CONNECT',
                        'SPIDER', 'SEQUENCE')"""
 # What the list says of a tablespace of several files is its first; FILES has the whole of it, once for each file.
