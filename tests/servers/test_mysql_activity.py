@@ -282,6 +282,24 @@ def test_our_own_sessions_are_known_without_their_attributes(
     assert found.one("db_connections_reserved") == 2
 
 
+def test_events_are_no_connections(watch: Watch, server: DatabaseServer) -> None:
+    [[_, scheduler]] = server.execute("SHOW GLOBAL VARIABLES LIKE 'event_scheduler'")
+    server.execute("CREATE DATABASE IF NOT EXISTS activity")
+    server.execute("SET GLOBAL event_scheduler = ON")
+    before = sum(watch.run("mysql_activity").by("db_connections", "state").values())
+    sleeping = "SELECT ID FROM information_schema.PROCESSLIST WHERE STATE = 'User sleep'"
+    try:
+        server.execute("CREATE EVENT activity.e ON SCHEDULE AT NOW() DO SELECT SLEEP(60)")
+        assert wait_for(lambda: len(server.execute(sleeping)) == 1, 10)
+        after = sum(watch.run("mysql_activity").by("db_connections", "state").values())
+    finally:
+        for (event,) in server.execute(sleeping):
+            server.execute(f"KILL {event}")
+        server.execute(f"SET GLOBAL event_scheduler = {scheduler}")
+        server.execute("DROP EVENT IF EXISTS activity.e")
+    assert after == before
+
+
 def test_of_a_long_queue_for_a_row_all_who_wait_are_counted(
     watch: Watch, table: str, client: Callable[[], Any], server: DatabaseServer
 ) -> None:

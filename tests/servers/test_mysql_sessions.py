@@ -110,6 +110,24 @@ def test_limits_that_the_server_sets_for_all_are_not_ours(
             server.execute(f"SET GLOBAL {name} = {told}")
 
 
+def test_what_follows_itself_is_followed_to_its_end(server: DatabaseServer, account: Account, connect: Connect) -> None:
+    small = {"cte_max_recursion_depth": 5, "tmp_table_size": 1024, "max_heap_table_size": 16384}
+    if server.flavor == "mariadb":
+        small = {"max_recursive_iterations": 5}
+    before = {name: server.execute(f"SELECT @@GLOBAL.{name}")[0][0] for name in small}
+    for name, value_of_all in small.items():
+        server.execute(f"SET GLOBAL {name} = {value_of_all}")
+    followed = """WITH RECURSIVE steps AS (
+                      SELECT 1 AS n, REPEAT('x', 100) AS text UNION SELECT n + 1, text FROM steps WHERE n < 2000
+                  ) SELECT COUNT(*) FROM steps a JOIN steps b USING (n)"""
+    try:
+        session = connect(config_of(server, account))
+        assert session.run(followed, deadline()).rows[0][0] == 2000
+    finally:
+        for name, told in before.items():
+            server.execute(f"SET GLOBAL {name} = {told}")
+
+
 @pytest.mark.flavor("mariadb")
 def test_a_session_waits_for_no_cluster(server: DatabaseServer, account: Account, connect: Connect) -> None:
     server.execute("SET GLOBAL wsrep_sync_wait = 15")
@@ -314,7 +332,8 @@ def test_facts_are_what_the_server_says(server: DatabaseServer, connect: Connect
     session = connect(there)
     facts = MYSQL.learn(session, MYSQL.identify(session, deadline()), there, deadline())
     assert (facts.flavor, facts.version) == (server.flavor, server.version)
-    shown = dict(server.execute("SHOW GLOBAL VARIABLES"))
+    shown = {name.lower(): text for name, text in server.execute("SHOW GLOBAL STATUS")}
+    shown |= dict(server.execute("SHOW GLOBAL VARIABLES"))
     for name, text in facts.settings.items():
         # The others are no variables.
         assert name in {"transaction_instrument", "connections_of_account"} or shown[name] == text, name

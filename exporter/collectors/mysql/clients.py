@@ -12,9 +12,11 @@ SEES_SESSIONS: Gate = granted("PROCESS", fix="GRANT PROCESS ON *.* TO {account};
 CONNECTED_THREADS = (
     "(t.NAME LIKE '%one\\_connection' OR t.NAME LIKE 'thread/mysqlx/%') AND t.PROCESSLIST_ID IS NOT NULL"
 )
+# An event has its definer's name, and unlike who is just logging in a statement.
 CONNECTED_PROCESSES = """
     t.USER NOT IN ('system user', 'event_scheduler')
-    AND t.COMMAND NOT IN ('Daemon', 'Slave_IO', 'Slave_SQL', 'Slave_worker')"""
+    AND t.COMMAND NOT IN ('Daemon', 'Slave_IO', 'Slave_SQL', 'Slave_worker')
+    AND NOT (t.COMMAND = 'Connect' AND t.INFO IS NOT NULL)"""
 
 # performance_schema takes no lock for this. Replication, events and group replication have threads of other names;
 # who sends the binary log to a replica is a connection, told by its command. Ours are those of our account that call

@@ -10,6 +10,6 @@ READABLE: Gate = ON & GRANTED
 # Sessions for which there was no room are in none of its tables, and counting the others would tell too few.
 ALL_THREADS: Gate = READABLE & condition(
     "room for all threads in performance_schema",
-    lambda facts: facts.settings.get("performance_schema_threads_lost", "0") == "0",
+    lambda facts: facts.settings.get("performance_schema_thread_instances_lost", "0") == "0",
     fix="leave performance_schema_max_thread_instances out of the server's configuration and restart it",
 )

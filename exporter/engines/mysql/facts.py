@@ -133,7 +133,7 @@ def learn(session: MySQLSession, identity: Identity, deadline: Deadline) -> Fact
             for (enabled,) in session.run(_INSTRUMENT, deadline).rows:
                 settings["transaction_instrument"] = str(enabled)
             for _, lost in session.run(_LOST, deadline).rows:
-                settings["performance_schema_threads_lost"] = str(lost)
+                settings["performance_schema_thread_instances_lost"] = str(lost)
         except Failure as refused:
             if refused.reason is not Reason.PERMISSION:
                 raise

@@ -304,11 +304,16 @@ def session_settings(flavor: str, version: tuple[int, ...], lock_seconds: float)
     if flavor == "mariadb":
         settings.append("transaction_read_only=1" if version >= (11, 1, 1) else "tx_read_only=1")
         courtesies.append("slow_query_log=0")
+        # Roles are followed through roles, which stops at the number without a word.
+        settings.append("max_recursive_iterations=4294967295")
     else:
         settings.append("transaction_read_only=1" if version >= (5, 7, 20) else "tx_read_only=1")
         if version >= (8, 0, 3):
             # Sizes as they are, not as they were up to a day ago.
             settings.append("information_schema_stats_expiry=0")
+            # Roles are followed through roles. What a small temporary table does not hold fails there.
+            settings.append("cte_max_recursion_depth=4294967295")
+            settings.append("tmp_table_size=16777216")
     return settings, courtesies
 
 
