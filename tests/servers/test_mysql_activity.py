@@ -253,6 +253,7 @@ def test_sessions_for_which_performance_schema_has_no_room_count(
         assert wait_for(lambda: made.execute(waiting) == [("Innodb_row_lock_current_waits", "2")], 10)
         [[_, lost]] = made.execute("SHOW GLOBAL STATUS LIKE 'Performance_schema_thread_instances_lost'")
         facts = watch.facts()
+        alone(connections[0], others=43)
         activity = watch.run("mysql_activity", facts)
         transactions = watch.run("mysql_open_transactions", facts)
         miss = lock_waits.when.miss(facts)
@@ -272,25 +273,30 @@ def test_our_own_sessions_are_known_without_their_attributes(
     fresh_server: Callable[..., DatabaseServer], server: DatabaseServer
 ) -> None:
     made = fresh_server(server.name, {"performance_schema_session_connect_attrs_size": "0"})
-    with watching(made) as watch:
+    with made.connect() as other, watching(made) as watch:
+        alone(other, others=1)
         second = MYSQL.connect(watch.config, Deadline.after(10))
         try:
             found = watch.run("mysql_activity")
         finally:
             second.close()
-    assert sum(found.by("db_connections", "state").values()) == 0
+    assert sum(found.by("db_connections", "state").values()) == 1
     assert found.one("db_connections_reserved") == 2
 
 
-def test_events_are_no_connections(watch: Watch, server: DatabaseServer) -> None:
+def test_events_are_no_connections(watch: Watch, client: Callable[[], Any], server: DatabaseServer) -> None:
     [[_, scheduler]] = server.execute("SHOW GLOBAL VARIABLES LIKE 'event_scheduler'")
     server.execute("CREATE DATABASE IF NOT EXISTS activity")
     server.execute("SET GLOBAL event_scheduler = ON")
+    mine = client().connection
+    alone(mine, others=1)
     before = sum(watch.run("mysql_activity").by("db_connections", "state").values())
     sleeping = "SELECT ID FROM information_schema.PROCESSLIST WHERE STATE = 'User sleep'"
     try:
         server.execute("CREATE EVENT activity.e ON SCHEDULE AT NOW() DO SELECT SLEEP(60)")
         assert wait_for(lambda: len(server.execute(sleeping)) == 1, 10)
+        # The event itself is one of those on the list.
+        alone(mine, others=2)
         after = sum(watch.run("mysql_activity").by("db_connections", "state").values())
     finally:
         for (event,) in server.execute(sleeping):
