@@ -579,6 +579,17 @@ def test_what_is_only_like_a_header_has_no_costs() -> None:
     assert parser.not_understood == 3
 
 
+def test_slow_log_in_short_format() -> None:
+    # As log_short_format has it: neither the time nor the user.
+    short = ENTRY[ENTRY.index(b"# Query_time") :]
+    parser = SlowLog()
+    assert read(parser, short * 3 + ENTRY + short) == [SLOW] * 5
+    assert parser.not_understood == 0
+    # A client's line within a statement begins none.
+    commented = short.replace(b"select 1;", b"select\n# Query_time: 9.0  Lock_time: 0\n1;")
+    assert [event.seconds for event in statements(read(SlowLog(), commented + short))] == [1.5, 1.5]
+
+
 def test_slow_log_of_every_kind() -> None:
     times = [b"# Time: 261122 17:49:42", b"# Time: 010909  1:46:40", b"# Time: 2026-11-22T17:51:27.641751+01:00"]
     for time in times:

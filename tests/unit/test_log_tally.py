@@ -408,6 +408,25 @@ def followed(tmp_path: Path) -> tuple[Path, reader.LogReader, Context]:
     return file, state, run
 
 
+def test_a_log_that_the_server_left_is_read_to_its_end(tmp_path: Path) -> None:
+    file, state, _ = followed(tmp_path)
+    with file.open("a") as out:
+        out.write(ENTRY.format(2, 2) * 3)
+    other = tmp_path / "other.log"
+    elsewhere = context(tmp_path, file=str(other))
+    other.touch()
+    state.feed(MYSQL, elsewhere)
+    assert wait_for(lambda: not state.busy, 30)
+    with other.open("a") as out:
+        out.write(ENTRY.format(2, 2) * 2)
+
+    def slow() -> Any:
+        return by(list(state.feed(MYSQL, elsewhere).rows), "database", "slow").get("shop")
+
+    # Five, each once; the last entry of a log counts once nothing comes after it.
+    assert wait_for(lambda: slow() == 5, 30), slow()
+
+
 def test_that_a_long_turn_failed_is_told_until_one_ends_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, state, run = followed(tmp_path)
     slow = Slow(state, monkeypatch)

@@ -13,7 +13,8 @@ _BANNER_REST = (b"Tcp port: ", b"TCP Port: ", b"Time ", b"Time\t")
 # The year is there since MySQL 5.7; MariaDB and older ones write yymmdd, and only when the second has changed.
 _TIME = rb"# Time: (?:\d{6}\s+\d{1,2}:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)"
 _USER = rb"# User@Host: (?P<user>[^\[]*)\[(?P<login>[^\]]*)\] @ "
-_BEGIN = re.compile(rb"(?:" + _TIME + rb"|" + _USER + rb")")
+# With log_short_format an entry begins with its costs, which else belong to the head that is being read.
+_BEGIN = re.compile(rb"(?:" + _TIME + rb"|" + _USER + rb"|# Query_time: \d)")
 _WHO = re.compile(_USER)
 _COSTS = re.compile(
     rb"# Query_time: (?P<seconds>\d{1,12}(?:\.\d+)?)\s+Lock_time: (?P<lock>-?\d+(?:\.\d+)?)"
@@ -81,7 +82,8 @@ class SlowLog(LogParser):
                 return
             if self._state == "banner" and text.startswith(_BANNER_REST):
                 return
-            if _BEGIN.match(text) and not (self._state == "head" and not self._costs and text.startswith(b"# U")):
+            goes_on = text.startswith(b"# Q") or (not self._costs and text.startswith(b"# U"))
+            if _BEGIN.match(text) and not (self._state == "head" and goes_on):
                 self._close(events, over=True)
                 self._state = "head"
         if self._state in {"none", "banner"}:

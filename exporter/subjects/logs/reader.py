@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from operator import itemgetter
@@ -285,14 +286,22 @@ class LogReader(Counting):
     def _follow(self, source: Source, context: Context) -> Follower:
         same = self._source is not None and replace(source, rules=self._source.rules) == self._source
         if self._follower is None or not same:
-            if self._follower is not None:
-                self._follower.close()
+            if self._follower is not None and self._source is not None:
+                self._leave(self._follower, self._source.rules)
             log.info("%s: the log is read from %s, as %s", context.server.name, source.where, source.format)
             self._follower = Follower(
                 Files(source.where), lambda: self._make_parser(source.format, source.prefix), positions(context)
             )
         self._source = source
         return self._follower
+
+    def _leave(self, follower: Follower, rules: Rules) -> None:
+        """Count what was still written to a log before the server went on elsewhere, as far as it is there to read."""
+        with suppress(OSError):
+            for events in follower.turn(_MOST_BYTES, _TURN_SECONDS):
+                self.add(events, rules)
+        self.add(follower.last(), rules)
+        follower.close()
 
 
 def _failure(error: OSError, where: str) -> Failure:
