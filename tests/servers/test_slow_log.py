@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -549,6 +550,38 @@ def test_mysql(logging_mysql: DatabaseServer, verbose: bool) -> None:
         assert slow(sample) == 20
         assert sample("database_exporter_log_lines_not_understood_total") == 0
         file.with_suffix(".1").unlink()
+
+
+@pytest.mark.engine("mysql")
+def test_mysql_goes_on_in_another_file_and_comes_back(logging_mysql: DatabaseServer) -> None:
+    """As those rotate who set slow_query_log_file; one that the server has written before begins with old entries."""
+    server = logging_mysql
+    assert server.data is not None
+    one, other = "slow log of a test.log", "slow log of a test, too.log"
+
+    def so_far(found: Sample) -> float:
+        return sum(value for labels, value in found.all(TOTAL) if labels["database"] == NAME)
+
+    server.execute(f"SET GLOBAL slow_query_log_file = '{other}'")
+    try:
+        nap(server)
+        server.execute(f"SET GLOBAL slow_query_log_file = '{one}'")
+        # A file is only seen to be older from a second on.
+        time.sleep(1.5)
+        with following(server, True) as watch:
+            nap(server)
+            sample = settled(watch, lambda found: so_far(found) == 1)
+            for name, expected in ((other, 4), (one, 7)):
+                nap(server)
+                server.execute(f"SET GLOBAL slow_query_log_file = '{name}'")
+                nap(server)
+                nap(server)
+                sample = settled(watch, lambda found, expected=expected: slow(found) == expected)
+            assert sample("database_exporter_log_lines_not_understood_total") == 0
+            assert sample(f"{SECONDS}_count", database=NAME) == 7
+    finally:
+        server.execute(f"SET GLOBAL slow_query_log_file = '{one}'")
+        (server.data / other).unlink(missing_ok=True)
 
 
 @pytest.mark.engine("mysql")

@@ -408,23 +408,43 @@ def followed(tmp_path: Path) -> tuple[Path, reader.LogReader, Context]:
     return file, state, run
 
 
-def test_a_log_that_the_server_left_is_read_to_its_end(tmp_path: Path) -> None:
-    file, state, _ = followed(tmp_path)
-    with file.open("a") as out:
-        out.write(ENTRY.format(2, 2) * 3)
+BANNER = """\
+/usr/sbin/mysqld, Version: 9.7.4 (MySQL Community Server - GPL). started with:
+Tcp port: 3306  Unix socket: /run/mysqld.sock
+Time                 Id Command    Argument
+"""
+
+
+@pytest.mark.parametrize("history", [0, 4])
+def test_where_the_server_writes_its_log_to_another_file_nothing_is_lost(tmp_path: Path, history: int) -> None:
+    """It was written to both before we looked; the other one may have been there before, which counts nothing."""
+    file, state, here = followed(tmp_path)
     other = tmp_path / "other.log"
     elsewhere = context(tmp_path, file=str(other))
-    other.touch()
-    state.feed(MYSQL, elsewhere)
-    assert wait_for(lambda: not state.busy, 30)
-    with other.open("a") as out:
-        out.write(ENTRY.format(2, 2) * 2)
+    if history:
+        other.write_text(BANNER + ENTRY.format(9, 9) * history)
+        os.utime(other, (time.time() - 3600,) * 2)
 
-    def slow() -> Any:
-        return by(list(state.feed(MYSQL, elsewhere).rows), "database", "slow").get("shop")
+    def slow(where: Context) -> Any:
+        assert wait_for(lambda: not state.busy, 30)
+        return by(list(state.feed(MYSQL, where).rows), "database", "slow").get("shop")
 
-    # Five, each once; the last entry of a log counts once nothing comes after it.
-    assert wait_for(lambda: slow() == 5, 30), slow()
+    def write(path: Path, text: str) -> None:
+        with path.open("a") as out:
+            out.write(text)
+
+    write(file, ENTRY.format(2, 2) * 3)
+    write(other, BANNER + ENTRY.format(2, 2) * 2)
+    assert wait_for(lambda: slow(elsewhere) == 5, 30), slow(elsewhere)
+    # And back to where it was.
+    write(other, ENTRY.format(2, 2))
+    write(file, BANNER + ENTRY.format(2, 2) * 2)
+    assert wait_for(lambda: slow(here) == 8, 30), slow(here)
+    # Nothing comes twice, and the lines of both count: three of banners twice, six of each entry.
+    for _ in range(3):
+        assert slow(here) == 8
+    [read] = [row[COLUMNS.index("lines")] for row in state.feed(MYSQL, here).rows if row[COLUMNS.index("lines")]]
+    assert read == 2 * 3 + 8 * 6
 
 
 def test_that_a_long_turn_failed_is_told_until_one_ends_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,15 +31,22 @@ class Follower:
         behind: Bytes that were there and not read when the last turn ended.
         lines: Lines read so far.
         not_understood: Those of them that made no sense.
+        looked: When it last looked which files there are, in nanoseconds; None: never yet.
 
     Args:
         files: Where the log is.
         make_parser: For each file one.
         kept: Where the position is kept.
+        since: The log was in another place until then (nanoseconds): what was written later is no history, and begins
+            where the server has opened the file.
     """
 
-    def __init__(self, files: Files, make_parser: Callable[[], LogParser], kept: PositionFile) -> None:
+    def __init__(
+        self, files: Files, make_parser: Callable[[], LogParser], kept: PositionFile, since: int | None = None
+    ) -> None:
         self.behind = self.lines = self.not_understood = 0
+        self.looked: int | None = None
+        self._since = since
         self._files = files
         self._make_parser = make_parser
         self._kept = kept
@@ -172,7 +179,7 @@ class Follower:
     def _begin(self) -> None:
         current: Identity | None = None
         if not self._begun:
-            position = self._kept.read()
+            position = self._kept.read() if self._since is None else None
             if position is not None and position.where != self._files.where:
                 position = None
             if position is not None:
@@ -187,12 +194,10 @@ class Follower:
             self._devices = {self._files.device(), *(file.identity[0] for file in files)}
             if not files:
                 # What comes and was written before is history: its file system was away.
-                self._seen = time.time_ns() - _LOOKING_NANOSECONDS
+                self._seen = time.time_ns() - _LOOKING_NANOSECONDS if self._since is None else self._since
+            since = position.written if position is not None and position.whole else self._since
             for file in files:
-                if position is None:
-                    self._note(file, copies=False)
-                else:
-                    self._note(file, position.written if position.whole else None)
+                self._note(file, since, copies=position is not None, opened_anew=self._since is not None)
         files = self._look()
         if files:
             error: OSError | None = None
@@ -206,13 +211,14 @@ class Follower:
                     return
             self._error = error
 
-    def _note(self, file: Found, since: int | None = None, *, copies: bool = True) -> None:
+    def _note(self, file: Found, since: int | None = None, *, copies: bool = True, opened_anew: bool = False) -> None:
         """Give a file that is not known its place.
 
         Args:
             file: Which one.
             since: What was not written later is history; None: all is.
             copies: Whether it may be a copy of one that is known: of that the rest is no history.
+            opened_anew: Whether what came before the server last opened it is history.
         """
         if file.identity in self._places.known:
             return
@@ -226,9 +232,14 @@ class Follower:
                     raise FileNotFoundError
                 if copies:
                     self._places.settle(opened, self._end)
+                begins: int | None = None
                 if history and not place.offset:
-                    place.offset = opened.last_line_begins()
-                    place.see_head(opened, place.offset)
+                    begins = opened.last_line_begins()
+                elif opened_anew:
+                    begins = self._make_parser().opened(opened.read, opened.size)
+                if begins is not None:
+                    place.offset = begins
+                    place.see_head(opened, begins)
         except OSError:
             # It was renamed meanwhile, or nobody may read it: of no interest while nothing is added to it.
             place.offset = file.size if history else 0
@@ -236,6 +247,7 @@ class Follower:
     def _look(self) -> list[Found]:
         """The files that are there; each of them has its place by then."""
         now = time.time_ns()
+        self.looked = now - _LOOKING_NANOSECONDS
         files = self._files.all(self._places.known)
         for file in files:
             self._note(file, self._seen if file.identity[0] in self._devices else None)

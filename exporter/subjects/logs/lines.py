@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from exporter.subjects.logs.events import Event
@@ -84,6 +84,15 @@ class LogParser(ABC):
     def unfinished(self) -> int:
         """Those of them that are of a line without an end."""
         return self._splitter.pending
+
+    def opened(self, read: Callable[[int, int], bytes], size: int) -> int:  # noqa: ARG002 - for those who can tell
+        """Where the server was in a file when it last opened it; at the beginning, if the format does not tell.
+
+        Args:
+            read: Gives at most so many bytes from an offset on.
+            size: Of the file.
+        """
+        return 0
 
     def feed(self, piece: bytes) -> list[Event]:
         """The events that a piece completes."""

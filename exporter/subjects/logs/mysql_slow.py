@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from exporter.subjects.logs.events import Event, Statement
 from exporter.subjects.logs.lines import MOST_BYTES, Line, LogParser
 
 # Of the line that the server begins a file with.
 _BANNER, _BANNER_END = b", Version: ", b" started with:"
+_OPENED = re.compile(rb"^[^\n]*, Version: [^\n]* started with:\r?$", re.MULTILINE)
+# A banner is looked for in such pieces, which overlap by more than its length, and no further back from the end.
+_PIECE_BYTES, _OVERLAP_BYTES, _BACK_BYTES = 1024 * 1024, 1024, 64 * 1024 * 1024
 _BANNER_REST = (b"Tcp port: ", b"TCP Port: ", b"Time ", b"Time\t")
 # The year is there since MySQL 5.7; MariaDB and older ones write yymmdd, and only when the second has changed.
 _TIME = rb"# Time: (?:\d{6}\s+\d{1,2}:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)"
@@ -61,6 +65,17 @@ class SlowLog(LogParser):
         self._texts: list[bytes] = []
         self._room = MOST_BYTES
         self._ended = False
+
+    def opened(self, read: Callable[[int, int], bytes], size: int) -> int:
+        """Where the last banner is, which the server writes when it opens a file; the end if there is none near it."""
+        end = size
+        while end > max(0, size - _BACK_BYTES):
+            start = max(0, end - _PIECE_BYTES)
+            found = list(_OPENED.finditer(read(start, end + _OVERLAP_BYTES - start)))
+            if found:
+                return start + found[-1].start()
+            end = start
+        return size
 
     def remember(self) -> str:
         """The database that entries which name none belong to."""

@@ -47,6 +47,8 @@ _HANGS_SECONDS = 60.0
 _AT_ONCE = 25
 # Statements shown, unless the config says otherwise.
 SHOWN = 50
+_LEFT_KEPT = 4
+_NO_RULES = Rules(None)
 
 # Where the server logs none.
 _FIX: dict[Dialect, str] = {
@@ -249,6 +251,8 @@ class LogReader(Counting):
         self._make_parser = make_parser
         self._source: Source | None = None
         self._follower: Follower | None = None
+        # Of places where the log was before, how far it was read there: the server may come back to one.
+        self._left: dict[Source, Follower] = {}
 
     def feed(self, rows: Rows, context: Context) -> Rows:
         """Begin a turn of reading, if none is under way; what has been read so far.
@@ -286,22 +290,35 @@ class LogReader(Counting):
     def _follow(self, source: Source, context: Context) -> Follower:
         same = self._source is not None and replace(source, rules=self._source.rules) == self._source
         if self._follower is None or not same:
-            if self._follower is not None and self._source is not None:
-                self._leave(self._follower, self._source.rules)
+            before, key = self._follower, replace(source, rules=_NO_RULES)
+            if before is not None and self._source is not None:
+                self._leave(before, self._source)
             log.info("%s: the log is read from %s, as %s", context.server.name, source.where, source.format)
-            self._follower = Follower(
-                Files(source.where), lambda: self._make_parser(source.format, source.prefix), positions(context)
+            self._follower = self._left.pop(key, None) or Follower(
+                Files(source.where),
+                lambda: self._make_parser(source.format, source.prefix),
+                positions(context),
+                before.looked if before is not None else None,
             )
+            if before is not None:
+                # Counters go on.
+                self._follower.lines, self._follower.not_understood = before.lines, before.not_understood
         self._source = source
         return self._follower
 
-    def _leave(self, follower: Follower, rules: Rules) -> None:
+    def _leave(self, follower: Follower, source: Source) -> None:
         """Count what was still written to a log before the server went on elsewhere, as far as it is there to read."""
+        looked = follower.looked
         with suppress(OSError):
             for events in follower.turn(_MOST_BYTES, _TURN_SECONDS):
-                self.add(events, rules)
-        self.add(follower.last(), rules)
+                self.add(events, source.rules)
+        self.add(follower.last(), source.rules)
         follower.close()
+        # The server has left it since the turn before this one.
+        follower.looked = looked
+        while len(self._left) >= _LEFT_KEPT:
+            del self._left[next(iter(self._left))]
+        self._left[replace(source, rules=_NO_RULES)] = follower
 
 
 def _failure(error: OSError, where: str) -> Failure:
