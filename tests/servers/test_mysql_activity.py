@@ -381,6 +381,37 @@ def test_for_a_session_that_sleeps_its_row_among_the_threads_is_read_and_no_othe
 
 
 @pytest.mark.flavor("mysql")
+def test_locks_on_definitions_are_looked_through_only_while_somebody_waits(
+    client: Callable[[], Any], server: DatabaseServer
+) -> None:
+    server.execute("CREATE DATABASE IF NOT EXISTS activity")
+    tables = [f"activity.held{number}" for number in range(40)]
+    for name in tables:
+        server.execute(f"CREATE TABLE IF NOT EXISTS {name} (a int)")
+    sql = lock_waits.queries[0].sql.replace("{limit}", "1000")
+
+    def looked_at() -> int:
+        with server.connect() as session, session.cursor() as cursor:
+            cursor.execute(sql)
+            cursor.fetchall()
+            cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read_rnd_next'")
+            [(_, rows)] = cursor.fetchall()
+            return int(rows)
+
+    before = looked_at()
+    holder = client()
+    holder.execute("BEGIN")
+    for name in tables:
+        holder.execute(f"SELECT * FROM {name}")
+    [[held]] = server.execute(
+        "SELECT COUNT(*) FROM performance_schema.metadata_locks "
+        "WHERE OBJECT_SCHEMA = 'activity' AND LOCK_DURATION = 'TRANSACTION'"
+    )
+    assert held >= len(tables)
+    assert looked_at() - before < len(tables)
+
+
+@pytest.mark.flavor("mysql")
 def test_of_many_who_wait_for_rows_the_first_of_each_queue_are_asked_whom_they_wait_for(
     table: str, client: Callable[[], Any], server: DatabaseServer
 ) -> None:
