@@ -74,6 +74,23 @@ def test_it_suffices(made: tuple[DatabaseServer, Account], tmp_path: Path) -> No
     assert PASSWORD not in result.out + result.err
 
 
+@pytest.mark.flavor("mysql")
+def test_it_suffices_as_a_role(made: tuple[DatabaseServer, Account], tmp_path: Path) -> None:
+    """MySQL compares names of columns by case where the privilege on them comes through a role."""
+    server, account = made
+    role = f"'{_literal(server, account.user)}'@'%'"
+    through = Account("through_role", "through role")
+    for statement in (
+        f"CREATE USER through_role IDENTIFIED BY '{through.password}'",
+        f"GRANT {role} TO through_role",
+        f"SET DEFAULT ROLE {role} TO through_role",
+    ):
+        server.execute(statement)
+    result = check(tmp_path, server_entry(server, through))
+    assert not result.fixes, result.out
+    assert result.code == 0
+
+
 def test_it_reads_no_row_and_writes_none(made: tuple[DatabaseServer, Account]) -> None:
     server, account = made
     refused = REFUSED[server.engine]

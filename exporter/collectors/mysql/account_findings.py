@@ -7,20 +7,21 @@ from exporter.collectors.mysql.account_limits import ACCOUNTS
 from exporter.declare import Collector, Query, block, gauge
 from exporter.gates import Gate, granted, mariadb, mysql
 
+# Columns of mysql.user are written as in the grants: through a role MySQL compares them by case.
 # Roles and locked accounts let nobody in; those of the server itself are locked. On MariaDB roles have no host, and
 # only who may read mysql.global_priv is told of locks.
 _ACTIVE = {
     "mysql": "account_locked <> 'Y'",
-    "mariadb": "Host <> '' AND User <> 'mariadb.sys'",
+    "mariadb": "host <> '' AND user <> 'mariadb.sys'",
 }
 # An account has, or may have by SET ROLE, its own privileges, and those of its roles and of theirs. What a role and
 # those within it have is found once for each role, since accounts may be thousands. What is found is a sum of bits.
 _SQL = """
     WITH RECURSIVE {before}granted AS ({granted}), everybodys AS ({everybodys}), privileges AS (
-        SELECT u.User AS whose, u.Host AS of_host, {privileges} AS found
+        SELECT u.user AS whose, u.host AS of_host, {privileges} AS found
         FROM mysql.user u
         {beside}
-        GROUP BY u.User, u.Host
+        GROUP BY u.user, u.host
     ), held AS (
         SELECT role, role_host, role AS inner_role, role_host AS inner_host FROM granted
         UNION
@@ -36,14 +37,14 @@ _SQL = """
         SELECT BIT_OR(r.found) AS found
         FROM roles r JOIN everybodys e ON e.role = r.role AND e.role_host = r.role_host
     ), accounts AS (
-        SELECT u.User AS name, u.Host AS host, BIT_OR({own} | p.found | COALESCE(r.found, 0) | e.found) AS found
+        SELECT u.user AS name, u.host AS host, BIT_OR({own} | p.found | COALESCE(r.found, 0) | e.found) AS found
         FROM of_everybody e
         JOIN mysql.user u
-        JOIN privileges p ON p.whose = u.User AND p.of_host = u.Host
-        LEFT JOIN granted g ON g.whose = u.User AND g.of_host = u.Host
+        JOIN privileges p ON p.whose = u.user AND p.of_host = u.host
+        LEFT JOIN granted g ON g.whose = u.user AND g.of_host = u.host
         LEFT JOIN roles r ON r.role = g.role AND r.role_host = g.role_host
         WHERE {active}
-        GROUP BY u.User, u.Host
+        GROUP BY u.user, u.host
     ), kinds AS ({kinds}), numbered AS (
         SELECT k.kind, a.name, a.host, COUNT(a.name) OVER (PARTITION BY k.kind) AS findings,
                ROW_NUMBER() OVER (PARTITION BY k.kind ORDER BY a.name, a.host) AS place_in_kind,
@@ -75,9 +76,9 @@ _GRANTED = {
     "mariadb": "SELECT Role AS role, '' AS role_host, User AS whose, Host AS of_host FROM mysql.roles_mapping",
 }
 _EVERYBODYS = {
-    "mysql": """SELECT m.User AS role, m.Host AS role_host
+    "mysql": """SELECT m.user AS role, m.host AS role_host
         FROM mandatory r
-        JOIN mysql.user m ON m.User = r.name COLLATE utf8mb4_bin AND m.Host = r.host COLLATE utf8mb4_bin""",
+        JOIN mysql.user m ON m.user = r.name COLLATE utf8mb4_bin AND m.host = r.host COLLATE utf8mb4_bin""",
     # Everybody has what PUBLIC has; before 10.11 there is nobody of that name.
     "mariadb": "SELECT 'PUBLIC' AS role, '' AS role_host",
 }
@@ -91,10 +92,10 @@ _PARTS = (
 # On MariaDB these are bits: SET USER, CONNECTION, READ_ONLY, REPLICATION SLAVE and BINLOG ADMIN, BINLOG REPLAY.
 _BITS = sum(1 << bit for bit in (30, 32, 33, 34, 36, 37))
 _DYNAMIC = f"""LEFT JOIN mysql.global_grants g
-            ON g.USER = u.User AND g.HOST = u.Host AND g.PRIV IN ({", ".join(f"'{name}'" for name in _PARTS)})"""
+            ON g.USER = u.user AND g.HOST = u.host AND g.PRIV IN ({", ".join(f"'{name}'" for name in _PARTS)})"""
 _GLOBAL = f"""LEFT JOIN mysql.global_priv g
-            ON g.User = u.User AND g.Host = u.Host AND JSON_VALUE(g.Priv, '$.access') & {_BITS}"""
-_UNLOCKED = """(User, Host) NOT IN (
+            ON g.User = u.user AND g.Host = u.host AND JSON_VALUE(g.Priv, '$.access') & {_BITS}"""
+_UNLOCKED = """(user, host) NOT IN (
             SELECT User, Host FROM mysql.global_priv WHERE JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')
         )"""
 # Marked as expired, or older than it may get, which the server asks of those passwords alone that it keeps itself; how
@@ -107,16 +108,16 @@ _EXPIRED = {
     "mariadb": "password_expired = 'Y'",
 }
 # An empty host of MySQL is any, and so is a pattern that all fit; a network of all addresses fits none.
-_ANY_HOST = "u.Host = '' OR u.Host LIKE '%\\%%' AND REPLACE(REPLACE(u.Host, '%', ''), '_', '') = ''"
-_OWN = {"anonymous": "u.User = ''", "any_host": _ANY_HOST, "password_expired": "{expired}"}
+_ANY_HOST = "u.host = '' OR u.host LIKE '%\\%%' AND REPLACE(REPLACE(u.host, '%', ''), '_', '') = ''"
+_OWN = {"anonymous": "u.user = ''", "any_host": _ANY_HOST, "password_expired": "{expired}"}
 _PRIVILEGES = {
-    "superuser": "Super_priv = 'Y'",
-    "grants_everything": "Grant_priv = 'Y'",
-    "creates_accounts": "Create_user_priv = 'Y'",
-    "shuts_down": "Shutdown_priv = 'Y'",
-    "reads_files": "File_priv = 'Y'",
-    "reads_everywhere": "Select_priv = 'Y'",
-    "writes_everywhere": "'Y' IN (Insert_priv, Update_priv, Delete_priv, Drop_priv, Alter_priv)",
+    "superuser": "super_priv = 'Y'",
+    "grants_everything": "grant_priv = 'Y'",
+    "creates_accounts": "create_user_priv = 'Y'",
+    "shuts_down": "shutdown_priv = 'Y'",
+    "reads_files": "file_priv = 'Y'",
+    "reads_everywhere": "select_priv = 'Y'",
+    "writes_everywhere": "'Y' IN (insert_priv, update_priv, delete_priv, drop_priv, alter_priv)",
 }
 _BIT = {kind: 1 << place for place, kind in enumerate((*_OWN, *_PRIVILEGES))}
 _KINDS = " UNION ALL ".join(f"SELECT '{kind}' AS kind, {bit} AS bit" for kind, bit in _BIT.items())

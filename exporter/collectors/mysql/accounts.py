@@ -13,13 +13,14 @@ from exporter.own_sessions import OUR_USER
 # A limit is one account's, and sessions tell their user, so the limits of a user with several accounts are added up;
 # an account without one has that of max_user_connections, and if it has none either, its user has none. Names differ
 # by case and accents, which lists of sessions take for the same. Connections of replicas take up the limit, too.
+# Columns of mysql.user are written as in the grants: through a role MySQL compares them by case.
 _SQL = """
     SELECT u.name AS role, u.most AS most, COALESCE(s.taken, 0) AS taken
     FROM (
-        SELECT User AS name,
+        SELECT user AS name,
                SUM(IF(max_user_connections > 0, max_user_connections, @@GLOBAL.max_user_connections)) AS most
-        FROM mysql.user WHERE User <> ''
-        GROUP BY User
+        FROM mysql.user WHERE user <> ''
+        GROUP BY user
         HAVING MIN(IF(max_user_connections > 0, max_user_connections, @@GLOBAL.max_user_connections)) > 0
     ) u
     LEFT JOIN (
