@@ -50,13 +50,15 @@ def refused(server: DatabaseServer) -> Iterator[None]:
     """Refuse one database in pg_hba.conf."""
     [(file,)] = server.execute("SHOW hba_file")
     before = server.execute("SELECT count(*) FROM pg_hba_file_rules")
-    server.execute(f"""COPY (SELECT) TO PROGRAM 'sed -i "1i host {REFUSED} exporter all reject" {file}'""")
+    # A program that has ended before it is sent the row is an error.
+    program = f"COPY (SELECT) TO PROGRAM 'cat > /dev/null; sed -i \"{{}}\" {file}'"
+    server.execute(program.format(f"1i host {REFUSED} exporter all reject"))
     try:
         server.execute("SELECT pg_reload_conf()")
         assert server.execute("SELECT count(*) - 1 FROM pg_hba_file_rules") == before
         yield
     finally:
-        server.execute(f"""COPY (SELECT) TO PROGRAM 'sed -i "/{REFUSED}/d" {file}'""")
+        server.execute(program.format(f"/{REFUSED}/d"))
         server.execute("SELECT pg_reload_conf()")
 
 

@@ -157,10 +157,10 @@ def test_what_an_interrupted_drop_leaves_has_its_size(server: DatabaseServer) ->
         with watching(server, server.account()) as watch:
             whole = watch.run("pg_database_sizes").by("pg_database_size_bytes", "datname")
             assert whole["half_dropped"] == files() > 0
-            server.execute(f"COPY (SELECT) TO PROGRAM 'rm base/{oid}/1*'")
+            server.execute(f"COPY (SELECT) TO PROGRAM 'cat > /dev/null; rm base/{oid}/1*'")
             partly = watch.run("pg_database_sizes").by("pg_database_size_bytes", "datname")
             assert whole["half_dropped"] > partly["half_dropped"] == files() > 0
-            server.execute(f"COPY (SELECT) TO PROGRAM 'rm -r base/{oid}'")
+            server.execute(f"COPY (SELECT) TO PROGRAM 'cat > /dev/null; rm -r base/{oid}'")
             gone = watch.run("pg_database_sizes").by("pg_database_size_bytes", "datname")
             assert gone.keys() == whole.keys() - {"half_dropped"}
     finally:
